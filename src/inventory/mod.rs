@@ -1,0 +1,11 @@
+//! What the user wants: an inventory file or flags, read, checked and with every default filled in.
+//!
+//! [`Cluster`] is the one description of a cluster that everything else reads. It is plain data: it travels to the
+//! agents as JSON and comes from a file as YAML, with the same names in both. This module knows nothing of hosts'
+//! real state, of steps or of SSH.
+
+mod defaults;
+mod types;
+
+pub use defaults::*;
+pub use types::*;

@@ -1,0 +1,292 @@
+//! The inventory's types. The field docs are the descriptions in the JSON Schema that `kboot config schema` prints.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use std::net::IpAddr;
+
+use super::defaults::default_name;
+
+/// A Kubernetes cluster and the hosts that it is made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// The version of this format.
+    pub api_version: ApiVersion,
+    /// Always `Cluster`.
+    pub kind: Kind,
+    /// The cluster's name: the context's name in kubeconfigs, and `clusterName` in kubeadm's configuration.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// `host` or `host:port` by which nodes and people reach the API server. Default: the first control plane's address, port 6443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// What is installed.
+    #[serde(default)]
+    pub kubernetes: Kubernetes,
+    /// Pod, service and DNS networking.
+    #[serde(default)]
+    pub network: Network,
+    /// The certificates that kboot issues.
+    #[serde(default)]
+    pub certificates: Certificates,
+    /// The control plane's components.
+    #[serde(default)]
+    pub control_plane: ControlPlane,
+    /// The kubelet on every host.
+    #[serde(default)]
+    pub kubelet: Kubelet,
+    /// Where packages come from.
+    #[serde(default)]
+    pub packages: Packages,
+    /// Where container images come from.
+    #[serde(default)]
+    pub images: Images,
+    /// How hosts are reached, unless a host says otherwise.
+    #[serde(default)]
+    pub ssh: Ssh,
+    /// How long kboot waits.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// The machines, at least one of them a control plane.
+    pub hosts: Vec<Host>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ApiVersion {
+    #[serde(rename = "kboot/v1alpha1")]
+    V1Alpha1,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Kind {
+    Cluster,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// The exact version, as `v1.37.2`.
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Network {
+    /// Addresses for pods, as `10.244.0.0/16`. Each node takes a /24 of it.
+    #[schemars(with = "String")]
+    pub pod_subnet: IpNet,
+    /// Addresses for services, as `10.96.0.0/12`.
+    #[schemars(with = "String")]
+    pub service_subnet: IpNet,
+    /// The cluster's DNS domain.
+    pub dns_domain: String,
+    /// The pod network.
+    pub cni: Cni,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cni {
+    /// Flannel with VXLAN, as upstream's manifest has it.
+    Flannel,
+    /// Weave Net 2.8.1. Archived by its makers; a community fork goes on.
+    Weave,
+    /// Nothing: you bring your own.
+    None,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Certificates {
+    /// The algorithm of new keys, with kubeadm's names.
+    pub encryption_algorithm: EncryptionAlgorithm,
+    /// How long a new certificate authority is valid, in hours (`87600h`), days (`3650d`) or years (`10y`).
+    pub ca_validity: Period,
+    /// How long every other new certificate is valid.
+    pub validity: Period,
+    /// More DNS names and IP addresses for the API server's certificate.
+    #[serde(rename = "extraSANs")]
+    pub extra_sans: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EncryptionAlgorithm {
+    #[serde(rename = "ECDSA-P256")]
+    EcdsaP256,
+    #[serde(rename = "RSA-2048")]
+    Rsa2048,
+    #[serde(rename = "RSA-3072")]
+    Rsa3072,
+    #[serde(rename = "RSA-4096")]
+    Rsa4096,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ControlPlane {
+    pub api_server: Component,
+    pub controller_manager: Component,
+    pub scheduler: Component,
+    pub etcd: Component,
+}
+
+/// Settings of one static pod.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Component {
+    /// Flags without the leading dashes; they replace kboot's own of the same name.
+    pub extra_args: BTreeMap<String, String>,
+    /// Paths of the host that are mounted into the pod.
+    pub extra_volumes: Vec<ExtraVolume>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtraVolume {
+    pub name: String,
+    pub host_path: String,
+    pub mount_path: String,
+    #[serde(default)]
+    pub read_only: bool,
+    /// As in Kubernetes' `hostPath.type`: `File`, `Directory`, `DirectoryOrCreate` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_type: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kubelet {
+    /// Fields of KubeletConfiguration that are set on every host, as `maxPods: 200`.
+    pub config: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Packages {
+    /// kubelet, kubeadm, kubectl, kubernetes-cni and cri-tools.
+    pub kubernetes: Repository,
+    /// containerd.io 2.x. Set `distribution: true` to take the distribution's own containerd.
+    pub containerd: Repository,
+}
+
+/// An apt repository. In `url` and `suite`, `{minor}` stands for Kubernetes' minor version (`v1.37`), `{distribution}` and
+/// `{codename}` for the host's (`debian`, `bookworm`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Repository {
+    /// The repository's address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// The suite; `/` for a flat repository.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub suite: String,
+    /// The components; none for a flat repository.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// A file with the repository's public key, armored or not, relative to the inventory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// Where the public key is downloaded from if there is no `keyFile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_url: Option<String>,
+    /// The fingerprint that the key must have, 40 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Take the package from the distribution's own repository.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub distribution: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Images {
+    /// The registry and path that Kubernetes' own images are named by.
+    pub repository: String,
+    /// Registries and the mirror that each is pulled through, as `registry.k8s.io: http://10.0.0.1:5000`.
+    pub mirrors: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Ssh {
+    /// The user to log in as; one other than root needs passwordless sudo.
+    pub user: String,
+    pub port: u16,
+    /// The private key, relative to the inventory. Default: the SSH agent's keys, then ~/.ssh/id_ed25519 and id_ecdsa.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<String>,
+    /// The file with the hosts' public keys, relative to the inventory.
+    pub known_hosts: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// Connecting to a host, in seconds.
+    pub connect: u64,
+    /// Installing packages, pulling an image, and waiting for a dpkg lock, each, in seconds.
+    pub install: u64,
+    /// Waiting for a component, a node or a workload to be ready, each, in seconds.
+    pub ready: u64,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Host {
+    /// The node's name: a lower-case DNS name.
+    pub name: String,
+    /// The IP address by which kboot and the other hosts reach it.
+    #[schemars(with = "String")]
+    pub address: IpAddr,
+    pub roles: Vec<Role>,
+    /// Labels of the node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Taints of the node, as `key=value:NoSchedule`. Default: control planes have `node-role.kubernetes.io/control-plane:NoSchedule`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taints: Option<Vec<String>>,
+    /// How this host is reached, where it differs from the others.
+    #[serde(default, skip_serializing_if = "HostSsh::is_empty")]
+    pub ssh: HostSsh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    ControlPlane,
+    Worker,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HostSsh {
+    /// Where SSH answers, if not at the host's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<String>,
+    /// The host's public key, as `ssh-ed25519 AAAA…`; then known_hosts is not read for this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+}
+
+/// A span of time in whole hours; written `8760h`, `365d` or `1y` (365 days).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    pub hours: u32,
+}
+
+impl Period {
+    pub fn hours(self) -> u32 {
+        self.hours
+    }
+}

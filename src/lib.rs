@@ -1,0 +1,3 @@
+//! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
+
+pub mod inventory;

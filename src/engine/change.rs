@@ -1,0 +1,316 @@
+//! Changes as data: what a plan lists, the journal records and the host carries out.
+
+use std::fmt;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::pki::CertificateRequest;
+
+/// One change of one host. Carried out by [`super::Host::apply`]; each is idempotent: doing it twice is doing it once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    /// Makes or replaces a file, atomically, with its parent directories.
+    WriteFile {
+        path: Utf8PathBuf,
+        mode: FileMode,
+        before: Option<Content>,
+        after: Content,
+    },
+    /// Removes a file or a whole directory.
+    Remove {
+        path: Utf8PathBuf,
+    },
+    /// Makes a directory with its parents.
+    MakeDirectory {
+        path: Utf8PathBuf,
+        mode: FileMode,
+    },
+    SetMode {
+        path: Utf8PathBuf,
+        mode: FileMode,
+    },
+    /// Reads the package lists of one source file anew.
+    RefreshPackages {
+        source: Utf8PathBuf,
+        why: String,
+    },
+    InstallPackages {
+        packages: Vec<PackageChange>,
+    },
+    RemovePackages {
+        packages: Vec<String>,
+    },
+    /// Keeps packages at the version they have (`apt-mark hold`), or no longer.
+    HoldPackages {
+        packages: Vec<String>,
+        hold: bool,
+    },
+    /// Mends an interrupted dpkg run (`dpkg --configure -a`).
+    MendPackages {
+        why: String,
+    },
+    SetUnit(UnitChange),
+    LoadModule {
+        module: String,
+    },
+    SetSysctl {
+        key: String,
+        before: String,
+        after: String,
+    },
+    SwapOff {
+        device: String,
+    },
+    /// Makes a key and a certificate for it, signed by the authority at `issuer` or by itself.
+    IssueCertificate {
+        certificate: Utf8PathBuf,
+        key: Utf8PathBuf,
+        issuer: Option<(Utf8PathBuf, Utf8PathBuf)>,
+        request: CertificateRequest,
+    },
+    /// Makes a key pair without a certificate.
+    MakeKeyPair {
+        private: Utf8PathBuf,
+        public: Utf8PathBuf,
+        algorithm: crate::inventory::EncryptionAlgorithm,
+    },
+    /// Makes a kubeconfig whose client certificate is made with it.
+    WriteKubeconfig {
+        path: Utf8PathBuf,
+        cluster: String,
+        server: String,
+        user: String,
+        authority: (Utf8PathBuf, Utf8PathBuf),
+        request: CertificateRequest,
+    },
+    PullImage {
+        image: String,
+    },
+    /// Applies an object of the cluster; `before` is None where it does not exist yet.
+    ApplyObject {
+        object: serde_json::Value,
+        before: Option<serde_json::Value>,
+    },
+    DeleteObject {
+        kind: String,
+        namespace: Option<String>,
+        name: String,
+    },
+    /// Runs a command.
+    Run {
+        argv: Vec<String>,
+        why: String,
+    },
+}
+
+/// What a file holds.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Content {
+    Text(String),
+    /// Base64 of bytes that are not text.
+    Bytes(String),
+    /// Text that no plan, log or journal may show. It travels to the host that needs it and nowhere else.
+    Secret(String),
+    /// Something secret of which only the digest is known here.
+    Digest(String),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Text(text) => f.debug_tuple("Text").field(text).finish(),
+            Content::Bytes(_) => f.write_str("Bytes(…)"),
+            Content::Secret(_) => f.write_str("Secret(<redacted>)"),
+            Content::Digest(digest) => f.debug_tuple("Digest").field(digest).finish(),
+        }
+    }
+}
+
+/// A file's permissions, as `0o644`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FileMode(pub u32);
+
+impl FileMode {
+    /// For what everybody may read.
+    pub const PUBLIC: Self = Self(0o644);
+    /// For what only root may read.
+    pub const PRIVATE: Self = Self(0o600);
+    pub const DIRECTORY: Self = Self(0o755);
+    pub const PRIVATE_DIRECTORY: Self = Self(0o700);
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageChange {
+    pub name: String,
+    /// The version that is there now.
+    pub from: Option<String>,
+    /// A version or a pattern of apt's (`1.37.2-*`); None for the newest.
+    pub to: Option<String>,
+}
+
+/// What becomes of a systemd unit; None leaves it as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitChange {
+    pub unit: String,
+    pub enable: Option<bool>,
+    pub start: Option<bool>,
+    /// Why it must be restarted, if it must.
+    pub restart: Option<String>,
+}
+
+impl Change {
+    /// The same change without anything secret: what may be shown, stored or sent on.
+    pub fn redacted(&self) -> Change {
+        match self {
+            Change::WriteFile { path, mode, before, after } => Change::WriteFile {
+                path: path.clone(),
+                mode: *mode,
+                before: before.as_ref().map(Content::redacted),
+                after: after.redacted(),
+            },
+            Change::ApplyObject { object, before } => {
+                Change::ApplyObject { object: redact_object(object), before: before.as_ref().map(redact_object) }
+            }
+            other => other.clone(),
+        }
+    }
+}
+
+impl Content {
+    pub fn redacted(&self) -> Content {
+        match self {
+            Content::Secret(text) => Content::Digest(digest(text.as_bytes())),
+            other => other.clone(),
+        }
+    }
+
+    /// The bytes that the file gets; None where only a digest is known.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        use base64::Engine as _;
+        match self {
+            Content::Text(text) | Content::Secret(text) => Some(text.clone().into_bytes()),
+            Content::Bytes(encoded) => base64::engine::general_purpose::STANDARD.decode(encoded).ok(),
+            Content::Digest(_) => None,
+        }
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Content {
+        use base64::Engine as _;
+        match String::from_utf8(bytes) {
+            Ok(text) => Content::Text(text),
+            Err(error) => Content::Bytes(base64::engine::general_purpose::STANDARD.encode(error.as_bytes())),
+        }
+    }
+}
+
+/// A Secret's values become digests; other objects are as they are.
+fn redact_object(object: &serde_json::Value) -> serde_json::Value {
+    let mut shown = object.clone();
+    if shown["kind"] == "Secret" {
+        for field in ["data", "stringData"] {
+            if let Some(values) = shown.get_mut(field).and_then(|v| v.as_object_mut()) {
+                for value in values.values_mut() {
+                    *value = digest(value.as_str().unwrap_or_default().as_bytes()).into();
+                }
+            }
+        }
+    }
+    shown
+}
+
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(bytes);
+    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}…")
+}
+
+/// One line that says what changes, as "write /etc/crictl.yaml".
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::WriteFile { path, before: None, mode, .. } => write!(f, "create {path} ({mode})"),
+            Change::WriteFile { path, .. } => write!(f, "change {path}"),
+            Change::Remove { path } => write!(f, "remove {path}"),
+            Change::MakeDirectory { path, mode } => write!(f, "make directory {path} ({mode})"),
+            Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
+            Change::RefreshPackages { source, why } => write!(f, "read the package lists of {source} ({why})"),
+            Change::InstallPackages { packages } => {
+                f.write_str("install ")?;
+                for (i, package) in packages.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { ", " };
+                    write!(f, "{separator}{}", package.name)?;
+                    match (&package.from, &package.to) {
+                        (Some(from), to) => write!(f, " {from} -> {}", to.as_deref().unwrap_or("newest"))?,
+                        (None, Some(to)) => write!(f, " {to}")?,
+                        (None, None) => {}
+                    }
+                }
+                Ok(())
+            }
+            Change::RemovePackages { packages } => write!(f, "remove the packages {}", packages.join(", ")),
+            Change::HoldPackages { packages, hold: true } => write!(f, "hold {}", packages.join(", ")),
+            Change::HoldPackages { packages, hold: false } => write!(f, "no longer hold {}", packages.join(", ")),
+            Change::MendPackages { why } => write!(f, "finish an interrupted dpkg run ({why})"),
+            Change::SetUnit(unit) => write!(f, "{unit}"),
+            Change::LoadModule { module } => write!(f, "load the kernel module {module}"),
+            Change::SetSysctl { key, before, after } => write!(f, "set {key} = {after} (was {before})"),
+            Change::SwapOff { device } => write!(f, "switch off swap on {device}"),
+            Change::IssueCertificate { certificate, request, issuer, .. } => {
+                let by = issuer.as_ref().map_or("itself".to_string(), |(path, _)| path.to_string());
+                write!(f, "issue {certificate} ({request}, signed by {by})")
+            }
+            Change::MakeKeyPair { private, .. } => write!(f, "make the key pair {private}"),
+            Change::WriteKubeconfig { path, server, request, .. } => {
+                write!(f, "write {path} ({request}, for {server})")
+            }
+            Change::PullImage { image } => write!(f, "pull {image}"),
+            Change::ApplyObject { object, before } => {
+                let verb = if before.is_some() { "update" } else { "create" };
+                write!(f, "{verb} {}", object_name(object))
+            }
+            Change::DeleteObject { kind, namespace, name } => {
+                write!(f, "delete {kind} {}{name}", namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default())
+            }
+            Change::Run { argv, why } => write!(f, "{why} (`{}`)", argv.join(" ")),
+        }
+    }
+}
+
+impl fmt::Display for UnitChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut verbs = Vec::new();
+        match self.enable {
+            Some(true) => verbs.push("enable".to_string()),
+            Some(false) => verbs.push("disable".to_string()),
+            None => {}
+        }
+        match (&self.restart, self.start) {
+            (Some(why), _) => verbs.push(format!("restart ({why})")),
+            (None, Some(true)) => verbs.push("start".into()),
+            (None, Some(false)) => verbs.push("stop".into()),
+            (None, None) => {}
+        }
+        write!(f, "{}: {}", self.unit, verbs.join(" and "))
+    }
+}
+
+/// `Kind namespace/name` of an object.
+fn object_name(object: &serde_json::Value) -> String {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_string();
+    let meta = &object["metadata"];
+    match meta["namespace"].as_str() {
+        Some(namespace) => format!("{} {namespace}/{}", text(&object["kind"]), text(&meta["name"])),
+        None => format!("{} {}", text(&object["kind"]), text(&meta["name"])),
+    }
+}

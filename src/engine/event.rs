@@ -1,0 +1,113 @@
+//! What happens during a run, as data. Reporters, logs and tests all read this and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Failure};
+
+/// Something that happened on a host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// The host's name in the inventory.
+    pub host: String,
+    /// The playbook's phase; empty before the first.
+    pub phase: String,
+    /// The step's id; empty for what concerns the whole phase.
+    pub step: String,
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Kind {
+    /// The host answers and an agent runs there.
+    Connected {
+        millis: u64,
+    },
+    PhaseStarted {
+        steps: usize,
+    },
+    PhaseFinished {
+        outcome: Outcome,
+        millis: u64,
+    },
+    StepStarted {
+        title: String,
+    },
+    /// What the step would change, in a dry run; `after` names what must be there before more can be known.
+    Planned {
+        changes: Vec<Change>,
+        after: Option<String>,
+    },
+    ChangeStarted {
+        change: Change,
+    },
+    ChangeFinished {
+        change: Change,
+        millis: u64,
+    },
+    /// The step waits for something, named as in "waiting for {what}".
+    Waiting {
+        what: String,
+    },
+    StepFinished {
+        outcome: Outcome,
+        millis: u64,
+    },
+    Failed {
+        failure: Failure,
+    },
+    Warning {
+        text: String,
+        hint: Option<String>,
+    },
+    Note {
+        text: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing had to be done.
+    Unchanged,
+    Changed,
+    /// In a dry run: something would be done.
+    WouldChange,
+    Failed,
+    /// Not tried, since something that it needs failed.
+    Skipped,
+}
+
+/// Takes events as they happen. Cheap to clone; never blocks.
+#[derive(Clone)]
+pub struct Sink {
+    host: String,
+    phase: String,
+    step: String,
+    sender: tokio::sync::mpsc::UnboundedSender<Event>,
+}
+
+impl Sink {
+    pub fn new(host: impl Into<String>, sender: tokio::sync::mpsc::UnboundedSender<Event>) -> Self {
+        Self { host: host.into(), phase: String::new(), step: String::new(), sender }
+    }
+
+    pub fn phase(&self, phase: &str) -> Self {
+        Self { phase: phase.into(), step: String::new(), ..self.clone() }
+    }
+
+    pub fn step(&self, step: &str) -> Self {
+        Self { step: step.into(), ..self.clone() }
+    }
+
+    pub fn emit(&self, kind: Kind) {
+        // A receiver that is gone means that nobody listens any more: the run itself goes on.
+        let _ = self.sender.send(Event {
+            host: self.host.clone(),
+            phase: self.phase.clone(),
+            step: self.step.clone(),
+            kind,
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! Why something did not work, in the words that a person needs: cause, evidence, and what mends it.
+
+use serde::{Deserialize, Serialize};
+
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A failure of a step or of a whole host. It travels from the agent to the controller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{cause}")]
+pub struct Failure {
+    /// What failed, as a lower-case fragment.
+    pub cause: String,
+    /// Lines that show it: a log's end, a container's exit, what a command printed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// What to do about it, with the command that mends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the same attempt may well succeed a moment later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retryable: bool,
+    /// Whether the run was stopped on request rather than by something broken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
+}
+
+impl Failure {
+    pub fn new(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), evidence: Vec::new(), hint: None, retryable: false, interrupted: false }
+    }
+
+    pub fn interrupted() -> Self {
+        Self {
+            interrupted: true,
+            ..Self::new("interrupted").hint("run the same command again: it goes on where this one stopped")
+        }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    pub fn evidence(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { evidence: lines.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    pub fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
+
+    /// Puts what was being done before the cause: `failed to {what}: {cause}`.
+    pub fn context(self, what: impl std::fmt::Display) -> Self {
+        Self { cause: format!("failed to {what}: {}", self.cause), ..self }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        let hint = match error.raw_os_error() {
+            Some(libc_errno::ENOSPC) => {
+                Some("the disk is full: free some space (`df -h`), then run the same command again")
+            }
+            Some(libc_errno::EROFS) => {
+                Some("the file system is read-only: see `dmesg` for why, `mount -o remount,rw` mends it")
+            }
+            _ => None,
+        };
+        let failure = Self::new(error.to_string());
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// The numbers of Linux's errno.h that get a hint.
+mod libc_errno {
+    pub const ENOSPC: i32 = 28;
+    pub const EROFS: i32 = 30;
+}

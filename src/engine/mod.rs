@@ -1,0 +1,23 @@
+//! The idempotent step engine: observe, diff, show, apply, verify, journal.
+//!
+//! A [`Step`] looks at the host through a [`Probe`] and says what differs from what it wants, as [`Change`]s, which are plain
+//! data. Only the runner holds the [`Host`] that can carry them out, so a dry run, which stops after the diff, can't leak.
+//! The engine knows nothing of Kubernetes, of SSH or of terminals.
+
+mod change;
+mod event;
+mod failure;
+mod journal;
+mod lock;
+mod probe;
+mod runner;
+mod step;
+
+pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
+pub use event::{Event, Kind, Outcome, Sink};
+pub use failure::{Failure, Result};
+pub use journal::{Journal, Record, State};
+pub use lock::{Busy, HostLock};
+pub use probe::{FileKind, Host, Metadata, Output, Probe};
+pub use runner::{Cancel, Mode, Report, Runner};
+pub use step::{AnyStep, Evidence, Planned, Step};

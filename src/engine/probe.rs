@@ -1,0 +1,78 @@
+//! How a host is looked at, and, for the runner alone, how it is changed.
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::{Change, Result};
+
+/// Looks at a host and can't change it. All that a step gets to observe with.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// A file's bytes; None where there is no such file.
+    async fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>>;
+
+    /// What is at a path, symbolic links not followed; None where there is nothing.
+    async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>>;
+
+    /// A directory's names, sorted; None where there is no such directory.
+    async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>>;
+
+    /// Runs a command that only reads. Refused unless it is one of those known to change nothing.
+    async fn query(&self, argv: &[&str]) -> Result<Output>;
+
+    /// A file's text; an error where it isn't UTF-8.
+    async fn read_text(&self, path: &Utf8Path) -> Result<Option<String>> {
+        let Some(bytes) = self.read(path).await? else { return Ok(None) };
+        String::from_utf8(bytes).map(Some).map_err(|_| super::Failure::new(format!("{path} is not UTF-8 text")))
+    }
+}
+
+/// A host that can be changed. Only the runner holds one.
+#[async_trait]
+pub trait Host: Probe {
+    /// Carries a change out. Must be idempotent, for a run that was killed in the midst is repeated.
+    async fn apply(&self, change: &Change) -> Result<()>;
+
+    fn probe(&self) -> &dyn Probe;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    pub kind: FileKind,
+    /// Permission bits, as `0o644`.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub size: u64,
+    /// When content or metadata last changed, nanoseconds since 1970.
+    pub changed: i128,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    File,
+    Directory,
+    Symlink,
+    Other,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The exit code; None if a signal ended it, 127 if there is no such program.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    pub fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Standard output without the last newline.
+    pub fn text(&self) -> &str {
+        self.stdout.trim_end()
+    }
+}

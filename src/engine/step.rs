@@ -1,0 +1,97 @@
+//! What a step is: it observes, and a pure function says what differs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Change, Probe, Result};
+
+/// One thing that must hold on a host. Implementations only look and compare; the runner changes.
+#[async_trait]
+pub trait Step: Send + Sync {
+    type Observed: Send;
+
+    /// A short kebab-case name, as in a playbook.
+    fn id(&self) -> &str;
+
+    /// What it does, as a title: "Load kernel modules".
+    fn title(&self) -> String;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed>;
+
+    /// What differs from what is wanted. Pure: no I/O, no clock, no chance.
+    fn diff(&self, observed: Self::Observed) -> Planned;
+
+    /// How long the step may wait for what it needs.
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(300)
+    }
+
+    /// Collects what tells why a wait ended in vain.
+    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
+        Evidence::default()
+    }
+}
+
+/// What a step found out when its wait ended in vain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    pub lines: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What a step wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Planned {
+    /// All is as it should be.
+    Satisfied,
+    /// These changes, in this order; then it is observed again.
+    Changes(Vec<Change>),
+    /// More can't be known, or can't hold, before this is there: a dry run says so, a real one waits for it.
+    After { what: String },
+}
+
+impl Planned {
+    pub fn after(what: impl Into<String>) -> Self {
+        Self::After { what: what.into() }
+    }
+
+    /// Satisfied when there is nothing to change.
+    pub fn of(changes: Vec<Change>) -> Self {
+        if changes.is_empty() { Self::Satisfied } else { Self::Changes(changes) }
+    }
+}
+
+/// A step whatever it observes.
+#[async_trait]
+pub trait AnyStep: Send + Sync {
+    fn id(&self) -> &str;
+    fn title(&self) -> String;
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned>;
+    fn deadline(&self) -> Duration;
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence;
+}
+
+#[async_trait]
+impl<S: Step> AnyStep for S {
+    fn id(&self) -> &str {
+        Step::id(self)
+    }
+
+    fn title(&self) -> String {
+        Step::title(self)
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        Ok(self.diff(self.observe(probe).await?))
+    }
+
+    fn deadline(&self) -> Duration {
+        Step::deadline(self)
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        Step::evidence(self, probe).await
+    }
+}

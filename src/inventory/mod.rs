@@ -4,8 +4,14 @@
 //! agents as JSON and comes from a file as YAML, with the same names in both. This module knows nothing of hosts'
 //! real state, of steps or of SSH.
 
+mod cluster;
 mod defaults;
+mod period;
 mod types;
+mod versions;
 
+pub use cluster::{API_PORT, CONTROL_PLANE, REGISTRY, SshTarget, Taint};
 pub use defaults::*;
+pub use period::PeriodError;
 pub use types::*;
+pub use versions::{RELEASES, Release, Version};

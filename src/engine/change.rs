@@ -5,6 +5,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
 /// One change of one host. Carried out by [`super::Host::apply`]; each is idempotent: doing it twice is doing it once.
@@ -31,7 +32,7 @@ pub enum Change {
         path: Utf8PathBuf,
         mode: FileMode,
     },
-    /// Reads the package lists of one source file anew.
+    /// Reads the package lists of one source file anew, or of all.
     RefreshPackages {
         source: Utf8PathBuf,
         why: String,
@@ -81,7 +82,6 @@ pub enum Change {
         path: Utf8PathBuf,
         cluster: String,
         server: String,
-        user: String,
         authority: (Utf8PathBuf, Utf8PathBuf),
         request: CertificateRequest,
     },
@@ -97,6 +97,12 @@ pub enum Change {
         kind: String,
         namespace: Option<String>,
         name: String,
+    },
+    /// Downloads a package repository's public key, which must have this fingerprint.
+    FetchKey {
+        url: String,
+        path: Utf8PathBuf,
+        fingerprint: String,
     },
     /// Runs a command.
     Run {
@@ -156,6 +162,18 @@ pub struct PackageChange {
     pub from: Option<String>,
     /// A version or a pattern of apt's (`1.37.2-*`); None for the newest.
     pub to: Option<String>,
+    /// Left out where no repository has it.
+    #[serde(default)]
+    pub is_optional: bool,
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value.as_str() {
+            "" => write!(f, "{}:{}", self.key, self.effect),
+            value => write!(f, "{}={value}:{}", self.key, self.effect),
+        }
+    }
 }
 
 /// What becomes of a systemd unit; None leaves it as it is.
@@ -169,6 +187,11 @@ pub struct UnitChange {
 }
 
 impl Change {
+    /// Whether this change and those of its kind beside it may be made at the same time.
+    pub(super) fn may_overlap(&self) -> bool {
+        matches!(self, Change::ApplyObject { object, .. } if object["kind"] != "Namespace")
+    }
+
     /// The same change without anything secret: what may be shown, stored or sent on.
     pub fn redacted(&self) -> Change {
         match self {
@@ -244,7 +267,8 @@ impl fmt::Display for Change {
             Change::Remove { path } => write!(f, "remove {path}"),
             Change::MakeDirectory { path, mode } => write!(f, "make directory {path} ({mode})"),
             Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
-            Change::RefreshPackages { source, why } => write!(f, "read the package lists of {source} ({why})"),
+            Change::RefreshPackages { source: Some(source) } => write!(f, "read the package lists of {source}"),
+            Change::RefreshPackages { source: None } => f.write_str("read all package lists"),
             Change::InstallPackages { packages } => {
                 f.write_str("install ")?;
                 for (i, package) in packages.iter().enumerate() {
@@ -274,14 +298,20 @@ impl fmt::Display for Change {
             Change::WriteKubeconfig { path, server, request, .. } => {
                 write!(f, "write {path} ({request}, for {server})")
             }
-            Change::PullImage { image } => write!(f, "pull {image}"),
+            Change::PullImages { images } => write!(f, "pull {}", images.join(", ")),
             Change::ApplyObject { object, before } => {
                 let verb = if before.is_some() { "update" } else { "create" };
                 write!(f, "{verb} {}", object_name(object))
             }
-            Change::DeleteObject { kind, namespace, name } => {
+            Change::DeleteObject { kind, namespace, name, .. } => {
                 write!(f, "delete {kind} {}{name}", namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default())
             }
+            Change::MarkNode { node, labels, taints } => {
+                let labels = labels.iter().map(|(key, value)| format!("label {key}={value}"));
+                let taints = taints.iter().map(|taint| format!("taint {taint}"));
+                write!(f, "mark the node {node}: {}", labels.chain(taints).collect::<Vec<_>>().join(", "))
+            }
+            Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }
     }

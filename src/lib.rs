@@ -1,3 +1,4 @@
 //! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
 
 pub mod inventory;
+pub mod pki;

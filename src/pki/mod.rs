@@ -10,6 +10,7 @@ mod describe;
 mod hash;
 mod issue;
 mod key;
+pub mod kubeconfig;
 mod layout;
 mod request;
 mod rsa;

@@ -300,32 +300,3 @@ impl Period {
         self.hours
     }
 }
-
-impl Serialize for Period {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{}h", self.hours))
-    }
-}
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let hours = text.trim_end_matches('h').parse().map_err(serde::de::Error::custom)?;
-        Ok(Self { hours })
-    }
-}
-
-impl JsonSchema for Period {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Period".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string"})
-    }
-}
-
-impl HostSsh {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}

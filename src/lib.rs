@@ -10,5 +10,6 @@ pub mod manifest;
 pub mod openpgp;
 pub mod pki;
 pub mod playbook;
+pub mod preflight;
 pub mod resource;
 pub mod steps;

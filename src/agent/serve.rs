@@ -14,7 +14,7 @@ use crate::engine::{Cancel, Failure, HostLock, Journal, Kind, Mode, Outcome, Res
 use crate::kube::Connector;
 use crate::playbook::Item;
 use crate::resource::LocalHost;
-use crate::steps::{self, Context, Outputs, Services};
+use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 /// Serves this machine to a controller until `input` ends.
 pub async fn serve(
@@ -178,7 +178,7 @@ struct Work<'a> {
     runner: Runner,
     context: &'a Context,
     services: Services,
-    outputs: Arc<std::sync::Mutex<Outputs>>,
+    outputs: Outbox,
     sink: &'a Sink,
 }
 
@@ -197,8 +197,7 @@ impl Work<'_> {
     async fn one(&self, item: &Item) -> Result<Outcome> {
         match item {
             Item::Step(name) => {
-                let step = steps::build(name, self.context, &self.services, &self.outputs)
-                    .map_err(|failure| self.told(name, failure))?;
+                let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
                 let report = self.runner.run(step.as_ref(), self.sink).await?;
                 Ok(report.outcome)
             }
@@ -207,6 +206,10 @@ impl Work<'_> {
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }
         }
+    }
+
+    fn make(&self) -> Make<'_> {
+        Make { context: self.context, services: &self.services, outputs: &self.outputs }
     }
 
     /// A step that can't even be made fails like one that ran.

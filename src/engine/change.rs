@@ -34,8 +34,7 @@ pub enum Change {
     },
     /// Reads the package lists of one source file anew, or of all.
     RefreshPackages {
-        source: Utf8PathBuf,
-        why: String,
+        source: Option<Utf8PathBuf>,
     },
     InstallPackages {
         packages: Vec<PackageChange>,
@@ -85,8 +84,8 @@ pub enum Change {
         authority: (Utf8PathBuf, Utf8PathBuf),
         request: CertificateRequest,
     },
-    PullImage {
-        image: String,
+    PullImages {
+        images: Vec<String>,
     },
     /// Applies an object of the cluster; `before` is None where it does not exist yet.
     ApplyObject {
@@ -94,9 +93,16 @@ pub enum Change {
         before: Option<serde_json::Value>,
     },
     DeleteObject {
+        api_version: String,
         kind: String,
         namespace: Option<String>,
         name: String,
+    },
+    /// Sets labels and taints of a node, beside those that it has.
+    MarkNode {
+        node: String,
+        labels: Vec<(String, String)>,
+        taints: Vec<Taint>,
     },
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {

@@ -130,8 +130,8 @@ impl Runner {
     }
 
     async fn apply_batch(&self, step: &str, batch: &[Change], sink: &Sink) -> Result<()> {
-        let changes = stream::iter(batch).map(|change| self.apply(step, change, sink));
-        changes.buffer_unordered(AT_ONCE).try_collect().await
+        let changes: Vec<_> = batch.iter().map(|change| self.apply(step, change, sink)).collect();
+        stream::iter(changes).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     async fn apply(&self, step: &str, change: &Change, sink: &Sink) -> Result<()> {

@@ -74,3 +74,19 @@ impl fmt::Display for Usage {
         })
     }
 }
+
+/// The subject and the names, as a plan shows them.
+impl fmt::Display for CertificateRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CN={}", self.common_name)?;
+        if let Some(organization) = &self.organization {
+            write!(f, ", O={organization}")?;
+        }
+        let names = self.dns_names.iter().cloned().chain(self.ip_addresses.iter().map(ToString::to_string));
+        let names: Vec<String> = names.collect();
+        if !names.is_empty() && !self.is_ca {
+            write!(f, ", for {}", names.join(" "))?;
+        }
+        write!(f, ", {} days", self.validity_hours / 24)
+    }
+}

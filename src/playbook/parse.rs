@@ -96,7 +96,7 @@ mod tests {
             let playbook = builtin(name);
             assert_eq!(playbook.name, name);
             for step in playbook.steps() {
-                assert!(crate::steps::NAMES.contains(&step), "{name}: no step {step}");
+                assert!(crate::steps::names().any(|known| known == step), "{name}: no step {step}");
             }
             for (i, phase) in playbook.phases.iter().enumerate() {
                 for other in &phase.after {
@@ -112,7 +112,7 @@ mod tests {
             .iter()
             .flat_map(|(name, _)| builtin(name).steps().into_iter().map(String::from).collect::<Vec<_>>())
             .collect();
-        for name in crate::steps::NAMES {
+        for name in crate::steps::names() {
             assert!(used.iter().any(|step| step == name), "{name} is in no playbook");
         }
     }

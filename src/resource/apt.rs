@@ -86,6 +86,46 @@ fn missing(package: &Package, status: &Status) -> Option<PackageChange> {
     })
 }
 
+/// Refuses to go on where apt would install too old a package.
+pub struct CandidateAtLeast {
+    pub package: &'static str,
+    pub major: u64,
+    pub reason: &'static str,
+    pub hint: &'static str,
+}
+
+#[async_trait]
+impl Resource for CandidateAtLeast {
+    /// The version that is installed, or else the one that apt would install.
+    type Observed = Option<String>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        if let Some(version) = Status::read(probe).await?.version(self.package) {
+            return Ok(Some(version.into()));
+        }
+        let policy = probe.query(&["apt-cache", "policy", self.package]).await?;
+        let candidate = policy.stdout.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+        Ok(candidate.filter(|version| *version != "(none)").map(String::from))
+    }
+
+    fn diff(&self, version: Self::Observed) -> Result<Planned> {
+        // Where no list knows it yet, the installation itself tells.
+        let Some(version) = version else { return Ok(Planned::Satisfied) };
+        if major(&version).is_none_or(|major| major >= self.major) {
+            return Ok(Planned::Satisfied);
+        }
+        let Self { package, major, reason, .. } = self;
+        Err(Failure::new(format!("the distribution's {package} is {version}, and {major}.0 or newer is needed: {reason}"))
+            .hint(self.hint))
+    }
+}
+
+/// The first number of a Debian version, after its epoch.
+fn major(version: &str) -> Option<u64> {
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// Packages that apt leaves at their version.
 pub struct Held(pub Vec<&'static str>);
 

@@ -48,7 +48,8 @@ struct Listed {
 }
 
 pub(super) async fn pull(images: &[String]) -> Result<()> {
-    stream::iter(images.iter().map(|image| pull_one(image))).buffer_unordered(AT_ONCE).try_collect().await
+    let pulls: Vec<_> = images.iter().map(|image| pull_one(image)).collect();
+    stream::iter(pulls).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn pull_one(image: &str) -> Result<()> {

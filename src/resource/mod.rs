@@ -18,12 +18,12 @@ mod object;
 mod unit;
 mod vetted;
 
-pub use apt::{Held, Installed, Package};
-pub use apt_key::AptKey;
+pub use apt::{CandidateAtLeast, Held, Installed, Package};
+pub use apt_key::{AptKey, KeySource};
 pub use certificate::{Certificate, KeyPair};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};
-pub use file::{Absent, Directory, Edited, File};
+pub use file::{Absent, Directory, Edited, File, Missing};
 pub use image::Images;
 pub use kernel::{Module, SwapOff, Sysctl};
 pub use kubeconfig::ClientKubeconfig;

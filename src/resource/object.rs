@@ -25,11 +25,8 @@ impl Resource for Objects {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
         let Some(view) = self.kube.view(probe).await? else { return Ok(None) };
-        let compared = stream::iter(&self.objects)
-            .map(|object| view.preview(object))
-            .buffered(AT_ONCE)
-            .try_collect::<Vec<Applied>>()
-            .await;
+        let previews: Vec<_> = self.objects.iter().map(|object| view.preview(object)).collect();
+        let compared = stream::iter(previews).buffered(AT_ONCE).try_collect::<Vec<Applied>>().await;
         match compared {
             Ok(applied) => Ok(Some(applied)),
             Err(failure) if failure.retryable => Ok(None),

@@ -33,6 +33,8 @@ pub struct Inputs {
     /// The token to be made if there is no usable one, and the hours that it lives.
     pub token: Option<(Token, u32)>,
     pub join: Option<Join>,
+    /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
+    pub has_containers: bool,
     /// Whether packages are to be removed by a reset.
     pub removes_packages: bool,
 }

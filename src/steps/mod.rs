@@ -1,7 +1,7 @@
 //! What Kubernetes needs of a host or of a cluster: one step a file, named by its verb. Little but observe and diff.
 //!
 //! A step is made from a [`Context`], which travels to the agent, and from [`Services`], which live there. Playbooks name steps;
-//! [`NAMES`] lists them.
+//! [`names`] lists them.
 
 mod context;
 mod evidence;
@@ -48,7 +48,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 30] = [
+const STEPS: [(&str, Maker); 29] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),

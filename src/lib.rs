@@ -3,3 +3,4 @@
 pub mod engine;
 pub mod inventory;
 pub mod pki;
+pub mod report;

@@ -1,4 +1,4 @@
-//! What people and programs see of a run. A [`Reporter`] reads events, and nothing else; terminal and lines are interchangeable.
+//! What people and programs see of a run. A [`Reporter`] reads events, and nothing else; terminal, lines and JSON are interchangeable.
 //!
 //! Beside the command line this is the only place that prints. It may use the engine's data types; it must not know of hosts'
 //! connections, of steps' insides or of Kubernetes. All text that comes from hosts passes through `clean` (people) or is escaped
@@ -7,6 +7,7 @@
 mod board;
 mod clean;
 mod failure;
+mod json;
 mod lines;
 mod page;
 mod plain;
@@ -29,6 +30,7 @@ use plan::Plan;
 use surroundings::Surroundings;
 
 pub use failure::render as render_failure;
+pub use json::Json;
 pub use plain::Plain;
 pub use summary::{HostFailure, HostSummary, Summary, SummaryBuilder};
 pub use terminal::Terminal;
@@ -56,6 +58,8 @@ pub enum Format {
     #[default]
     Auto,
     Plain,
+    /// On the standard output, always.
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,6 +106,7 @@ pub fn reporter(options: Options) -> Box<dyn Reporter> {
         Stream::Err => Box::new(std::io::stderr()),
     };
     match surroundings.format(format) {
+        Format::Json => Box::new(Json::new(Box::new(std::io::stdout()))),
         Format::Auto if verbosity != Verbosity::Quiet => {
             let terminal = match stream {
                 Stream::Out => console::Term::buffered_stdout(),

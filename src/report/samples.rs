@@ -186,3 +186,58 @@ pub(super) fn plan() -> Vec<Event> {
     ]);
     events
 }
+
+/// A dry run with a change of every kind that needs no certificate request, and a finish that would change.
+pub(super) fn every_change() -> Vec<Event> {
+    let object = serde_json::json!({"kind": "Namespace", "metadata": {"name": "x"}});
+    let digest = |of: &str| Content::Digest(format!("sha256:{of}"));
+    let unit = UnitChange {
+        unit: "kubelet.service".into(),
+        enable: Some(true),
+        start: Some(true),
+        restart: Some("new configuration".into()),
+    };
+    let changes = vec![
+        file("/a", Some("1\n"), "2\n"),
+        Change::WriteFile { path: "/b".into(), mode: FileMode::PRIVATE, before: Some(digest("1")), after: digest("2") },
+        Change::WriteFile {
+            path: "/c".into(),
+            mode: FileMode::PUBLIC,
+            before: None,
+            after: Content::from_bytes(vec![0xff]),
+        },
+        Change::Remove { path: "/a".into() },
+        Change::MakeDirectory { path: "/a".into(), mode: FileMode::DIRECTORY },
+        Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE },
+        Change::RefreshPackages {
+            source: "/etc/apt/sources.list.d/kubernetes.sources".into(),
+            why: "it is new".into(),
+        },
+        Change::InstallPackages {
+            packages: vec![PackageChange { name: "a".into(), from: Some("1".into()), to: Some("2".into()) }],
+        },
+        Change::RemovePackages { packages: vec!["a".into()] },
+        Change::HoldPackages { packages: vec!["a".into()], hold: false },
+        Change::MendPackages { why: "it was interrupted".into() },
+        Change::SetUnit(unit),
+        module("overlay"),
+        Change::SetSysctl { key: "vm.x".into(), before: "0".into(), after: "1".into() },
+        Change::SwapOff { device: "/swap".into() },
+        Change::MakeKeyPair {
+            private: "/sa.key".into(),
+            public: "/sa.pub".into(),
+            algorithm: crate::inventory::EncryptionAlgorithm::EcdsaP256,
+        },
+        Change::PullImage { image: "registry.k8s.io/pause:3.10".into() },
+        Change::ApplyObject { object: object.clone(), before: Some(object) },
+        Change::DeleteObject { kind: "Pod".into(), namespace: Some("x".into()), name: "y".into() },
+        Change::Run { argv: vec!["true".into()], why: "to see".into() },
+    ];
+    let retryable = Failure { interrupted: true, ..Failure::new("x").retryable() };
+    vec![
+        at("n1", "p", "s", started("A step")),
+        at("n1", "p", "s", Kind::Planned { changes, after: None }),
+        at("n1", "p", "s", finished(Outcome::WouldChange, 1)),
+        at("n1", "p", "t", Kind::Failed { failure: retryable }),
+    ]
+}

@@ -73,6 +73,7 @@ mod tests {
         }
         let pipe = Surroundings { is_terminal: false, ..terminal() };
         assert_eq!(pipe.format(Format::Auto), Format::Plain);
+        assert_eq!(pipe.format(Format::Json), Format::Json);
         assert!(!pipe.color(Color::Auto));
     }
 

@@ -11,5 +11,6 @@ pub mod openpgp;
 pub mod pki;
 pub mod playbook;
 pub mod preflight;
+pub mod report;
 pub mod resource;
 pub mod steps;

@@ -204,7 +204,11 @@ impl Change {
             Change::WriteFile { path, mode, before, after } => Change::WriteFile {
                 path: path.clone(),
                 mode: *mode,
-                before: before.as_ref().map(Content::redacted),
+                // What is secret now was secret before.
+                before: before.as_ref().map(|content| match after {
+                    Content::Secret(_) | Content::Digest(_) => content.clone().into_secret().redacted(),
+                    _ => content.redacted(),
+                }),
                 after: after.redacted(),
             },
             Change::ApplyObject { object, before } => {
@@ -220,6 +224,13 @@ impl Content {
         match self {
             Content::Secret(text) => Content::Digest(digest(text.as_bytes())),
             other => other.clone(),
+        }
+    }
+
+    fn into_secret(self) -> Content {
+        match self {
+            Content::Text(text) => Content::Secret(text),
+            other => other,
         }
     }
 

@@ -67,7 +67,7 @@ pub fn keys(data: &[u8]) -> Result<Vec<Key>, Error> {
     if keys.is_empty() {
         return Err(Error::NotAKey);
     }
-    Ok(keys.into_iter().map(|candidate| candidate.key).collect())
+    Ok(keys.into_iter().map(Candidate::finish).collect())
 }
 
 /// The binary form of a key file; what is binary already is given back as it is. Several armored blocks are joined.
@@ -221,11 +221,22 @@ fn big_endian(octets: &[u8]) -> usize {
     octets.iter().fold(0, |number, octet| (number << 8) | usize::from(*octet))
 }
 
+#[derive(Clone, Copy)]
+struct SelfSignature {
+    /// On the key itself, not on a user id.
+    is_direct: bool,
+    created: u64,
+    /// After how many seconds of its life the key expires.
+    expiry: Option<u64>,
+}
+
 /// A primary key whose self-signatures are being read.
 struct Candidate {
     key: Key,
-    /// When the signature was made that `key.expires` comes from.
-    latest: Option<u64>,
+    /// The latest signature on the key itself that states an expiry. Others of that kind only name who may revoke it.
+    direct: Option<SelfSignature>,
+    /// The latest signature on a user id.
+    certification: Option<SelfSignature>,
     is_past_subkey: bool,
 }
 
@@ -242,28 +253,37 @@ impl Candidate {
                 let fingerprint = Fingerprint(hash.finalize().into());
                 let created = big_endian(&created[..4]) as u64;
                 let key = Key { fingerprint, created, expires: None };
-                Ok(Self { key, latest: None, is_past_subkey: false })
+                Ok(Self { key, direct: None, certification: None, is_past_subkey: false })
             }
             [4, ..] | [] => Err(Error::Truncated),
             [version, ..] => Err(Error::Version(*version)),
         }
     }
 
-    /// Takes the expiry from a signature, if it is the key's own on itself and the latest such. What cannot be read is
-    /// passed over: others' signatures may be of any kind.
+    /// Takes note of a signature, if it is the key's own on itself. What cannot be read is passed over: others'
+    /// signatures may be of any kind.
     fn learn(&mut self, body: &[u8]) {
-        let Some((created, expiry)) = self.self_signature(body) else { return };
-        if self.latest.is_none_or(|latest| latest <= created) {
-            self.latest = Some(created);
-            self.key.expires = expiry.filter(|&seconds| seconds > 0).map(|seconds| self.key.created + seconds);
+        let Some(signature) = self.self_signature(body) else { return };
+        let slot = match (signature.is_direct, signature.expiry) {
+            (true, None) => return,
+            (true, Some(_)) => &mut self.direct,
+            (false, _) => &mut self.certification,
+        };
+        if slot.is_none_or(|latest| latest.created <= signature.created) {
+            *slot = Some(signature);
         }
     }
 
-    /// When a self-signature was made, and after how many seconds of its life it lets the key expire.
-    fn self_signature(&self, body: &[u8]) -> Option<(u64, Option<u64>)> {
+    /// The key, with the expiry that gpg would tell: the key's own signature goes before those on user ids.
+    fn finish(self) -> Key {
+        let seconds = self.direct.or(self.certification).and_then(|signature| signature.expiry);
+        Key { expires: seconds.filter(|&seconds| seconds > 0).map(|seconds| self.key.created + seconds), ..self.key }
+    }
+
+    fn self_signature(&self, body: &[u8]) -> Option<SelfSignature> {
         // Version, type, two algorithms, then the hashed and the other subpackets, each with a length of two octets.
         // Certifications of a user id are 0x10 to 0x13, a signature on the key itself 0x1f.
-        let [4, 0x10..=0x13 | 0x1f, _, _, rest @ ..] = body else { return None };
+        let [4, kind @ (0x10..=0x13 | 0x1f), _, _, rest @ ..] = body else { return None };
         let (length, rest) = rest.split_at_checked(2)?;
         let (hashed, rest) = rest.split_at_checked(big_endian(length))?;
         let (length, rest) = rest.split_at_checked(2)?;
@@ -283,7 +303,7 @@ impl Candidate {
             SUBPACKET_ISSUER_FINGERPRINT => value.split_first().is_some_and(|(_, value)| value == fingerprint),
             _ => false,
         });
-        is_own.then_some((created?, expiry))
+        is_own.then_some(SelfSignature { is_direct: *kind == 0x1f, created: created?, expiry })
     }
 }
 
@@ -322,6 +342,47 @@ mod tests {
         let keys = super::keys(LASTING).unwrap();
         assert_eq!(keys[0].fingerprint.to_string(), "9EC232CB08C55571B233689F0C0A009681DF7306");
         assert_eq!((keys[0].created, keys[0].expires), (1767225600, None));
+    }
+
+    /// A self-signature by the key in `LASTING`, as far as it is read here.
+    fn self_signature(kind: u8, created: u32, expiry: Option<u32>) -> Vec<u8> {
+        let fingerprint = fingerprints(LASTING).unwrap()[0].0;
+        let mut hashed = [&[22, SUBPACKET_ISSUER_FINGERPRINT, 4], &fingerprint[..]].concat();
+        hashed.extend([&[5, SUBPACKET_CREATED], &created.to_be_bytes()[..]].concat());
+        if let Some(expiry) = expiry {
+            hashed.extend([&[5, SUBPACKET_KEY_EXPIRY], &expiry.to_be_bytes()[..]].concat());
+        }
+        let body = [&[4, kind, 1, 10, 0, hashed.len() as u8], &hashed[..], &[0, 0, 0, 0]].concat();
+        [&[0xc2, body.len() as u8], &body[..]].concat()
+    }
+
+    #[test]
+    fn the_latest_self_signature_counts() {
+        let created = 1767225600;
+        // The key's own packet only: its signatures come from the table.
+        let (packet, rest) = Packet::read(LASTING).unwrap();
+        assert_eq!(packet.tag, TAG_PUBLIC_KEY);
+        let key = &LASTING[..LASTING.len() - rest.len()];
+        let expires = |signatures: &[Vec<u8>]| {
+            let days = |seconds: u64| (seconds - created) / 86400;
+            keys(&[key, &signatures.concat()].concat()).unwrap()[0].expires.map(days)
+        };
+        let (user, direct) = (0x13, 0x1f);
+        let signed = |kind, after: u32, days: Option<u32>| {
+            self_signature(kind, created as u32 + after, days.map(|days| days * 86400))
+        };
+        assert_eq!(expires(&[]), None);
+        assert_eq!(expires(&[signed(user, 0, Some(10))]), Some(10));
+        assert_eq!(expires(&[signed(user, 9, Some(20)), signed(user, 5, Some(10))]), Some(20));
+        assert_eq!(expires(&[signed(user, 5, Some(10)), signed(user, 9, None)]), None);
+        assert_eq!(expires(&[signed(user, 5, Some(0))]), None);
+        // One that only names who may revoke the key, as Debian's have, changes nothing.
+        assert_eq!(expires(&[signed(user, 5, Some(10)), signed(direct, 9, None)]), Some(10));
+        assert_eq!(expires(&[signed(direct, 5, Some(30)), signed(user, 9, Some(10))]), Some(30));
+        // A signature by another key does not count.
+        let mut foreign = signed(user, 5, Some(10));
+        foreign[20] ^= 1;
+        assert_eq!(expires(&[foreign]), None);
     }
 
     #[test]

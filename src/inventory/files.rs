@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::check::Findings;
-use super::mistake::{Mistake, quote};
+use super::mistake::{Mistake, quote_path};
 use super::path::Path;
 use super::types::{Cluster, Repository};
 use crate::openpgp::{self, Fingerprint, Key};
@@ -56,9 +56,9 @@ impl Places<'_> {
             (Some(""), Some(home)) => home.to_owned(),
             (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
             (Some(rest), None) if rest.is_empty() || rest.starts_with('/') => {
-                return Err(format!("{} cannot be found: the environment has no HOME", quote(file)));
+                return Err(format!("{} cannot be found: the environment has no HOME", quote_path(file)));
             }
-            (Some(_), _) => return Err(format!("{}: kboot knows only your own home, as `~/…`", quote(file))),
+            (Some(_), _) => return Err(format!("{}: kboot knows only your own home, as `~/…`", quote_path(file))),
             (None, _) => self.folder.join(file),
         };
         Ok(without_dots(&file))
@@ -96,9 +96,9 @@ fn repository_key(
     if !resolve(file, &place, places, findings) {
         return;
     }
-    let keys = match read(file)
-        .and_then(|data| openpgp::keys(&data).map_err(|error| format!("{} is not a public key: {error}", quote(file))))
-    {
+    let keys = match read(file).and_then(|data| {
+        openpgp::keys(&data).map_err(|error| format!("{} is not a public key: {error}", quote_path(file)))
+    }) {
         Ok(keys) => keys,
         Err(message) => {
             findings.add(Mistake::new(place, message));
@@ -171,12 +171,12 @@ fn identity(file: &mut String, path: Path, places: &Places, findings: &mut Findi
             }
             _ => None,
         };
-        let message = format!("{} is not a private key", quote(file));
+        let message = format!("{} is not a private key", quote_path(file));
         return findings.add(Mistake::new(path, message).maybe_hint(hint));
     }
     let mode = fs_err::metadata(&*file).map_or(0, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
-        let message = format!("{} is open to others (mode {mode:04o})", quote(file));
+        let message = format!("{} is open to others (mode {mode:04o})", quote_path(file));
         findings.add(Mistake::new(path, message).hint(format!("`chmod 600 {file}`")));
     }
 }
@@ -189,24 +189,24 @@ fn known_hosts(file: &mut String, path: Path, places: &Places, findings: &mut Fi
     }
     let file = Utf8Path::new(file);
     if file.is_dir() {
-        return findings.add(Mistake::new(path, format!("{} is a folder", quote(file.as_str()))));
+        return findings.add(Mistake::new(path, format!("{} is a folder", quote_path(file.as_str()))));
     }
     let has_folder = file.parent().is_none_or(Utf8Path::is_dir);
     if !has_folder && !is_default {
-        findings.add(Mistake::new(path, format!("the folder of {} does not exist", quote(file.as_str()))));
+        findings.add(Mistake::new(path, format!("the folder of {} does not exist", quote_path(file.as_str()))));
     }
 }
 
 fn read(file: &str) -> Result<Vec<u8>, String> {
-    let why = |error: std::io::Error| format!("{} cannot be read: {}", quote(file), reason(&error));
+    let why = |error: std::io::Error| format!("{} cannot be read: {}", quote_path(file), reason(&error));
     // Asked first: opening a named pipe would wait for its writer.
     if !std::fs::metadata(file).map_err(why)?.is_file() {
-        return Err(format!("{} is not a file", quote(file)));
+        return Err(format!("{} is not a file", quote_path(file)));
     }
     let mut data = Vec::new();
     std::fs::File::open(file).map_err(why)?.take(LARGEST + 1).read_to_end(&mut data).map_err(why)?;
     if data.len() as u64 > LARGEST {
-        return Err(format!("{} is too large to be a key", quote(file)));
+        return Err(format!("{} is too large to be a key", quote_path(file)));
     }
     Ok(data)
 }

@@ -71,6 +71,8 @@ pub struct Mistakes {
     text: Arc<str>,
     source: Arc<NamedSource<Arc<str>>>,
     list: Vec<Mistake>,
+    /// What the last line counts.
+    noun: &'static str,
 }
 
 impl Mistakes {
@@ -78,7 +80,12 @@ impl Mistakes {
         list.sort_by(|a, b| (a.span.start, &a.path).cmp(&(b.span.start, &b.path)));
         let text: Arc<str> = text.into();
         let source = Arc::new(NamedSource::new(origin, text.clone()));
-        Self { origin: origin.to_owned(), text, source, list }
+        Self { origin: origin.to_owned(), text, source, list, noun: "mistake" }
+    }
+
+    /// What a person should know, though it is no mistake.
+    pub(super) fn warnings(origin: &Utf8Path, text: &str, list: Vec<Mistake>) -> Self {
+        Self { noun: "warning", ..Self::new(origin, text, list) }
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Mistake> {
@@ -119,8 +126,8 @@ impl fmt::Display for Mistakes {
             self.write_one(f, mistake)?;
             writeln!(f)?;
         }
-        let noun = if self.list.len() == 1 { "mistake" } else { "mistakes" };
-        write!(f, "{} {noun} in {}", self.list.len(), self.origin)
+        let plural = if self.list.len() == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural} in {}", self.list.len(), self.noun, self.origin)
     }
 }
 
@@ -150,6 +157,11 @@ impl miette::Diagnostic for Mistakes {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
         Some(Box::new(self.list.iter().map(|mistake| mistake as &dyn miette::Diagnostic)))
     }
+}
+
+/// A file's path as it is shown in a message: in backticks, all of it.
+pub(super) fn quote_path(path: &str) -> String {
+    format!("`{}`", path.replace(char::is_control, "\u{fffd}"))
 }
 
 /// A value as it is shown in a message: in backticks, on one line, not too long.

@@ -4,9 +4,9 @@
 //! agents as JSON and comes from a file as YAML, with the same names in both. This module knows nothing of hosts'
 //! real state, of steps or of SSH sessions.
 //!
-//! A file becomes a cluster in steps, each a module: [`yaml`] reads a tree that knows its places, [`shape`] compares it
-//! with the JSON Schema of the types, `read` fills in defaults, [`check`] holds what must hold beyond types, and
-//! [`files`] looks at the files that are named. Mistakes are collected all the way and told together.
+//! A file becomes a cluster in steps, each a module: `yaml` reads a tree that knows its places, `shape` compares it
+//! with the JSON Schema of the types, `read` fills in defaults, `check` holds what must hold beyond types, and
+//! `files` looks at the files that are named. Mistakes are collected all the way and told together.
 
 mod check;
 mod cluster;

@@ -62,7 +62,8 @@ impl fmt::Display for Path {
 }
 
 fn is_word(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    key.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::check::{self, Findings};
 use super::files::{self, Places};
-use super::mistake::{Mistake, Mistakes, position};
+use super::mistake::{Mistake, Mistakes, position, quote};
 use super::path::Path;
 use super::schema;
 use super::shape::shape;
 use super::types::*;
-use super::yaml::Node;
+use super::yaml::{Kind, Node};
 
 /// Larger than an inventory of ten thousand hosts.
 const LARGEST: u64 = 8 << 20;
@@ -75,8 +75,15 @@ pub fn parse(text: &str, origin: &Utf8Path) -> Result<Cluster, Mistakes> {
 
 fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cluster, Mistakes), Mistakes> {
     let report = |list| Mistakes::new(origin, text, list);
+    if text.trim_start().starts_with("-----BEGIN ") {
+        let message = "this is a key or a certificate, not an inventory";
+        return Err(report(vec![Mistake::new(Path::root(), message)]));
+    }
     let (document, mut mistakes) = Node::read(text).map_err(|mistake| report(vec![mistake]))?;
-    let shaped = shape(&document, &schema::value());
+    if let Some(mistake) = foreign(&document) {
+        return Err(report(vec![mistake]));
+    }
+    let shaped = shape(&document, schema::value());
     mistakes.extend(shaped.mistakes);
     let mut cluster: Cluster = match serde_json::from_value(shaped.value) {
         Ok(cluster) => cluster,
@@ -94,7 +101,10 @@ fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cl
 
     let mut findings = Findings::new(&document, text, &shaped.broken);
     check::all(&cluster, &mut findings);
-    let mut warnings = places.map_or_else(Vec::new, |places| files::check(&mut cluster, places, &mut findings));
+    let mut warnings = check::warnings(&cluster);
+    if let Some(places) = places {
+        warnings.extend(files::check(&mut cluster, places, &mut findings));
+    }
     mistakes.append(&mut findings.mistakes);
     if !mistakes.is_empty() {
         return Err(report(mistakes));
@@ -102,7 +112,21 @@ fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cl
     for warning in &mut warnings {
         warning.span = document.locate(&warning.path, false);
     }
-    Ok((cluster, report(warnings)))
+    Ok((cluster, Mistakes::warnings(origin, text, warnings)))
+}
+
+/// Another tool's file: telling all that is unknown in it would help nobody.
+fn foreign(document: &Node) -> Option<Mistake> {
+    let Kind::Map(entries) = &document.kind else { return None };
+    let version = entries.iter().find(|entry| entry.key == "apiVersion")?;
+    match &version.value.kind {
+        Kind::String(text) if text.split('/').next().is_some_and(|group| group.contains('.')) => {
+            let message = format!("{} is another tool's format, not an inventory of kboot", quote(text));
+            let mistake = Mistake::new(Path::of("apiVersion"), message);
+            Some(mistake.hint("an inventory begins with `apiVersion: kboot/v1alpha1`").at(version.value.span.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// Fills in what a repository leaves out. One with a `url` of its own gets nothing: another's key must not be taken for

@@ -64,10 +64,11 @@ impl<'a> Walk<'a> {
         let rest = schema.get("additionalProperties").filter(|rest| **rest != Value::Bool(false));
         let required: Vec<&str> = strings(schema.get("required")).collect();
         let mut object = Map::new();
+        let mut misspelt = Vec::new();
         for entry in entries {
             let inner = path.key(&entry.key);
             let Some(schema) = known.and_then(|known| known.get(&entry.key)).or(rest) else {
-                self.unknown_field(entry, known, path);
+                misspelt.extend(self.unknown_field(entry, known, path));
                 continue;
             };
             let is_required = required.contains(&entry.key.as_str());
@@ -83,7 +84,11 @@ impl<'a> Walk<'a> {
             if !object.contains_key(name) {
                 object.insert(name.to_owned(), self.placeholder(schema));
                 if !entries.iter().any(|entry| entry.key == name) {
-                    self.missing_field(node, entries, name, schema, path);
+                    self.broken.push(path.key(name));
+                    // One mistake is told once.
+                    if !misspelt.contains(&name) {
+                        self.missing_field(node, entries, name, schema, path);
+                    }
                 }
             }
         }
@@ -189,6 +194,7 @@ impl<'a> Walk<'a> {
         }
         let hint = match (kind, &node.kind) {
             ("array", Kind::String(text)) => Some(format!("write a list: `[{text}]`")),
+            ("string", Kind::Number(_)) if schema.get("examples").is_some() => self.example(schema, ""),
             ("string", Kind::Number(number)) => Some(format!("in quotes it is text: `\"{number}\"`")),
             ("string", Kind::Bool(value)) => Some(format!("in quotes it is text: `\"{value}\"`")),
             ("integer", Kind::String(text)) if text.parse::<u64>().is_ok() => Some(format!("without quotes: `{text}`")),
@@ -200,9 +206,11 @@ impl<'a> Walk<'a> {
         self.report(Mistake::new(path.clone(), message).maybe_hint(hint), node);
     }
 
-    fn unknown_field(&mut self, entry: &Entry, known: Option<&'a Map<String, Value>>, path: &Path) {
+    /// Tells an unknown field; the known one that was probably meant.
+    fn unknown_field(&mut self, entry: &Entry, known: Option<&'a Map<String, Value>>, path: &Path) -> Option<&'a str> {
         let names: Vec<&str> = known.into_iter().flat_map(Map::keys).map(String::as_str).collect();
-        let hint = match words::nearest(&entry.key, &names) {
+        let meant = words::nearest(&entry.key, &names);
+        let hint = match meant {
             Some(name) => format!("did you mean {}?", quote(name)),
             None => match self.elsewhere(&entry.key) {
                 Some(place) => format!("it is a field of {}: `{place}.{}`", quote(place), entry.key),
@@ -211,13 +219,13 @@ impl<'a> Walk<'a> {
         };
         let mistake = Mistake::new(path.key(&entry.key), "is no field that kboot knows").hint(hint);
         self.mistakes.push(mistake.at(entry.key_span.clone()));
+        meant
     }
 
     fn missing_field(&mut self, node: &Node, entries: &[Entry], name: &str, schema: &'a Value, path: &Path) {
         let place = entries.first().map_or(node.span.clone(), |first| first.key_span.clone());
         let mistake = Mistake::new(path.clone(), format!("lacks the field `{name}`"));
         self.mistakes.push(mistake.maybe_hint(self.example(schema, name)).at(place));
-        self.broken.push(path.key(name));
     }
 
     /// The top-level field that has a field of this name.
@@ -299,8 +307,68 @@ fn describe(node: &Node) -> String {
         Kind::Null => "nothing".into(),
         Kind::Bool(value) => format!("`{value}`"),
         Kind::Number(number) => format!("the number {number}"),
+        // Long text is rather some other kind of file, and perhaps a secret one.
+        Kind::String(text) if text.len() > 30 => "text".into(),
         Kind::String(text) => format!("the text {}", quote(text)),
         Kind::List(_) => "a list".into(),
         Kind::Map(_) => "fields".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::schema;
+
+    /// Keywords that this module reads, and those that say nothing about shape. One that schemars begins to make for our
+    /// types must be read here before it may be added.
+    const KNOWN: [&str; 20] = [
+        "$defs",
+        "$ref",
+        "$schema",
+        "additionalProperties",
+        "const",
+        "default",
+        "description",
+        "enum",
+        "examples",
+        "format",
+        "items",
+        "maximum",
+        "minItems",
+        "minimum",
+        "oneOf",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ];
+
+    fn keywords(schema: &Value) {
+        let Value::Object(fields) = schema else { return };
+        for (keyword, value) in fields {
+            assert!(KNOWN.contains(&keyword.as_str()), "`{keyword}` in {schema:#}");
+            match (keyword.as_str(), value) {
+                ("properties" | "$defs", Value::Object(schemas)) => schemas.values().for_each(keywords),
+                ("oneOf", Value::Array(schemas)) => schemas.iter().for_each(keywords),
+                ("items" | "additionalProperties", schema) => keywords(schema),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_keyword_of_the_schema_is_known() {
+        keywords(schema::value());
+    }
+
+    /// What is left when everything is broken must still deserialize.
+    #[test]
+    fn placeholders_deserialize() {
+        let (node, _) = Node::read("hosts: [1, {name: {}, address: [], roles: x}, {roles: [x]}]\nname: []\n").unwrap();
+        let shaped = shape(&node, schema::value());
+        assert!(shaped.mistakes.len() >= 8);
+        serde_json::from_value::<crate::inventory::Cluster>(shaped.value).unwrap();
     }
 }

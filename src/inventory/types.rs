@@ -71,6 +71,7 @@ pub enum Kind {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Kubernetes {
     /// The exact version, as `v1.37.2`.
+    #[schemars(example = &"v1.37.2")]
     pub version: String,
 }
 

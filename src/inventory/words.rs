@@ -1,7 +1,22 @@
 //! "Did you mean": the known word that a mistyped one is nearest to.
 
+/// What other tools call it.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("master", "control-plane"),
+    ("server", "control-plane"),
+    ("controller", "control-plane"),
+    ("node", "worker"),
+    ("agent", "worker"),
+    ("ip", "address"),
+];
+
 /// The known word that somebody most likely meant, if any is near enough.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if let Some((_, ours)) = ELSEWHERE.iter().find(|(theirs, _)| *theirs == word)
+        && let Some(known) = known.iter().find(|known| *known == ours)
+    {
+        return Some(known);
+    }
     let word = plain(word);
     let longest_distance = (word.chars().count() / 3).max(1);
     known
@@ -37,5 +52,7 @@ mod tests {
         ] {
             assert_eq!(nearest(typed, &known), meant, "{typed}");
         }
+        assert_eq!(nearest("master", &["control-plane", "worker"]), Some("control-plane"));
+        assert_eq!(nearest("master", &known), None);
     }
 }

@@ -255,6 +255,8 @@ fn plain(text: &str) -> Result<Kind, &'static str> {
         "false" | "False" | "FALSE" => return Ok(Kind::Bool(false)),
         _ => {}
     }
+    // A number that no field could hold is more likely a name or a serial number: `123456789012345678901234`, `1e400`.
+    let text_of = || Kind::String(text.to_owned());
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if unsigned.eq_ignore_ascii_case(".inf") || text.eq_ignore_ascii_case(".nan") {
         return Err("is not a number that can be used here");
@@ -262,7 +264,7 @@ fn plain(text: &str) -> Result<Kind, &'static str> {
     for (prefix, radix) in [("0o", 8), ("0x", 16)] {
         let digits = text.strip_prefix(prefix).filter(|d| !d.is_empty() && d.chars().all(|c| c.is_digit(radix)));
         if let Some(digits) = digits {
-            return u64::from_str_radix(digits, radix).map(|n| Kind::Number(n.into())).map_err(|_| "is too large");
+            return Ok(u64::from_str_radix(digits, radix).map_or_else(|_| text_of(), |n| Kind::Number(n.into())));
         }
     }
     if !unsigned.is_empty() && unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -270,11 +272,11 @@ fn plain(text: &str) -> Result<Kind, &'static str> {
             Some(_) => text.parse::<i64>().map(Number::from),
             None => unsigned.parse::<u64>().map(Number::from),
         };
-        return number.map(Kind::Number).map_err(|_| "is too large");
+        return Ok(number.map_or_else(|_| text_of(), Kind::Number));
     }
     if is_float(unsigned) {
         let number = text.parse().ok().and_then(Number::from_f64);
-        return number.map(Kind::Number).ok_or("is too large");
+        return Ok(number.map_or_else(text_of, Kind::Number));
     }
     Ok(Kind::String(text.to_owned()))
 }
@@ -327,6 +329,8 @@ mod tests {
             ("!!str 12", string("12")),
             ("1e", string("1e")),
             (".", string(".")),
+            ("1e400", string("1e400")),
+            ("123456789012345678901234", string("123456789012345678901234")),
         ] {
             assert_eq!(value(text), kind, "{text}");
         }

@@ -4,6 +4,7 @@
 //! been told already, is dropped. They touch nothing but memory: files are in `files`.
 
 mod hosts;
+mod kubelet;
 mod network;
 mod packages;
 mod settings;
@@ -11,7 +12,7 @@ mod settings;
 use super::format::Flaw;
 use super::mistake::Mistake;
 use super::path::Path;
-use super::types::Cluster;
+use super::types::{Cluster, Cni};
 use super::yaml::Node;
 
 /// Where checks find and tell.
@@ -58,7 +59,17 @@ impl<'a> Findings<'a> {
 
 pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     settings::check(cluster, findings);
+    kubelet::check(cluster, findings);
     network::check(cluster, findings);
     packages::check(cluster, findings);
     hosts::check(cluster, findings);
+}
+
+/// What is allowed, but should be known.
+pub(super) fn warnings(cluster: &Cluster) -> Vec<Mistake> {
+    let weave = || {
+        Mistake::new(Path::of("network.cni"), "Weave Net is archived by its makers")
+            .hint("a community fork goes on; for a new cluster, flannel is kept up")
+    };
+    (cluster.network.cni == Cni::Weave).then(weave).into_iter().collect()
 }

@@ -13,28 +13,6 @@ use crate::inventory::words;
 /// Longer is a typing error, and X.509 ends with the year 9999.
 const LONGEST_VALIDITY: Period = Period::years(100);
 
-/// Fields of KubeletConfiguration that kboot sets, and where the user's say is instead. The rest of kboot relies on each:
-/// certificates and webhooks make the kubelet trust the API server and nobody else, the health port is how kboot watches
-/// the kubelet come up, and what depends on the host is decided from its facts.
-const OWNED: [(&str, &str); 16] = [
-    ("apiVersion", "it is always `kubelet.config.k8s.io/v1beta1`"),
-    ("kind", "it is always `KubeletConfiguration`"),
-    ("authentication", "the kubelet trusts the cluster's CA and its API server only"),
-    ("authorization", "the kubelet asks the API server who may do what"),
-    ("cgroupDriver", "kboot takes it from the host: systemd on cgroup v2, cgroupfs on v1"),
-    ("clusterDNS", "it is the tenth address of `network.serviceSubnet`"),
-    ("clusterDomain", "set `network.dnsDomain`"),
-    ("containerRuntimeEndpoint", "it is containerd's socket"),
-    ("failCgroupV1", "kboot takes it from the host's cgroup version"),
-    ("healthzBindAddress", "kboot watches the kubelet there"),
-    ("healthzPort", "kboot watches the kubelet there"),
-    ("podCIDR", "nodes take theirs from `network.podSubnet`"),
-    ("port", "the API server's certificates and firewalls count on 10250"),
-    ("registerWithTaints", "set a host's `taints`"),
-    ("rotateCertificates", "kboot has the kubelet renew its client certificate"),
-    ("staticPodPath", "it is /etc/kubernetes/manifests"),
-];
-
 const PATH_TYPES: [&str; 7] =
     ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
@@ -50,12 +28,6 @@ pub fn check(cluster: &Cluster, findings: &mut Findings) {
         ("etcd", &parts.etcd),
     ] {
         check_component(component, &Path::of("controlPlane").key(name), findings);
-    }
-    let config = Path::of("kubelet.config");
-    for key in cluster.kubelet.config.keys() {
-        if let Some((_, why)) = OWNED.iter().find(|(owned, _)| owned == key) {
-            findings.add(Mistake::new(config.key(key), "is kboot's to set").hint(*why).about_key());
-        }
     }
     images(cluster, findings);
     findings.take(&Path::of("ssh.user"), user(&cluster.ssh.user));

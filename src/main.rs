@@ -1,3 +1,7 @@
-fn main() {
-    println!("x");
+//! The command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kboot::cli::main()
 }

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::{Mutex, mpsc};
 
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Event, Failure, Result};
+use crate::engine::{Event, Failure, Kind, Outcome, Result, Sink};
 use crate::facts::Facts;
 use crate::steps::Outputs;
 
@@ -39,13 +39,27 @@ impl Client {
         }
     }
 
-    /// Runs a phase to its end; its events go to `events` as they come.
+    /// Runs a phase to its end; its events go to `events` as they come. A failure that was no step's is told there, too.
     pub async fn run(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>) -> Result<Outputs> {
+        let sink = Sink::new(&run.context.host, events.clone()).phase(&run.phase);
+        let mut is_told = false;
+        let result = self.exchange(run, events, &mut is_told).await;
+        if let Err(failure) = &result
+            && !is_told
+        {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+            sink.emit(Kind::PhaseFinished { outcome: Outcome::Failed, millis: 0 });
+        }
+        result
+    }
+
+    async fn exchange(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>, is_told: &mut bool) -> Result<Outputs> {
         let mut replies = self.replies.lock().await;
         self.send(&Request::Run(Box::new(run))).await?;
         loop {
             match next(&mut replies).await? {
                 Reply::Event { event } => {
+                    *is_told |= matches!(event.kind, Kind::Failed { .. });
                     let _ = events.send(*event);
                 }
                 Reply::Done { result } => return result.map(|outputs| *outputs),

@@ -82,9 +82,14 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
         }
         let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
         if result.is_ok() {
-            result = one(plan, phase, member, shared, events, &sink).await;
-        } else {
-            sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
+            result = ready(plan, phase, member, shared, &sink).await;
+            if let Err(failure) = &result {
+                sink.emit(Kind::Note { text: failure.cause.clone() });
+            }
+        }
+        match &result {
+            Ok(()) => result = one(plan, phase, member, shared, events).await,
+            Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
         shared.gates[&phase.name].send_modify(|progress| {
@@ -95,20 +100,21 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
     result
 }
 
+/// Waits for what the phase needs of other hosts.
+async fn ready(plan: &Plan<'_>, phase: &Phase, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
+    for name in &phase.after {
+        wait_for(plan, name, member, shared, sink).await?;
+    }
+    if plan.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
 async fn one(
     plan: &Plan<'_>,
     phase: &Phase,
     member: &Member,
     shared: &Shared,
     events: &mpsc::UnboundedSender<Event>,
-    sink: &Sink,
 ) -> Result<()> {
-    for name in &phase.after {
-        wait_for(plan, name, member, shared, sink).await?;
-    }
-    if plan.cancel.is_cancelled() {
-        return Err(Failure::interrupted());
-    }
     let inputs = shared.inputs.lock().expect("no panic while held").clone();
     let context =
         Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };

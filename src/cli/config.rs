@@ -1,0 +1,51 @@
+//! `kboot config`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::inventory;
+
+use super::exit::Problem;
+use super::up::InventoryArg;
+
+/// Look at inventories: check them, fill them in, describe them
+#[derive(Subcommand)]
+pub enum Config {
+    Validate(Validate),
+    Print(Print),
+    /// Print the inventory's JSON Schema, for editors
+    Schema,
+}
+
+/// Check an inventory and tell every mistake in it
+#[derive(Args)]
+pub struct Validate {
+    #[command(flatten)]
+    inventory: InventoryArg,
+}
+
+/// Print an inventory with every default filled in
+#[derive(Args)]
+pub struct Print {
+    #[command(flatten)]
+    inventory: InventoryArg,
+}
+
+impl Config {
+    pub fn run(self) -> Result<ExitCode, Problem> {
+        let text = match self {
+            Config::Validate(validate) => {
+                let cluster = validate.inventory.load()?;
+                let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
+                let plural = if all == 1 { "" } else { "s" };
+                format!("{}: {all} host{plural}, {control} of them control plane, Kubernetes {}\n", validate.inventory.path(), cluster.kubernetes.version)
+            }
+            Config::Print(print) => inventory::print(&print.inventory.load()?),
+            Config::Schema => inventory::schema(),
+        };
+        write!(std::io::stdout(), "{text}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

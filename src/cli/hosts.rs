@@ -1,0 +1,122 @@
+//! `kboot hosts`
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use futures_util::future::join_all;
+
+use crate::engine::Failure;
+use crate::fleet::known_hosts::{self, Added, Verdict};
+use crate::fleet::ssh::{self, Target};
+use crate::fleet;
+
+use super::Global;
+use super::exit::{FAILED, Problem};
+use super::up::InventoryArg;
+
+/// The inventory's machines
+#[derive(Subcommand)]
+pub enum Hosts {
+    Trust(Trust),
+}
+
+/// Show the host keys of machines that are not known yet, and remember them
+///
+/// Compare the fingerprints with what each machine shows on its own console: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`. A key that
+/// differs from a remembered one is never replaced.
+#[derive(Args)]
+#[command(after_help = "Example:\n  kboot hosts trust -i inventory.yaml")]
+pub struct Trust {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Hosts {
+    pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
+        match self {
+            Hosts::Trust(trust) => trust.run().await,
+        }
+    }
+}
+
+impl Trust {
+    async fn run(self) -> Result<ExitCode, Problem> {
+        let cluster = self.inventory.load()?;
+        let targets: Vec<Target> = cluster
+            .hosts
+            .iter()
+            .map(|host| fleet::target(&cluster, host))
+            .filter(|target| target.host_key.is_none())
+            .collect();
+        let scanned = join_all(targets.iter().map(ssh::scan)).await;
+        let mut unknown = Vec::new();
+        let mut is_whole = true;
+        for (target, keys) in targets.iter().zip(scanned) {
+            match keys {
+                Ok(keys) => {
+                    for key in keys {
+                        match verdict(target, &key.key)? {
+                            Verdict::Match => {}
+                            Verdict::Unknown => unknown.push((target, key)),
+                            other => {
+                                is_whole = false;
+                                eprintln!("{}: {}: {}", target.name, known_hosts::fingerprint(&key.key), told(&other));
+                            }
+                        }
+                    }
+                }
+                Err(error) => {
+                    is_whole = false;
+                    eprintln!("{}: {error}", target.name);
+                }
+            }
+        }
+        let code = if is_whole { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
+        if unknown.is_empty() {
+            eprintln!("no new host keys");
+            return Ok(code);
+        }
+        for (target, key) in &unknown {
+            println!("{:<12}{:<28}{}", target.name, target.address(), known_hosts::fingerprint(&key.key));
+        }
+        if !self.yes && !is_agreed()? {
+            return Err(Problem::Failed(Failure::new("no key was added")));
+        }
+        for (target, key) in &unknown {
+            match known_hosts::add(&target.known_hosts, &target.host, target.port, &key.key) {
+                Ok(Added::Yes | Added::Already) => {}
+                Err(error) => return Err(Problem::Failed(Failure::new(error.to_string()))),
+            }
+        }
+        eprintln!("added to {}", targets[0].known_hosts);
+        Ok(code)
+    }
+}
+
+fn verdict(target: &Target, key: &ssh::PublicKey) -> Result<Verdict, Problem> {
+    let known = known_hosts::KnownHosts::read(&target.known_hosts).map_err(|error| Problem::usage(error.to_string()))?;
+    let record = known.record(&target.host, target.port).map_err(|error| Problem::usage(error.to_string()))?;
+    Ok(record.check(key))
+}
+
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Changed { .. } => "differs from the key that is remembered; if the machine was installed anew, remove that line from known_hosts".into(),
+        _ => "is not to be trusted: known_hosts says it was revoked".into(),
+    }
+}
+
+fn is_agreed() -> Result<bool, Problem> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Problem::usage("nobody is here to compare the fingerprints").hint("compare them yourself, then run it again with --yes"));
+    }
+    eprint!("Trust these keys? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

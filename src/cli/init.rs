@@ -1,0 +1,232 @@
+//! `kboot init`
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use ipnet::IpNet;
+
+use crate::engine::{Failure, Mode};
+use crate::facts::Facts;
+use crate::inventory::{self, Cluster, Cni, Host, HostSsh, Period, Role};
+use crate::playbook;
+use crate::report::Stream;
+use crate::steps::Inputs;
+
+use super::Global;
+use super::exit::Problem;
+use super::run::{self, Job, Reach, RunArgs};
+use super::token;
+
+/// Make this machine the control plane of a new cluster
+///
+/// Run as root on the machine itself. It prints the `kboot join` line for the others. A second run changes nothing.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot init
+  kboot init --apiserver-advertise-address 10.0.0.1 --pod-network-cidr 10.244.0.0/16
+  kboot init --config cluster.yaml --dry-run")]
+pub struct Init {
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// `host` or `host:port` by which nodes and people reach the API server
+    #[arg(long, value_name = "HOST[:PORT]")]
+    control_plane_endpoint: Option<String>,
+    /// The Kubernetes version, as v1.37.2
+    #[arg(long, value_name = "VERSION")]
+    kubernetes_version: Option<String>,
+    /// Addresses for pods
+    #[arg(long, value_name = "CIDR")]
+    pod_network_cidr: Option<IpNet>,
+    /// Addresses for services
+    #[arg(long, value_name = "CIDR")]
+    service_cidr: Option<IpNet>,
+    /// The cluster's DNS domain
+    #[arg(long, value_name = "DOMAIN")]
+    service_dns_domain: Option<String>,
+    /// More names and addresses for the API server's certificate
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    apiserver_cert_extra_sans: Vec<String>,
+    /// The registry and path that Kubernetes' images are named by
+    #[arg(long, value_name = "REGISTRY")]
+    image_repository: Option<String>,
+    /// The pod network: flannel, weave, or none for your own
+    #[arg(long, value_name = "NAME", value_parser = cni)]
+    cni: Option<Cni>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What `init` and `join` may be told of the machine that they run on.
+#[derive(Args)]
+pub struct MachineArgs {
+    /// A file like an inventory: packages, images and all else that has no flag. Where it lists this machine, that entry counts
+    #[arg(long, value_name = "FILE")]
+    config: Option<Utf8PathBuf>,
+    /// The node's name. Default: the hostname
+    #[arg(long, value_name = "NAME")]
+    node_name: Option<String>,
+    /// The IP address by which the other machines reach this one. Default: that of the default route's interface
+    #[arg(long, value_name = "IP")]
+    apiserver_advertise_address: Option<IpAddr>,
+}
+
+fn cni(text: &str) -> Result<Cni, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is one of flannel, weave, none".into())
+}
+
+impl Init {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let ignore = self.run.ignore()?;
+        let mode = self.run.mode();
+        let cluster = self.cluster()?;
+        let job = Job {
+            command: "init",
+            playbook: playbook::builtin("init"),
+            cluster: &cluster,
+            reach: Reach::Here,
+            mode,
+            ignore: Some(ignore),
+            inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
+                Ok(())
+            },
+        };
+        let ended = run::run(job, global, Stream::Err).await?;
+        if ended.is_success() && mode == Mode::Apply {
+            let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
+            tell(&cluster, line)?;
+        }
+        Ok(ended.code())
+    }
+
+    fn cluster(self) -> Result<Cluster, Problem> {
+        let (mut cluster, host) = self.machine.resolve(Role::ControlPlane)?;
+        if !host.is_control_plane() {
+            return Err(Problem::usage(format!("{} is no control plane in the configuration", host.name))
+                .hint("run `kboot init` on a control plane, and `kboot join` on workers"));
+        }
+        cluster.hosts = vec![host];
+        let set = |field: &mut String, flag: Option<String>| {
+            if let Some(value) = flag {
+                *field = value;
+            }
+        };
+        set(&mut cluster.kubernetes.version, self.kubernetes_version);
+        set(&mut cluster.network.dns_domain, self.service_dns_domain);
+        set(&mut cluster.images.repository, self.image_repository);
+        cluster.endpoint = self.control_plane_endpoint.or(cluster.endpoint);
+        cluster.network.pod_subnet = self.pod_network_cidr.unwrap_or(cluster.network.pod_subnet);
+        cluster.network.service_subnet = self.service_cidr.unwrap_or(cluster.network.service_subnet);
+        cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
+        cluster.certificates.extra_sans.extend(self.apiserver_cert_extra_sans);
+        validated(cluster)
+    }
+}
+
+/// The same checks as for a file, for what flags and a file make together.
+pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
+    match inventory::parse(&inventory::print(&cluster), Utf8Path::new("<flags>")) {
+        Ok(_) => Ok(cluster),
+        Err(mistakes) => {
+            let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
+            Err(Problem::Usage(Failure::new("the flags do not describe a cluster").evidence(lines)))
+        }
+    }
+}
+
+impl MachineArgs {
+    /// The configuration, or the defaults, and this machine in it.
+    pub fn resolve(&self, role: Role) -> Result<(Cluster, Host), Problem> {
+        let hostname = hostname()?;
+        let Some(path) = &self.config else {
+            let name = self.node_name.clone().unwrap_or(hostname);
+            let address = self.address()?;
+            let host = Host {
+                name,
+                address,
+                roles: vec![role],
+                labels: BTreeMap::new(),
+                taints: None,
+                ssh: HostSsh::default(),
+            };
+            return Ok((Cluster::single(host.clone()), host));
+        };
+        let cluster = read(path)?;
+        let name = self.node_name.clone().unwrap_or(hostname);
+        let known = cluster.hosts.iter().find(|host| host.name == name || is_here(host.address));
+        let mut host = match known {
+            Some(host) => host.clone(),
+            None => Host {
+                name: name.clone(),
+                address: self.address()?,
+                roles: vec![role],
+                labels: BTreeMap::new(),
+                taints: None,
+                ssh: HostSsh::default(),
+            },
+        };
+        if let Some(name) = &self.node_name {
+            host.name = name.clone();
+        }
+        if let Some(address) = self.apiserver_advertise_address {
+            host.address = address;
+        }
+        Ok((cluster, host))
+    }
+
+    fn address(&self) -> Result<IpAddr, Problem> {
+        if let Some(address) = self.apiserver_advertise_address {
+            return Ok(address);
+        }
+        // Connecting a UDP socket sends nothing: the kernel only chooses the route, and with it the address.
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        match socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) {
+            Ok(local) if !local.ip().is_loopback() => Ok(local.ip()),
+            _ => Err(Problem::usage("this machine has no default route, so its address can't be told")
+                .hint("give it: --apiserver-advertise-address IP")),
+        }
+    }
+}
+
+/// Reads a configuration without looking for the files of SSH, which are the controller's.
+fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Problem::usage(format!("failed to read {path}: {error}")).hint("name a readable file: --config FILE"))?;
+    let mut cluster = inventory::parse(&text, path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
+    let folder = path.parent().unwrap_or(Utf8Path::new("."));
+    for repository in [&mut cluster.packages.kubernetes, &mut cluster.packages.containerd] {
+        if let Some(file) = &repository.key_file {
+            repository.key_file = Some(folder.join(file).into_string());
+        }
+    }
+    Ok(cluster)
+}
+
+/// Whether an address is this machine's: only then can a socket be bound to it.
+fn is_here(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind((address, 0)).is_ok()
+}
+
+fn hostname() -> Result<String, Problem> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase())
+}
+
+fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
+    let join = join.map_or_else(
+        || "  kboot token create --print-join-command     prints the line for the other machines".to_string(),
+        |line| format!("  {line}"),
+    );
+    writeln!(
+        std::io::stdout(),
+        "\nThe control plane of {name} is up.\n\nTo use it:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n  kubectl get nodes\n\n\
+         or as another user, copy /etc/kubernetes/admin.conf to ~/.kube/config.\n\n\
+         To add a worker, run there as root:\n\n{join}\n",
+        name = cluster.name,
+    )?;
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! `kboot join`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::bootstrap::{self, ClusterInfo, Pins, Token};
+use crate::engine::{Failure, Mode};
+use crate::facts::Facts;
+use crate::inventory::{Cluster, Role};
+use crate::kube::{Connector, View};
+use crate::pki::CaHash;
+use crate::pki::kubeconfig::Kubeconfig;
+use crate::playbook;
+use crate::report::Stream;
+use crate::steps::{Inputs, Join as JoinInputs};
+
+use super::Global;
+use super::exit::Problem;
+use super::init::MachineArgs;
+use super::run::{self, Job, Reach, RunArgs};
+
+/// Make this machine a worker of a cluster
+///
+/// Run as root on the machine itself, with the line that `kboot init` or `kboot token create --print-join-command` printed. The
+/// cluster is known by the hash of its certificate authority; nothing is changed before that has been verified.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:…
+  kboot join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:…")]
+pub struct Join {
+    /// The API server
+    #[arg(value_name = "HOST:PORT")]
+    endpoint: String,
+    /// The bootstrap token. Other users of this machine can see it while the command runs: --token-file hides it
+    #[arg(long, required_unless_present = "token_file", value_name = "TOKEN")]
+    token: Option<Token>,
+    /// A file with the bootstrap token; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<String>,
+    /// The hash of the cluster's certificate authority. May be given more than once
+    #[arg(long = "discovery-token-ca-cert-hash", value_name = "sha256:HEX")]
+    ca_hashes: Vec<CaHash>,
+    /// Join whatever cluster answers: whoever is on the way can then take this machine over
+    #[arg(long, conflicts_with = "ca_hashes")]
+    insecure_skip_ca_verification: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Join {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let ignore = self.run.ignore()?;
+        let mode = self.run.mode();
+        let pins = self.pins()?;
+        let token = self.token()?;
+        let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
+        if host.is_control_plane() {
+            return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
+                .hint("run `kboot init` there; `kboot join` makes workers"));
+        }
+        cluster.hosts = vec![host];
+        cluster.endpoint = Some(self.endpoint.clone());
+        // A machine that has joined already needs neither token nor cluster for another look.
+        let join = match is_member() {
+            true => None,
+            false => Some(discover(&self.endpoint, token, &pins, &mut cluster).await?),
+        };
+        let job = Job {
+            command: "join",
+            playbook: playbook::builtin("join"),
+            cluster: &cluster,
+            reach: Reach::Here,
+            mode,
+            ignore: Some(ignore),
+            inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.join = join.clone();
+                Ok(())
+            },
+        };
+        let ended = run::run(job, global, Stream::Out).await?;
+        if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {
+            eprintln!("See the node on a control plane: kubectl get nodes");
+        }
+        Ok(ended.code())
+    }
+
+    fn pins(&self) -> Result<Pins, Problem> {
+        match (self.ca_hashes.is_empty(), self.insecure_skip_ca_verification) {
+            (false, _) => Ok(Pins::Required(self.ca_hashes.clone())),
+            (true, true) => Ok(Pins::SkipVerification),
+            (true, false) => Err(Problem::usage("without the hash of its certificate authority the cluster can't be verified").hint(
+                "add --discovery-token-ca-cert-hash sha256:…, as `kboot token create --print-join-command` prints it on a control plane",
+            )),
+        }
+    }
+
+    fn token(&self) -> Result<Token, Problem> {
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        let path = self.token_file.as_deref().unwrap_or("-");
+        let text = match path {
+            "-" => std::io::read_to_string(std::io::stdin())?,
+            path => std::fs::read_to_string(path)
+                .map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?,
+        };
+        text.trim().parse().map_err(|error: bootstrap::token::TokenError| Problem::usage(format!("{path}: {error}")))
+    }
+}
+
+fn is_member() -> bool {
+    std::path::Path::new("/etc/kubernetes/kubelet.conf").exists()
+}
+
+/// Verifies the cluster, and takes over from it what nodes must agree on.
+async fn discover(endpoint: &str, token: Token, pins: &Pins, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
+    let deadline = Duration::from_secs(cluster.timeouts.connect);
+    let ClusterInfo { server, ca_pem } = bootstrap::discover(endpoint, &token, pins, deadline)
+        .await
+        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+    let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &server, &ca_pem, token.expose());
+    let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
+    adopt(&view, cluster).await?;
+    Ok(JoinInputs { server, ca_pem, token })
+}
+
+/// Version, networks and kubelet settings, from the ConfigMaps that kubeadm and kboot write.
+async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
+    let configuration = document(view, "kubeadm-config", "ClusterConfiguration").await?;
+    let text = |value: &Value| value.as_str().map(String::from);
+    let networking = &configuration["networking"];
+    if let Some(version) = text(&configuration["kubernetesVersion"]) {
+        cluster.kubernetes.version = version;
+    }
+    if let Some(name) = text(&configuration["clusterName"]) {
+        cluster.name = name;
+    }
+    if let Some(repository) = text(&configuration["imageRepository"]) {
+        cluster.images.repository = repository;
+    }
+    if let Some(domain) = text(&networking["dnsDomain"]) {
+        cluster.network.dns_domain = domain;
+    }
+    for (field, value) in [
+        (&mut cluster.network.pod_subnet, &networking["podSubnet"]),
+        (&mut cluster.network.service_subnet, &networking["serviceSubnet"]),
+    ] {
+        if let Some(subnet) = text(value).and_then(|text| text.parse().ok()) {
+            *field = subnet;
+        }
+    }
+    /// Decided on each host.
+    const OWN: [&str; 7] =
+        ["apiVersion", "kind", "cgroupDriver", "failCgroupV1", "resolvConf", "containerRuntimeEndpoint", "clusterDNS"];
+    let kubelet = document(view, "kubelet-config", "kubelet").await?;
+    for (key, value) in kubelet.as_object().into_iter().flatten() {
+        if !OWN.contains(&key.as_str()) {
+            cluster.kubelet.config.insert(key.clone(), value.clone());
+        }
+    }
+    Ok(())
+}
+
+async fn document(view: &View, name: &str, key: &str) -> Result<Value, Failure> {
+    let map = view.get("v1", "ConfigMap", Some("kube-system"), name).await?;
+    let text = map.as_ref().and_then(|map| map["data"][key].as_str());
+    let text = text.ok_or_else(|| {
+        Failure::new(format!("the cluster has no ConfigMap kube-system/{name} with {key}"))
+            .hint("the cluster was made neither by kboot nor by kubeadm, or its bootstrap has not ended yet")
+    })?;
+    serde_yaml::from_str(text).map_err(|error| Failure::new(format!("failed to read ConfigMap {name}: {error}")))
+}

@@ -1,0 +1,74 @@
+//! `kboot kubeconfig`
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use secrecy::ExposeSecret as _;
+
+use crate::engine::Failure;
+use crate::fleet;
+use crate::pki::kubeconfig;
+
+use super::Global;
+use super::exit::Problem;
+use super::up::InventoryArg;
+
+/// Fetch the administrator's kubeconfig from a control plane
+///
+/// Prints it, or merges it into a file that has others. Whoever has it is the cluster's administrator.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot kubeconfig -i inventory.yaml > lab.conf
+  kboot kubeconfig -i inventory.yaml --merge ~/.kube/config")]
+pub struct Kubeconfig {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// Add it to this file, which is made if it is not there, and make it the current context
+    #[arg(long, value_name = "FILE")]
+    merge: Option<Utf8PathBuf>,
+    /// The context's name. Default: the cluster's
+    #[arg(long, value_name = "NAME", requires = "merge")]
+    context: Option<String>,
+}
+
+impl Kubeconfig {
+    pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
+        let cluster = self.inventory.load()?;
+        let host = cluster.control_planes().next().ok_or_else(|| Failure::new("the inventory has no control plane"))?;
+        let text = fleet::read_file(&cluster, host, "/etc/kubernetes/admin.conf").await?.ok_or_else(|| {
+            Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name)).hint("make the cluster first: kboot up")
+        })?;
+        let Some(path) = self.merge else {
+            write!(std::io::stdout(), "{text}")?;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let context = self.context.unwrap_or_else(|| cluster.name.clone());
+        let new = kubeconfig::Kubeconfig::parse(&text).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+        let existing = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other.map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?,
+        };
+        let merged = kubeconfig::merge(&existing, &new, &context)
+            .map_err(|error| Failure::new(format!("{path}: {error}")).hint(error.hint()))?;
+        replace(&path, merged.expose_secret())?;
+        eprintln!("{path}: the context {context} is the current one");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whole or not at all, and for its owner only.
+fn replace(path: &Utf8Path, text: &str) -> Result<(), Problem> {
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let temporary = folder.join(format!(".kboot-{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    Ok(written?)
+}

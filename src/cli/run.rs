@@ -1,0 +1,265 @@
+//! What `up`, `init`, `join` and `reset` share: get to the hosts, look at them, check, run a playbook, report.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::agent::Client;
+use crate::bootstrap::Token;
+use crate::engine::{Cancel, Event, Failure, Kind, Mode, Sink};
+use crate::facts::Facts;
+use crate::fleet;
+use crate::inventory::{Cluster, Repository};
+use crate::playbook::{self, Member, Plan, Playbook};
+use crate::preflight::{self, Exchange, Ignore, Severity};
+use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
+use crate::steps::Inputs;
+
+use super::exit::{FAILED, INTERRUPTED, Problem};
+use super::Global;
+
+/// Flags of every command that changes hosts.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Show what would change, files as diffs, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Preflight checks whose errors don't count, as `NumCPU,Swap`, or `all`
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub ignore_preflight: Vec<String>,
+}
+
+impl RunArgs {
+    pub fn mode(&self) -> Mode {
+        if self.dry_run { Mode::Plan } else { Mode::Apply }
+    }
+
+    pub fn ignore(&self) -> Result<Ignore, Problem> {
+        self.ignore_preflight.join(",").parse().map_err(|error: preflight::UnknownCheck| {
+            Problem::usage(error.to_string()).hint(error.hint())
+        })
+    }
+}
+
+/// How the hosts of a run are reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// This machine, in this process.
+    Here,
+    Ssh,
+}
+
+/// A playbook to be run on a cluster's hosts.
+pub struct Job<'a> {
+    /// The command, for the one who finds a host locked.
+    pub command: &'static str,
+    pub playbook: Playbook,
+    pub cluster: &'a Cluster,
+    pub reach: Reach,
+    pub mode: Mode,
+    /// None runs no preflight checks.
+    pub ignore: Option<Ignore>,
+    /// Has the last word on the inputs once the facts are known.
+    pub inputs: &'a (dyn Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync),
+}
+
+/// How a run ended.
+pub struct Ended {
+    pub summary: Summary,
+    pub facts: BTreeMap<String, Facts>,
+}
+
+impl Ended {
+    pub fn code(&self) -> ExitCode {
+        match &self.summary {
+            summary if summary.is_interrupted() => ExitCode::from(INTERRUPTED),
+            summary if summary.is_success() => ExitCode::SUCCESS,
+            _ => ExitCode::from(FAILED),
+        }
+    }
+
+    pub fn is_success(&self) -> bool {
+        self.summary.is_success()
+    }
+}
+
+/// Runs a job and reports on it.
+pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
+    let keys = repository_keys(job.cluster)?;
+    let (events, inbox) = mpsc::unbounded_channel();
+    let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
+    let facts = go(&job, keys, &events).await;
+    drop(events);
+    let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
+    Ok(Ended { summary, facts: facts? })
+}
+
+async fn report(
+    mut inbox: mpsc::UnboundedReceiver<Event>,
+    mode: Mode,
+    hosts: Vec<String>,
+    options: Options,
+) -> Summary {
+    let started = Instant::now();
+    let mut reporter = report::reporter(options);
+    let mut builder = SummaryBuilder::new(mode, hosts);
+    while let Some(event) = inbox.recv().await {
+        reporter.event(&event);
+        builder.event(&event);
+    }
+    let summary = builder.finish(millis(started));
+    reporter.finish(&summary);
+    summary
+}
+
+async fn go(
+    job: &Job<'_>,
+    keys: BTreeMap<String, Vec<u8>>,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<BTreeMap<String, Facts>, Failure> {
+    let cancel = Cancel::default();
+    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &host.name, events))).await;
+    let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for (member, exchange) in reached.into_iter().flatten() {
+        clocks.insert(member.host.clone(), exchange);
+        facts.insert(member.host.clone(), member.facts.clone());
+        members.push(member);
+    }
+    if !checked(job, &facts, &clocks, events) {
+        return Ok(facts);
+    }
+    let mut inputs = Inputs {
+        keys,
+        has_containers: facts.values().any(Facts::is_container),
+        token: Some((Token::generate().map_err(|error| Failure::new(error.to_string()))?, 24)),
+        ..Inputs::default()
+    };
+    (job.inputs)(&facts, &mut inputs)?;
+    let plan = Plan {
+        playbook: &job.playbook,
+        cluster: job.cluster,
+        mode: job.mode,
+        owner: owner(job.command),
+        inputs,
+        cancel: cancel.clone(),
+    };
+    let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
+    let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
+    playbook::run(&plan, &members, events).await;
+    watch.abort();
+    Ok(facts)
+}
+
+/// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
+async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    cancel.cancel();
+    join_all(clients.iter().map(|client| client.cancel())).await;
+    if tokio::signal::ctrl_c().await.is_ok() {
+        std::process::exit(i32::from(INTERRUPTED));
+    }
+}
+
+/// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event.
+async fn reach(job: &Job<'_>, host: &str, events: &mpsc::UnboundedSender<Event>) -> Option<(Member, Exchange)> {
+    let sink = Sink::new(host, events.clone());
+    let started = Instant::now();
+    let attempt = async {
+        let client = match job.reach {
+            Reach::Here => crate::agent::serve_here(),
+            Reach::Ssh => over_ssh(job.cluster, host).await?,
+        };
+        let asked = now_millis();
+        let facts = client.facts().await?;
+        Ok::<_, Failure>((client, facts, Exchange { asked, answered: now_millis() }))
+    };
+    match attempt.await {
+        Ok((client, facts, exchange)) => {
+            sink.emit(Kind::Connected { millis: millis(started) });
+            Some((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
+        }
+        Err(failure) => {
+            sink.emit(Kind::Failed { failure });
+            None
+        }
+    }
+}
+
+async fn over_ssh(cluster: &Cluster, host: &str) -> Result<Client, Failure> {
+    let host = cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
+    fleet::agent(cluster, host).await
+}
+
+/// Tells what the preflight checks found; whether to go on.
+fn checked(
+    job: &Job<'_>,
+    facts: &BTreeMap<String, Facts>,
+    clocks: &BTreeMap<String, Exchange>,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let Some(ignore) = &job.ignore else { return true };
+    let findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
+    let mut may_go_on = true;
+    for finding in &findings {
+        let sink = Sink::new(finding.host.as_deref().unwrap_or_default(), events.clone()).phase("preflight");
+        let sink = sink.step(&finding.check.to_string());
+        let (text, hint) = (finding.text.clone(), finding.hint.clone());
+        match finding.severity {
+            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(hint) }),
+            Severity::Error => {
+                may_go_on = false;
+                sink.emit(Kind::Failed { failure: Failure::new(text).hint(hint) });
+            }
+        }
+    }
+    may_go_on
+}
+
+/// The public keys that the inventory gives as files: the agents don't have those files.
+fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+    let mut keys = BTreeMap::new();
+    for (name, repository) in [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)] {
+        if let Some(key) = key_of(repository)? {
+            keys.insert(name.to_string(), key);
+        }
+    }
+    Ok(keys)
+}
+
+fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
+    let Some(path) = &repository.key_file else { return Ok(None) };
+    let bytes = std::fs::read(path).map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?;
+    let key = crate::openpgp::dearmor(&bytes).map_err(|error| Problem::usage(format!("{path}: {error}")))?;
+    Ok(Some(key))
+}
+
+/// Who runs this, for the one who finds the host locked.
+fn owner(command: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let user = std::env::var("USER").unwrap_or_else(|_| "someone".into());
+    let since = time::OffsetDateTime::now_utc();
+    format!(
+        "`kboot {command}` by {user} on {}, process {}, since {:02}:{:02} UTC",
+        host.trim(),
+        std::process::id(),
+        since.hour(),
+        since.minute()
+    )
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

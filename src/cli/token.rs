@@ -1,0 +1,243 @@
+//! `kboot token`
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
+use crate::bootstrap::{Token as BootstrapToken, cluster_info};
+use crate::engine::Failure;
+use crate::inventory::Period;
+use crate::kube::{Connector, View, Writer};
+use crate::pki::ca_hash;
+
+use super::exit::Problem;
+use super::{Global, Output};
+
+pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
+
+/// Make, list and delete the tokens by which machines join
+#[derive(Subcommand)]
+pub enum Token {
+    Create(Create),
+    List(List),
+    Delete(Delete),
+}
+
+#[derive(Args)]
+struct Access {
+    /// How the cluster is reached
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", default_value = ADMIN_CONF, hide_env_values = true)]
+    kubeconfig: Utf8PathBuf,
+}
+
+/// Make a token and print it
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot token create --print-join-command
+  kboot token create --ttl 2h --description 'for rack 7'")]
+pub struct Create {
+    /// The token, as abcdef.0123456789abcdef; one is made up if none is given
+    token: Option<BootstrapToken>,
+    /// How long it is valid, as 24h or 7d; 0 for ever
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    ttl: String,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// What it may be used for
+    #[arg(long, value_name = "USAGE,…", value_delimiter = ',', default_value = "signing,authentication", value_parser = ["signing", "authentication"])]
+    usages: Vec<String>,
+    /// The groups that its bearer is in
+    #[arg(long, value_name = "GROUP,…", value_delimiter = ',', default_value = DEFAULT_GROUP, value_parser = group)]
+    groups: Vec<String>,
+    /// Print the whole `kboot join` line
+    #[arg(long)]
+    print_join_command: bool,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// List the tokens
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Delete tokens
+#[derive(Args)]
+pub struct Delete {
+    /// Tokens, or their first halves
+    #[arg(required = true, value_name = "TOKEN", value_parser = token_id)]
+    ids: Vec<String>,
+    #[command(flatten)]
+    access: Access,
+}
+
+fn group(text: &str) -> Result<String, String> {
+    match token_secret::is_group(text) {
+        true => Ok(text.into()),
+        false => Err("it begins with system:bootstrappers: and goes on with lower-case letters, digits, : and -".into()),
+    }
+}
+
+fn token_id(text: &str) -> Result<String, String> {
+    let id = text.split('.').next().unwrap_or_default();
+    let is_id = id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if is_id { Ok(id.into()) } else { Err("it begins with six lower-case letters and digits, as abcdef".into()) }
+}
+
+impl Token {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        match self {
+            Token::Create(create) => create.run().await,
+            Token::List(list) => list.run(global).await,
+            Token::Delete(delete) => delete.run().await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<ExitCode, Problem> {
+        let expires = expiry(&self.ttl)?;
+        let token = match self.token {
+            Some(token) => token,
+            None => BootstrapToken::generate().map_err(|error| Failure::new(error.to_string()))?,
+        };
+        let (view, writer) = open(&self.access.kubeconfig).await?;
+        if secret(&view, &token).await?.is_some() {
+            return Err(Problem::usage(format!("there is a token {} already", token.id()))
+                .hint(format!("delete it first: kboot token delete {}", token.id())));
+        }
+        let grant = Grant { description: self.description, expires, usages: self.usages, groups: self.groups };
+        writer.apply(&token_secret::secret_object(&token, &grant)).await?;
+        remember_expiry(&writer, &token, expires).await?;
+        let printed = match self.print_join_command {
+            true => join_line(&view, &token).await?,
+            false => token.expose().expose_secret().to_string(),
+        };
+        writeln!(std::io::stdout(), "{printed}")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A machine that comes too late with a token can then be told so: the token itself will be gone.
+async fn remember_expiry(writer: &Writer, token: &BootstrapToken, expires: Option<OffsetDateTime>) -> Result<(), Failure> {
+    let Some(expires) = expires else { return Ok(()) };
+    let (key, value) = cluster_info::expiry_annotation(token.id(), expires);
+    writer
+        .update("v1", "ConfigMap", Some("kube-public"), "cluster-info", |object: &mut Value| {
+            object["metadata"]["annotations"][&key] = json!(value);
+        })
+        .await
+}
+
+fn expiry(ttl: &str) -> Result<Option<OffsetDateTime>, Problem> {
+    if ttl == "0" {
+        return Ok(None);
+    }
+    let now = OffsetDateTime::now_utc();
+    // Tokens, unlike certificates, may live for minutes.
+    let short = [("s", 1), ("m", 60)].iter().find_map(|(unit, seconds)| {
+        let number: i64 = ttl.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*seconds)
+    });
+    if let Some(seconds) = short.filter(|seconds| *seconds > 0) {
+        return Ok(Some(now + time::Duration::seconds(seconds)));
+    }
+    match ttl.parse::<Period>() {
+        Ok(period) => Ok(Some(now + time::Duration::hours(i64::from(period.hours())))),
+        Err(_) => Err(Problem::usage(format!("--ttl {ttl} is not a time")).hint("write it as 30m, 24h or 7d; 0 for ever")),
+    }
+}
+
+impl List {
+    async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let (view, _) = open(&self.access.kubeconfig).await?;
+        let tokens = all(&view).await?;
+        let mut out = std::io::stdout();
+        if matches!(global.output, Output::Json) {
+            for listed in tokens {
+                let mut shown = serde_json::to_value(&listed.grant).expect("plain data");
+                shown["token"] = json!(listed.token.expose().expose_secret());
+                writeln!(out, "{shown}")?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        writeln!(out, "{:<25}{:<22}{:<24}DESCRIPTION", "TOKEN", "EXPIRES", "USAGES")?;
+        for listed in tokens {
+            let expires = listed.grant.expires.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "never".into());
+            let description = listed.grant.description.unwrap_or_default();
+            let usages = listed.grant.usages.join(",");
+            writeln!(out, "{:<25}{expires:<22}{usages:<24}{description}", listed.token.expose().expose_secret())?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Delete {
+    async fn run(self) -> Result<ExitCode, Problem> {
+        let (view, writer) = open(&self.access.kubeconfig).await?;
+        for id in &self.ids {
+            let name = format!("{}{id}", token_secret::SECRET_PREFIX);
+            if view.get("v1", "Secret", Some(NAMESPACE), &name).await?.is_none() {
+                return Err(Problem::Failed(Failure::new(format!("there is no token {id}")).hint("see `kboot token list`")));
+            }
+            writer.delete("v1", "Secret", Some(NAMESPACE), &name).await?;
+            writeln!(std::io::stdout(), "deleted token {id}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn open(kubeconfig: &Utf8Path) -> Result<(View, Writer), Problem> {
+    if !kubeconfig.exists() {
+        return Err(Problem::usage(format!("there is no {kubeconfig}"))
+            .hint("run this on a control plane, or name a kubeconfig: --kubeconfig FILE"));
+    }
+    Ok(Connector::open(kubeconfig).await?)
+}
+
+async fn all(view: &View) -> Result<Vec<Listed>, Failure> {
+    let secrets = view.list("v1", "Secret", Some(NAMESPACE), "").await?;
+    Ok(secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).collect())
+}
+
+async fn secret(view: &View, token: &BootstrapToken) -> Result<Option<Value>, Failure> {
+    view.get("v1", "Secret", Some(NAMESPACE), &token.secret_name()).await
+}
+
+/// The `kboot join` line with a token that is still good; None if there is none.
+pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Problem> {
+    let (view, _) = open(kubeconfig).await?;
+    let soon = OffsetDateTime::now_utc() + time::Duration::minutes(10);
+    let usable = all(&view).await?.into_iter().find(|listed| {
+        !listed.is_expired(soon) && listed.grant.groups.iter().any(|group| group == DEFAULT_GROUP)
+    });
+    match usable {
+        Some(listed) => Ok(Some(join_line(&view, &listed.token).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn join_line(view: &View, token: &BootstrapToken) -> Result<String, Failure> {
+    let unreadable = || {
+        Failure::new("the cluster has no usable ConfigMap kube-public/cluster-info").hint("run `kboot init` or `kboot up` again")
+    };
+    let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
+    let text = info.as_ref().and_then(|info| info["data"]["kubeconfig"].as_str()).ok_or_else(unreadable)?;
+    let kubeconfig = crate::pki::kubeconfig::Kubeconfig::parse(text).map_err(|_| unreadable())?;
+    let crate::pki::kubeconfig::Authority::Pem(ca) = &kubeconfig.authority else { return Err(unreadable()) };
+    let hash = ca_hash(ca).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let endpoint = kubeconfig.server.trim_start_matches("https://");
+    let token = token.expose();
+    Ok(format!("kboot join {endpoint} --token {} --discovery-token-ca-cert-hash {hash}", token.expose_secret()))
+}

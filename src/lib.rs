@@ -1,4 +1,5 @@
 //! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
 
+pub mod bootstrap;
 pub mod inventory;
 pub mod pki;

@@ -6,22 +6,19 @@
 mod error;
 mod fetch;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_yaml::Value as Yaml;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::cluster_info::{KUBECONFIG_KEY, expiry_key, signature_key, verify};
 use super::token::Token;
+use crate::inventory::API_PORT;
 use crate::pki::{CaHash, ca_hashes, endpoint_url};
 pub use error::DiscoveryError;
-
-/// The port of an endpoint that names none.
-const DEFAULT_PORT: u16 = 6443;
 
 /// By which a cluster's authority is known beforehand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +50,7 @@ pub async fn discover(
     if matches!(pins, Pins::Required(hashes) if hashes.is_empty()) {
         return Err(DiscoveryError::NoPins);
     }
-    let server = endpoint_url(endpoint, DEFAULT_PORT).map_err(DiscoveryError::Endpoint)?;
+    let server = endpoint_url(endpoint, API_PORT).map_err(DiscoveryError::Endpoint)?;
 
     let first = fetch::config_map(&server, None, deadline).await?;
     let content = signed_kubeconfig(&first, &server, token)?;

@@ -50,6 +50,10 @@ pub fn issue(
     if authority.validity().not_after.to_datetime() <= now {
         return Err(fail(format!("{} expired on {}", authority.subject(), authority.validity().not_after)));
     }
+    // The signer panics on an empty part of a name.
+    if authority.subject().iter().any(|part| part.iter().next().is_none()) {
+        return Err(fail("the subject of its authority is malformed".into()));
+    }
     params.not_before = params.not_before.max(authority.validity().not_before.to_datetime());
     params.use_authority_key_identifier_extension = true;
     let signer = rcgen::Issuer::from_ca_cert_der(&authorities[0], issuer.key.pair())
@@ -205,6 +209,20 @@ mod tests {
         let later = NOW + Duration::days(1);
         let pem = issue(&server(), &Key::generate(EcdsaP256).unwrap(), Some(&issuer), later).unwrap();
         assert_eq!(check(&pem, None, Some(testing::KUBEADM_CA), &server(), later), []);
+    }
+
+    #[test]
+    fn a_companys_authority_serves_or_says_why_not() {
+        let later = NOW + Duration::days(1);
+        let sign = |(pem, key): (&str, &str)| {
+            let ca_key = Key::from_pem(key).unwrap();
+            let issuer = Issuer { cert_pem: pem, key: &ca_key };
+            issue(&server(), &Key::generate(EcdsaP256).unwrap(), Some(&issuer), later)
+        };
+        let pem = sign(testing::COMPANY_CA).unwrap();
+        assert_eq!(check(&pem, None, Some(testing::COMPANY_CA.0), &server(), later), []);
+        let error = sign(testing::TWO_UNITS_CA).unwrap_err().to_string();
+        assert!(error.contains("is not supported") && error.contains("Platform"), "{error}");
     }
 
     #[test]

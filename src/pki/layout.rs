@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{CertificateRequest, PkiError, Usage};
-use crate::inventory::Certificates;
+use crate::inventory::{API_PORT, Certificates, Cluster, Host};
 
 /// The stem of the service accounts' key pair: `sa.key` and `sa.pub`, with no certificate.
 pub const SERVICE_ACCOUNT: &str = "sa";
@@ -54,6 +54,20 @@ impl Entry {
 }
 
 impl LayoutParams {
+    /// Of a control plane in an inventory.
+    pub fn of(cluster: &Cluster, host: &Host) -> Self {
+        Self {
+            cluster_name: cluster.name.clone(),
+            node_name: host.name.clone(),
+            advertise_address: host.address,
+            bind_port: API_PORT,
+            endpoint: cluster.endpoint.clone(),
+            service_subnet: cluster.network.service_subnet,
+            dns_domain: cluster.network.dns_domain.clone(),
+            certificates: cluster.certificates.clone(),
+        }
+    }
+
     /// `https://` and the control plane's endpoint: what people and other nodes use.
     pub fn server(&self) -> Result<String, PkiError> {
         match &self.endpoint {
@@ -138,7 +152,9 @@ fn split_endpoint(endpoint: &str) -> Result<(&str, Option<u16>), PkiError> {
         return Err(fail("the host is neither an IP address nor a DNS name"));
     }
     let port = port.map(|port| {
-        port.parse().ok().filter(|port| *port > 0).ok_or_else(|| fail("the port is no number from 1 to 65535"))
+        // `parse` alone would take "+1".
+        let number = port.parse().ok().filter(|number| *number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()));
+        number.ok_or_else(|| fail("the port is no number from 1 to 65535"))
     });
     Ok((host, port.transpose()?))
 }
@@ -279,6 +295,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_inventory_has_what_it_takes() {
+        let host: Host = serde_json::from_value(
+            serde_json::json!({"name": "n1", "address": "10.77.0.11", "roles": ["control-plane"]}),
+        )
+        .unwrap();
+        let mut cluster = Cluster::single(host.clone());
+        assert_eq!(LayoutParams::of(&cluster, &host).server().unwrap(), "https://10.77.0.11:6443");
+        cluster.endpoint = Some("cp.example.test:6443".into());
+        cluster.certificates.extra_sans = params().certificates.extra_sans;
+        assert_eq!(LayoutParams::of(&cluster, &host), params());
+    }
+
+    #[test]
     fn etcd_listens_on_the_node_and_on_loopback() {
         let request = entry(&params(), "etcd/peer").request;
         assert_eq!(request.dns_names, ["localhost", "n1"]);
@@ -323,6 +352,7 @@ pub(super) mod tests {
             "host:",
             "host:0",
             "host:65536",
+            "host:+1",
             "[fd00::1",
             "[x]:1",
             "[::1]6443",

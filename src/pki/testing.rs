@@ -27,6 +27,11 @@ pub const KUBEADM_RSA_CA: &str = include_str!("testdata/kubeadm-rsa-ca.crt");
 pub const KUBEADM_RSA_APISERVER: &str = include_str!("testdata/kubeadm-rsa-apiserver.crt");
 pub const KUBEADM_ADMIN_CONF: &str = include_str!("testdata/kubeadm-admin.conf");
 
+/// Authorities as companies have them, by OpenSSL on 2026-11-22, each with its key: the second's subject has two units.
+pub const COMPANY_CA: (&str, &str) = (include_str!("testdata/company-ca.crt"), include_str!("testdata/company-ca.key"));
+pub const TWO_UNITS_CA: (&str, &str) =
+    (include_str!("testdata/two-units-ca.crt"), include_str!("testdata/two-units-ca.key"));
+
 /// A new certificate authority of ten years, and its key.
 pub fn authority(name: &str, now: OffsetDateTime) -> (Key, String) {
     let key = Key::generate(EncryptionAlgorithm::EcdsaP256).unwrap();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
 use super::{Authority, Credentials, Kubeconfig, KubeconfigError, WantedKubeconfig};
 use crate::pki::{self, Problem, Severity, x509};
-use secrecy::ExposeSecret;
 
 /// Something about a kubeconfig that is not as wanted. The display form reads well after "the kubeconfig ".
 #[derive(Debug, Clone, PartialEq)]

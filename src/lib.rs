@@ -4,3 +4,4 @@ pub mod engine;
 pub mod facts;
 pub mod inventory;
 pub mod pki;
+pub mod preflight;

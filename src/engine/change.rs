@@ -5,6 +5,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
 /// One change of one host. Carried out by [`super::Host::apply`]; each is idempotent: doing it twice is doing it once.
@@ -31,10 +32,9 @@ pub enum Change {
         path: Utf8PathBuf,
         mode: FileMode,
     },
-    /// Reads the package lists of one source file anew.
+    /// Reads the package lists of one source file anew, or of all.
     RefreshPackages {
-        source: Utf8PathBuf,
-        why: String,
+        source: Option<Utf8PathBuf>,
     },
     InstallPackages {
         packages: Vec<PackageChange>,
@@ -81,12 +81,11 @@ pub enum Change {
         path: Utf8PathBuf,
         cluster: String,
         server: String,
-        user: String,
         authority: (Utf8PathBuf, Utf8PathBuf),
         request: CertificateRequest,
     },
-    PullImage {
-        image: String,
+    PullImages {
+        images: Vec<String>,
     },
     /// Applies an object of the cluster; `before` is None where it does not exist yet.
     ApplyObject {
@@ -94,9 +93,22 @@ pub enum Change {
         before: Option<serde_json::Value>,
     },
     DeleteObject {
+        api_version: String,
         kind: String,
         namespace: Option<String>,
         name: String,
+    },
+    /// Sets labels and taints of a node, beside those that it has.
+    MarkNode {
+        node: String,
+        labels: Vec<(String, String)>,
+        taints: Vec<Taint>,
+    },
+    /// Downloads a package repository's public key, which must have this fingerprint.
+    FetchKey {
+        url: String,
+        path: Utf8PathBuf,
+        fingerprint: String,
     },
     /// Runs a command.
     Run {
@@ -156,6 +168,18 @@ pub struct PackageChange {
     pub from: Option<String>,
     /// A version or a pattern of apt's (`1.37.2-*`); None for the newest.
     pub to: Option<String>,
+    /// Left out where no repository has it.
+    #[serde(default)]
+    pub is_optional: bool,
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value.as_str() {
+            "" => write!(f, "{}:{}", self.key, self.effect),
+            value => write!(f, "{}={value}:{}", self.key, self.effect),
+        }
+    }
 }
 
 /// What becomes of a systemd unit; None leaves it as it is.
@@ -169,13 +193,22 @@ pub struct UnitChange {
 }
 
 impl Change {
+    /// Whether this change and those of its kind beside it may be made at the same time.
+    pub(super) fn may_overlap(&self) -> bool {
+        matches!(self, Change::ApplyObject { object, .. } if object["kind"] != "Namespace")
+    }
+
     /// The same change without anything secret: what may be shown, stored or sent on.
     pub fn redacted(&self) -> Change {
         match self {
             Change::WriteFile { path, mode, before, after } => Change::WriteFile {
                 path: path.clone(),
                 mode: *mode,
-                before: before.as_ref().map(Content::redacted),
+                // What is secret now was secret before.
+                before: before.as_ref().map(|content| match after {
+                    Content::Secret(_) | Content::Digest(_) => content.clone().into_secret().redacted(),
+                    _ => content.redacted(),
+                }),
                 after: after.redacted(),
             },
             Change::ApplyObject { object, before } => {
@@ -191,6 +224,13 @@ impl Content {
         match self {
             Content::Secret(text) => Content::Digest(digest(text.as_bytes())),
             other => other.clone(),
+        }
+    }
+
+    fn into_secret(self) -> Content {
+        match self {
+            Content::Text(text) => Content::Secret(text),
+            other => other,
         }
     }
 
@@ -244,7 +284,8 @@ impl fmt::Display for Change {
             Change::Remove { path } => write!(f, "remove {path}"),
             Change::MakeDirectory { path, mode } => write!(f, "make directory {path} ({mode})"),
             Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
-            Change::RefreshPackages { source, why } => write!(f, "read the package lists of {source} ({why})"),
+            Change::RefreshPackages { source: Some(source) } => write!(f, "read the package lists of {source}"),
+            Change::RefreshPackages { source: None } => f.write_str("read all package lists"),
             Change::InstallPackages { packages } => {
                 f.write_str("install ")?;
                 for (i, package) in packages.iter().enumerate() {
@@ -274,14 +315,20 @@ impl fmt::Display for Change {
             Change::WriteKubeconfig { path, server, request, .. } => {
                 write!(f, "write {path} ({request}, for {server})")
             }
-            Change::PullImage { image } => write!(f, "pull {image}"),
+            Change::PullImages { images } => write!(f, "pull {}", images.join(", ")),
             Change::ApplyObject { object, before } => {
                 let verb = if before.is_some() { "update" } else { "create" };
                 write!(f, "{verb} {}", object_name(object))
             }
-            Change::DeleteObject { kind, namespace, name } => {
+            Change::DeleteObject { kind, namespace, name, .. } => {
                 write!(f, "delete {kind} {}{name}", namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default())
             }
+            Change::MarkNode { node, labels, taints } => {
+                let labels = labels.iter().map(|(key, value)| format!("label {key}={value}"));
+                let taints = taints.iter().map(|taint| format!("taint {taint}"));
+                write!(f, "mark the node {node}: {}", labels.chain(taints).collect::<Vec<_>>().join(", "))
+            }
+            Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }
     }

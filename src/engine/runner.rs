@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::journal::State;
@@ -11,6 +12,8 @@ use super::{AnyStep, Change, Failure, Host, Journal, Kind, Outcome, Planned, Res
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(100);
+/// Changes that may overlap are made this many at a time.
+const AT_ONCE: usize = 8;
 /// How often a step may find new changes after it has made some. More means that it works against itself or against someone.
 const ROUNDS: usize = 3;
 
@@ -101,10 +104,10 @@ impl Runner {
                     if rounds > ROUNDS {
                         return Err(not_converged(&changes));
                     }
-                    for change in &changes {
+                    for batch in changes.chunk_by(|a, b| a.may_overlap() && b.may_overlap()) {
                         self.stop_if_cancelled()?;
-                        self.apply(step.id(), change, sink).await?;
-                        made += 1;
+                        self.apply_batch(step.id(), batch, sink).await?;
+                        made += batch.len();
                     }
                     deadline = Instant::now() + step.deadline();
                 }
@@ -124,6 +127,11 @@ impl Runner {
                 }
             }
         }
+    }
+
+    async fn apply_batch(&self, step: &str, batch: &[Change], sink: &Sink) -> Result<()> {
+        let changes: Vec<_> = batch.iter().map(|change| self.apply(step, change, sink)).collect();
+        stream::iter(changes).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     async fn apply(&self, step: &str, change: &Change, sink: &Sink) -> Result<()> {

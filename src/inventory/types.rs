@@ -52,7 +52,7 @@ pub struct Cluster {
     #[serde(default)]
     pub timeouts: Timeouts,
     /// The machines, at least one of them a control plane.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), example = &"[{name: n1, address: 10.0.0.11, roles: [control-plane]}]")]
     pub hosts: Vec<Host>,
 }
 
@@ -71,6 +71,7 @@ pub enum Kind {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Kubernetes {
     /// The exact version, as `v1.37.2`.
+    #[schemars(example = &"v1.37.2")]
     pub version: String,
 }
 
@@ -244,12 +245,13 @@ pub struct Timeouts {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Host {
     /// The node's name: a lower-case DNS name.
+    #[schemars(example = &"n1")]
     pub name: String,
     /// The IP address by which kboot and the other hosts reach it.
-    #[schemars(with = "String", extend("format" = "ip"))]
+    #[schemars(with = "String", extend("format" = "ip"), example = &"10.0.0.11")]
     pub address: IpAddr,
     /// `control-plane`, `worker`, or both: a control plane that also takes workloads.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), example = &"[worker]")]
     pub roles: Vec<Role>,
     /// Labels of the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,0 +1,90 @@
+//! The controller's side of the conversation.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, Lines};
+use tokio::sync::{Mutex, mpsc};
+
+use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use crate::engine::{Event, Failure, Result};
+use crate::facts::Facts;
+use crate::steps::Outputs;
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// A conversation with one agent. Requests are answered one after the other; a cancellation may be sent at any time.
+pub struct Client {
+    replies: Mutex<Lines<BufReader<Reader>>>,
+    requests: Arc<Mutex<Writer>>,
+}
+
+impl Client {
+    pub fn new(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        let reader: Reader = Box::new(input);
+        let writer: Writer = Box::new(output);
+        Self { replies: Mutex::new(BufReader::new(reader).lines()), requests: Arc::new(Mutex::new(writer)) }
+    }
+
+    pub async fn facts(&self) -> Result<Facts> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::Facts).await?;
+        loop {
+            if let Reply::Facts { facts } = next(&mut replies).await? {
+                return facts.map(|facts| *facts);
+            }
+        }
+    }
+
+    /// Runs a phase to its end; its events go to `events` as they come.
+    pub async fn run(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>) -> Result<Outputs> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::Run(Box::new(run))).await?;
+        loop {
+            match next(&mut replies).await? {
+                Reply::Event { event } => {
+                    let _ = events.send(*event);
+                }
+                Reply::Done { result } => return result.map(|outputs| *outputs),
+                Reply::Facts { .. } => {}
+            }
+        }
+    }
+
+    /// Asks the running phase to stop after the change in hand.
+    pub async fn cancel(&self) {
+        // An agent that does not hear this is gone, and stops by that.
+        let _ = self.send(&Request::Cancel).await;
+    }
+
+    async fn send(&self, request: &Request) -> Result<()> {
+        let mut line = serde_json::to_vec(request).expect("requests are plain data");
+        line.push(b'\n');
+        let mut output = self.requests.lock().await;
+        let sent = async {
+            output.write_all(&line).await?;
+            output.flush().await
+        };
+        sent.await.map_err(|_: std::io::Error| lost())
+    }
+}
+
+async fn next(replies: &mut Lines<BufReader<Reader>>) -> Result<Reply> {
+    loop {
+        let line = replies.next_line().await.map_err(|_| lost())?.ok_or_else(lost)?;
+        if line.trim() == MARKER {
+            continue;
+        }
+        return serde_json::from_str(&line)
+            .map_err(|error| Failure::new(format!("failed to understand the agent: {error}")));
+    }
+}
+
+fn lost() -> Failure {
+    Failure::new("the connection to the host was lost")
+        .hint("see that the host is up, then run the same command again: it goes on where this one stopped")
+        .retryable()
+}

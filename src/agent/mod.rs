@@ -1,0 +1,12 @@
+//! The part of kboot that runs on a host, and how the controller speaks with it.
+//!
+//! JSON lines over a pair of streams: an SSH channel for a host of an inventory, memory for this machine. The agent runs whole
+//! phases and streams events. It ends when its input does, after the change in hand. Secrets travel here and nowhere else.
+
+mod client;
+mod protocol;
+mod serve;
+
+pub use client::Client;
+pub use protocol::{Items, MARKER, PhaseRun, Reply, Request};
+pub use serve::{serve, serve_here};

@@ -1,0 +1,43 @@
+//! What is said, one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Event, Failure, Mode};
+use crate::facts::Facts;
+use crate::playbook::Item;
+use crate::steps::{Context, Outputs};
+
+/// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
+pub const MARKER: &str = "KBOOT-AGENT 1";
+
+pub type Items = Vec<Item>;
+
+/// From the controller.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    Facts,
+    Run(Box<PhaseRun>),
+    /// Stop the running phase after the change in hand.
+    Cancel,
+}
+
+/// One phase, for one host.
+#[derive(Serialize, Deserialize)]
+pub struct PhaseRun {
+    pub phase: String,
+    pub steps: Items,
+    pub mode: Mode,
+    /// Who runs this, for the one who finds the host locked.
+    pub owner: String,
+    pub context: Context,
+}
+
+/// From the agent. Every request but `Cancel` is answered by one `Facts` or `Done`, with events before it.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    Facts { facts: Result<Box<Facts>, Failure> },
+    Event { event: Box<Event> },
+    Done { result: Result<Box<Outputs>, Failure> },
+}

@@ -1,0 +1,227 @@
+//! The agent's side.
+
+use std::sync::Arc;
+
+use camino::Utf8Path;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::sync::mpsc;
+
+use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::{Client, Items};
+use crate::engine::{Cancel, Failure, HostLock, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::kube::Connector;
+use crate::playbook::Item;
+use crate::resource::LocalHost;
+use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
+
+/// Serves this machine to a controller until `input` ends.
+pub async fn serve(
+    input: impl AsyncRead + Unpin + Send,
+    output: impl AsyncWrite + Unpin + Send + 'static,
+) -> Result<()> {
+    let (replies, outbox) = mpsc::unbounded_channel();
+    let writer = tokio::spawn(write_replies(output, outbox));
+    let mut agent = Agent::new(replies);
+    let mut lines = BufReader::new(input).lines();
+    let mut running: Option<tokio::task::JoinHandle<()>> = None;
+    while let Ok(Some(line)) = lines.next_line().await {
+        let request: Request = serde_json::from_str(&line)
+            .map_err(|error| Failure::new(format!("failed to understand the controller: {error}")))?;
+        match request {
+            Request::Cancel => agent.cancel.cancel(),
+            Request::Facts => agent.facts().await,
+            Request::Run(run) => {
+                if let Some(previous) = running.take() {
+                    let _ = previous.await;
+                }
+                running = Some(agent.start(*run));
+            }
+        }
+    }
+    // The controller is gone or done: finish the change in hand and let go of the host.
+    agent.cancel.cancel();
+    if let Some(last) = running {
+        let _ = last.await;
+    }
+    drop(agent);
+    let _ = writer.await;
+    Ok(())
+}
+
+/// Serves this machine to this very process.
+pub fn serve_here() -> Client {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (their_input, their_output) = tokio::io::split(theirs);
+    tokio::spawn(async move {
+        if let Err(failure) = serve(their_input, their_output).await {
+            tracing::error!("{failure}");
+        }
+    });
+    let (input, output) = tokio::io::split(ours);
+    Client::new(input, output)
+}
+
+async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::UnboundedReceiver<Reply>) {
+    if output.write_all(format!("{MARKER}\n").as_bytes()).await.is_err() {
+        return;
+    }
+    while let Some(reply) = replies.recv().await {
+        let mut line = serde_json::to_vec(&reply).expect("replies are plain data");
+        line.push(b'\n');
+        // A controller that is gone is noticed where requests are read.
+        if output.write_all(&line).await.is_err() || output.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Agent {
+    replies: mpsc::UnboundedSender<Reply>,
+    cancel: Cancel,
+    services: Services,
+    host: Arc<LocalHost>,
+    lock: Arc<tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>>,
+}
+
+impl Agent {
+    fn new(replies: mpsc::UnboundedSender<Reply>) -> Self {
+        let kube = Connector::default();
+        Self {
+            replies,
+            cancel: Cancel::default(),
+            host: Arc::new(LocalHost::new(kube.clone())),
+            services: Services { kube },
+            lock: Arc::default(),
+        }
+    }
+
+    async fn facts(&self) {
+        let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    /// Runs a phase beside the reading of requests, so that it can be cancelled.
+    fn start(&mut self, run: PhaseRun) -> tokio::task::JoinHandle<()> {
+        let (events, mut inbox) = mpsc::unbounded_channel();
+        let (forward, replies) = (self.replies.clone(), self.replies.clone());
+        let forwarder = tokio::spawn(async move {
+            while let Some(event) = inbox.recv().await {
+                let _ = forward.send(Reply::Event { event: Box::new(event) });
+            }
+        });
+        let (cancel, host, lock, services) =
+            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone());
+        tokio::spawn(async move {
+            let sink = Sink::new(&run.context.host, events).phase(&run.phase);
+            let result = run_phase(run, cancel, host, lock, services, &sink).await;
+            drop(sink);
+            let _ = forwarder.await;
+            let _ = replies.send(Reply::Done { result: result.map(Box::new) });
+        })
+    }
+}
+
+async fn run_phase(
+    run: PhaseRun,
+    cancel: Cancel,
+    host: Arc<LocalHost>,
+    lock: Arc<tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>>,
+    services: Services,
+    sink: &Sink,
+) -> Result<Outputs> {
+    let started = std::time::Instant::now();
+    let journal = match run.mode {
+        Mode::Plan => Arc::new(Journal::none()),
+        Mode::Apply => own(&lock, &run.owner).await?,
+    };
+    sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
+    let runner = Runner { host, mode: run.mode, journal, cancel };
+    let outputs = Arc::default();
+    let work = Work { runner, context: &run.context, services, outputs, sink };
+    let result = work.all(&run.steps).await;
+    let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    sink.emit(Kind::PhaseFinished { outcome, millis });
+    result?;
+    let outputs = work.outputs.lock().expect("no panic while held").clone();
+    Ok(outputs)
+}
+
+/// Takes the host's lock, once for the agent's whole life, and opens its journal.
+async fn own(lock: &tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>, owner: &str) -> Result<Arc<Journal>> {
+    let mut held = lock.lock().await;
+    if let Some((_, journal)) = held.as_ref() {
+        return Ok(journal.clone());
+    }
+    let taken = HostLock::take(Utf8Path::new(HostLock::PATH), owner)?.map_err(|busy| {
+        Failure::new(format!("another kboot works on this host: {}", busy.holder))
+            .hint("wait until it is done, then run the same command again")
+    })?;
+    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
+    *held = Some((taken, journal.clone()));
+    Ok(journal)
+}
+
+fn count(items: &Items) -> usize {
+    items
+        .iter()
+        .map(|item| match item {
+            Item::Step(_) => 1,
+            Item::Parallel { parallel } => parallel.iter().map(count).sum(),
+        })
+        .sum()
+}
+
+struct Work<'a> {
+    runner: Runner,
+    context: &'a Context,
+    services: Services,
+    outputs: Outbox,
+    sink: &'a Sink,
+}
+
+impl Work<'_> {
+    fn all<'b>(&'b self, items: &'b Items) -> BoxFuture<'b, Result<Outcome>> {
+        async move {
+            let mut outcome = Outcome::Unchanged;
+            for item in items {
+                outcome = worst(outcome, self.one(item).await?);
+            }
+            Ok(outcome)
+        }
+        .boxed()
+    }
+
+    async fn one(&self, item: &Item) -> Result<Outcome> {
+        match item {
+            Item::Step(name) => {
+                let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
+                let report = self.runner.run(step.as_ref(), self.sink).await?;
+                Ok(report.outcome)
+            }
+            Item::Parallel { parallel } => {
+                let ended = join_all(parallel.iter().map(|branch| self.all(branch))).await;
+                ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
+            }
+        }
+    }
+
+    fn make(&self) -> Make<'_> {
+        Make { context: self.context, services: &self.services, outputs: &self.outputs }
+    }
+
+    /// A step that can't even be made fails like one that ran.
+    fn told(&self, step: &str, failure: Failure) -> Failure {
+        let sink = self.sink.step(step);
+        sink.emit(Kind::StepStarted { title: step.to_string() });
+        sink.emit(Kind::Failed { failure: failure.clone() });
+        sink.emit(Kind::StepFinished { outcome: Outcome::Failed, millis: 0 });
+        failure
+    }
+}
+
+fn worst(a: Outcome, b: Outcome) -> Outcome {
+    if a == Outcome::Unchanged { b } else { a }
+}

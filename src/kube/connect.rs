@@ -1,0 +1,75 @@
+//! Connections, one a kubeconfig file, made anew when the file changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::{View, Writer};
+use crate::engine::{Failure, Probe, Result};
+
+/// The files by which a control plane's own host reaches the API, the first that is there: super-admin needs no RBAC objects.
+pub const ADMIN_FILES: [&str; 2] = ["/etc/kubernetes/super-admin.conf", "/etc/kubernetes/admin.conf"];
+
+/// Makes clients and keeps them. Cheap to clone; clones share.
+#[derive(Clone, Default)]
+pub struct Connector {
+    clients: Arc<Mutex<BTreeMap<Utf8PathBuf, (Vec<u8>, Client)>>>,
+}
+
+impl Connector {
+    /// What reads by a kubeconfig file; None where there is no such file.
+    pub async fn view_by(&self, probe: &dyn Probe, path: &Utf8Path) -> Result<Option<View>> {
+        let Some(text) = probe.read(path).await? else { return Ok(None) };
+        Ok(Some(View::new(self.client(path, text).await?)))
+    }
+
+    /// What reads as the cluster's administrator; None where this host is no control plane (yet).
+    pub async fn view(&self, probe: &dyn Probe) -> Result<Option<View>> {
+        for path in ADMIN_FILES {
+            if let Some(view) = self.view_by(probe, Utf8Path::new(path)).await? {
+                return Ok(Some(view));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What writes as the cluster's administrator.
+    pub async fn writer(&self) -> Result<Writer> {
+        for path in ADMIN_FILES {
+            if let Ok(text) = std::fs::read(path) {
+                return Ok(Writer::new(self.client(Utf8Path::new(path), text).await?));
+            }
+        }
+        Err(Failure::new(format!("this host has no {}", ADMIN_FILES[1])).hint("run this on a control plane"))
+    }
+
+    async fn client(&self, path: &Utf8Path, text: Vec<u8>) -> Result<Client> {
+        {
+            let clients = self.clients.lock().expect("no panic while held");
+            if let Some((known, client)) = clients.get(path)
+                && *known == text
+            {
+                return Ok(client.clone());
+            }
+        }
+        let client = connect(&text).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        self.clients.lock().expect("no panic while held").insert(path.into(), (text, client.clone()));
+        Ok(client)
+    }
+}
+
+async fn connect(text: &[u8]) -> Result<Client, String> {
+    let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| error.to_string())?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(|error| error.to_string())?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(Duration::from_secs(30));
+    config.proxy_url = None;
+    Client::try_from(config).map_err(|error| error.to_string())
+}

@@ -1,0 +1,230 @@
+//! Objects of any kind, as JSON.
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use crate::engine::{Failure, Result};
+
+/// The name under which kboot owns fields.
+const MANAGER: &str = "kboot";
+
+/// Reads objects, and asks what applying one would make of it.
+#[derive(Clone)]
+pub struct View {
+    client: Client,
+}
+
+/// What is there and what it would become.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    pub before: Option<Value>,
+    pub is_same: bool,
+}
+
+impl View {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// None where there is no such object.
+    pub async fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Value>> {
+        let api = api(&self.client, api_version, kind, namespace);
+        let found = api.get_opt(name).await.map_err(|error| explain(error, &format!("read {kind} {name}")))?;
+        Ok(found.map(|object| to_value(&object)))
+    }
+
+    pub async fn list(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        labels: &str,
+    ) -> Result<Vec<Value>> {
+        let api = api(&self.client, api_version, kind, namespace);
+        let parameters = ListParams::default().labels(labels);
+        let list = api.list(&parameters).await.map_err(|error| explain(error, &format!("list {kind} objects")))?;
+        Ok(list.items.iter().map(to_value).collect())
+    }
+
+    /// Asks the API server what an object would become. It stores nothing.
+    pub async fn preview(&self, object: &Value) -> Result<Applied> {
+        let target = Target::of(object)?;
+        let before = self.get(target.api_version, target.kind, target.namespace, target.name).await?;
+        let Some(before) = before else { return Ok(Applied { before: None, is_same: false }) };
+        let api = api(&self.client, target.api_version, target.kind, target.namespace);
+        let parameters = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };
+        let after = api
+            .patch(target.name, &parameters, &Patch::Apply(object))
+            .await
+            .map_err(|error| explain(error, &format!("compare {} {}", target.kind, target.name)))?;
+        let is_same = comparable(&before) == comparable(&to_value(&after));
+        Ok(Applied { before: Some(before), is_same })
+    }
+
+    /// Asks for a path of the API server itself, as `/readyz`; Ok is the text of an answer of status 200.
+    pub async fn raw(&self, path: &str) -> Result<String> {
+        let request = http_get(path)?;
+        self.client.request_text(request).await.map_err(|error| explain(error, &format!("ask for {path}")))
+    }
+}
+
+fn http_get(path: &str) -> Result<http::Request<Vec<u8>>> {
+    http::Request::get(path).body(Vec::new()).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Writes objects.
+pub struct Writer {
+    client: Client,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Server-side apply: kboot owns the fields that the object names and no others.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
+        let target = Target::of(object)?;
+        let api = api(&self.client, target.api_version, target.kind, target.namespace);
+        let parameters = PatchParams::apply(MANAGER).force();
+        api.patch(target.name, &parameters, &Patch::Apply(object))
+            .await
+            .map(drop)
+            .map_err(|error| explain(error, &format!("apply {} {}", target.kind, target.name)))
+    }
+
+    /// No error where there is no such object.
+    pub async fn delete(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
+        let api = api(&self.client, api_version, kind, namespace);
+        match api.delete(name, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(explain(error, &format!("delete {kind} {name}"))),
+        }
+    }
+
+    /// Reads an object, has it changed, and writes it back unless somebody else did meanwhile; then all over again.
+    pub async fn update(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+        edit: impl Fn(&mut Value) + Send + Sync,
+    ) -> Result<()> {
+        let api = api(&self.client, api_version, kind, namespace);
+        let what = format!("update {kind} {name}");
+        for _ in 0..10 {
+            let object = api.get(name).await.map_err(|error| explain(error, &what))?;
+            let mut value = to_value(&object);
+            edit(&mut value);
+            let edited: DynamicObject =
+                serde_json::from_value(value).map_err(|error| Failure::new(format!("failed to {what}: {error}")))?;
+            let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+            match api.replace(name, &parameters, &edited).await {
+                Ok(_) => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(explain(error, &what)),
+            }
+        }
+        Err(Failure::new(format!("failed to {what}: others change it all the time")).retryable())
+    }
+}
+
+struct Target<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+impl<'a> Target<'a> {
+    fn of(object: &'a Value) -> Result<Self> {
+        let text = |value: &'a Value| value.as_str();
+        let metadata = &object["metadata"];
+        match (text(&object["apiVersion"]), text(&object["kind"]), text(&metadata["name"])) {
+            (Some(api_version), Some(kind), Some(name)) => {
+                Ok(Self { api_version, kind, namespace: text(&metadata["namespace"]), name })
+            }
+            _ => Err(Failure::new("an object without apiVersion, kind and name")),
+        }
+    }
+}
+
+fn api(client: &Client, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}
+
+fn to_value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).expect("an object is JSON")
+}
+
+/// An object without what every write changes and what others own: its status and its bookkeeping.
+pub fn comparable(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"] {
+            metadata.remove(field);
+        }
+    }
+    object
+}
+
+/// What went wrong, in a word that tells an unreachable API server from one that says no.
+fn explain(error: kube::Error, what: &str) -> Failure {
+    match error {
+        kube::Error::Api(status) => {
+            let failure = Failure::new(format!("failed to {what}: {}", status.message));
+            match status.code {
+                429 | 500 | 502..=504 => failure.retryable(),
+                _ => failure,
+            }
+        }
+        other => {
+            Failure::new(format!("failed to {what}: the API server does not answer: {}", chain(&other))).retryable()
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn bookkeeping_does_not_count_as_a_difference() {
+        let a = json!({"metadata": {"name": "x", "resourceVersion": "1", "uid": "a"}, "status": {"a": 1}, "data": {"k": "v"}});
+        let b = json!({"metadata": {"name": "x", "resourceVersion": "2"}, "data": {"k": "v"}});
+        assert_eq!(comparable(&a), comparable(&b));
+        assert_ne!(comparable(&a), comparable(&json!({"metadata": {"name": "x"}, "data": {"k": "w"}})));
+    }
+}

@@ -1,0 +1,119 @@
+//! Playbooks as files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::inventory::Host;
+
+/// A list of phases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Playbook {
+    pub name: String,
+    pub description: String,
+    pub phases: Vec<Phase>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    pub name: String,
+    /// For a person: what the phase is for.
+    pub description: String,
+    pub hosts: Selector,
+    /// Phases that must have ended on the other hosts.
+    #[serde(default)]
+    pub after: Vec<String>,
+    pub steps: Vec<Item>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selector {
+    All,
+    ControlPlane,
+    /// Those that are no control plane.
+    Worker,
+}
+
+/// A step's name, or branches that run at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Item {
+    Step(String),
+    Parallel { parallel: Vec<Vec<Item>> },
+}
+
+impl Selector {
+    pub fn matches(self, host: &Host) -> bool {
+        match self {
+            Selector::All => true,
+            Selector::ControlPlane => host.is_control_plane(),
+            Selector::Worker => !host.is_control_plane(),
+        }
+    }
+}
+
+/// The playbooks in the binary, by their names.
+pub const BUILTIN: [(&str, &str); 4] = [
+    ("up", include_str!("../../playbooks/up.yaml")),
+    ("init", include_str!("../../playbooks/init.yaml")),
+    ("join", include_str!("../../playbooks/join.yaml")),
+    ("reset", include_str!("../../playbooks/reset.yaml")),
+];
+
+/// A playbook of the binary's own.
+pub fn builtin(name: &str) -> Playbook {
+    let (_, text) = BUILTIN.iter().find(|(known, _)| *known == name).expect("only built-in names are asked for");
+    serde_yaml::from_str(text).expect("built-in playbooks are tested")
+}
+
+impl Playbook {
+    /// The names of all steps, in their order.
+    pub fn steps(&self) -> Vec<&str> {
+        fn walk<'a>(items: &'a [Item], names: &mut Vec<&'a str>) {
+            for item in items {
+                match item {
+                    Item::Step(name) => names.push(name),
+                    Item::Parallel { parallel } => parallel.iter().for_each(|branch| walk(branch, names)),
+                }
+            }
+        }
+        let mut names = Vec::new();
+        for phase in &self.phases {
+            walk(&phase.steps, &mut names);
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_playbooks_name_only_steps_and_phases_that_exist() {
+        for (name, _) in BUILTIN {
+            let playbook = builtin(name);
+            assert_eq!(playbook.name, name);
+            for step in playbook.steps() {
+                assert!(crate::steps::names().any(|known| known == step), "{name}: no step {step}");
+            }
+            for (i, phase) in playbook.phases.iter().enumerate() {
+                for other in &phase.after {
+                    assert!(playbook.phases[..i].iter().any(|p| p.name == *other), "{name}: {other} must come before");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_step_is_in_a_playbook() {
+        let used: Vec<String> = BUILTIN
+            .iter()
+            .flat_map(|(name, _)| builtin(name).steps().into_iter().map(String::from).collect::<Vec<_>>())
+            .collect();
+        for name in crate::steps::names() {
+            assert!(used.iter().any(|step| step == name), "{name} is in no playbook");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Walks a playbook on all hosts at the same time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+
+use super::{Phase, Playbook};
+use crate::agent::{Client, PhaseRun};
+use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Result, Sink};
+use crate::facts::Facts;
+use crate::inventory::Cluster;
+use crate::steps::{Context, Inputs, Outputs};
+
+/// A host that takes part: an agent runs there and its facts are known.
+pub struct Member {
+    pub host: String,
+    pub client: Arc<Client>,
+    pub facts: Facts,
+}
+
+/// What is to be run.
+pub struct Plan<'a> {
+    pub playbook: &'a Playbook,
+    pub cluster: &'a Cluster,
+    pub mode: Mode,
+    pub owner: String,
+    pub inputs: Inputs,
+    pub cancel: Cancel,
+}
+
+/// How it ended on one host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostResult {
+    pub host: String,
+    pub result: Result<()>,
+}
+
+/// How far a phase is, over all hosts that take part in it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    left: usize,
+    succeeded: usize,
+}
+
+type Gates = BTreeMap<String, watch::Sender<Progress>>;
+
+/// Runs the playbook to its end on every member; one host's failure stops only what needs that host.
+pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> Vec<HostResult> {
+    let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members) };
+    join_all(members.iter().map(|member| async {
+        let result = walk(plan, member, &shared, events).await;
+        HostResult { host: member.host.clone(), result }
+    }))
+    .await
+}
+
+struct Shared {
+    /// What hosts have given so far, for those that come later.
+    inputs: Mutex<Inputs>,
+    gates: Gates,
+}
+
+fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
+    let gate = |phase: &Phase| {
+        let left = members.iter().filter(|member| takes_part(plan, phase, member)).count();
+        (phase.name.clone(), watch::Sender::new(Progress { left, succeeded: 0 }))
+    };
+    plan.playbook.phases.iter().map(gate).collect()
+}
+
+fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
+}
+
+async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
+    let mut result = Ok(());
+    for phase in &plan.playbook.phases {
+        if !takes_part(plan, phase, member) {
+            continue;
+        }
+        let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
+        if result.is_ok() {
+            result = one(plan, phase, member, shared, events, &sink).await;
+        } else {
+            sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
+        }
+        let succeeded = usize::from(result.is_ok());
+        shared.gates[&phase.name].send_modify(|progress| {
+            progress.left -= 1;
+            progress.succeeded += succeeded;
+        });
+    }
+    result
+}
+
+async fn one(
+    plan: &Plan<'_>,
+    phase: &Phase,
+    member: &Member,
+    shared: &Shared,
+    events: &mpsc::UnboundedSender<Event>,
+    sink: &Sink,
+) -> Result<()> {
+    for name in &phase.after {
+        wait_for(plan, name, member, shared, sink).await?;
+    }
+    if plan.cancel.is_cancelled() {
+        return Err(Failure::interrupted());
+    }
+    let inputs = shared.inputs.lock().expect("no panic while held").clone();
+    let context =
+        Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
+    let run = PhaseRun {
+        phase: phase.name.clone(),
+        steps: phase.steps.clone(),
+        mode: plan.mode,
+        owner: plan.owner.clone(),
+        context,
+    };
+    let Outputs { join } = member.client.run(run, events).await?;
+    if join.is_some() {
+        shared.inputs.lock().expect("no panic while held").join = join;
+    }
+    Ok(())
+}
+
+/// Waits until another phase has ended everywhere. It must have succeeded somewhere, if it is for any host at all.
+async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
+    let mut progress = shared.gates[name].subscribe();
+    let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
+    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
+    if progress.borrow().left > 0 && own == 0 {
+        sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
+    }
+    let ended = *progress.wait_for(|progress| progress.left == 0).await.expect("the sender outlives the walk");
+    let is_for_nobody = phase_size(plan, phase) == 0;
+    if ended.succeeded == 0 && !is_for_nobody {
+        return Err(Failure::new(format!("not tried, for the phase {name} failed on the hosts that it needs"))
+            .hint("mend what failed there, then run the same command again"));
+    }
+    Ok(())
+}
+
+fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
+    plan.cluster.hosts.iter().filter(|host| phase.hosts.matches(host)).count()
+}

@@ -1,0 +1,261 @@
+//! Events as a run sends them, for the tests of everything that reads them.
+
+use crate::engine::{Change, Content, Event, Failure, FileMode, Kind, Outcome, PackageChange, UnitChange};
+
+pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
+    Event { host: host.into(), phase: phase.into(), step: step.into(), kind }
+}
+
+pub(super) fn file(path: &str, before: Option<&str>, after: &str) -> Change {
+    let text = |text: &str| Content::Text(text.into());
+    Change::WriteFile { path: path.into(), mode: FileMode::PUBLIC, before: before.map(text), after: text(after) }
+}
+
+pub(super) fn module(name: &str) -> Change {
+    Change::LoadModule { module: name.into() }
+}
+
+fn started(title: &str) -> Kind {
+    Kind::StepStarted { title: title.into() }
+}
+
+fn finished(outcome: Outcome, millis: u64) -> Kind {
+    Kind::StepFinished { outcome, millis }
+}
+
+fn phase_finished(outcome: Outcome, millis: u64) -> Kind {
+    Kind::PhaseFinished { outcome, millis }
+}
+
+/// One host changed, one failed, one as it should be, one skipped.
+pub(super) fn apply() -> Vec<Event> {
+    let install = Change::InstallPackages {
+        packages: vec![PackageChange { name: "kubelet".into(), from: None, to: Some("1.37.2-*".into()) }],
+    };
+    let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
+        .evidence(["E: Unable to locate package kubelet", "E: \x1b[31mgiving up\x1b[0m\rdone"])
+        .hint("see whether the repository answers: `curl -I https://pkgs.k8s.io/`");
+    let warning = Kind::Warning {
+        text: "the clock is 3 s behind the others".into(),
+        hint: Some("let chrony or systemd-timesyncd set it".into()),
+    };
+    let join = "join";
+    let prepare = "prepare";
+    vec![
+        at("n1", "", "", Kind::Connected { millis: 400 }),
+        at("n2", "", "", Kind::Connected { millis: 510 }),
+        at("n3", "", "", Kind::Connected { millis: 90 }),
+        at("n1", prepare, "", Kind::PhaseStarted { steps: 2 }),
+        at("n2", prepare, "", Kind::PhaseStarted { steps: 2 }),
+        at("n3", prepare, "", Kind::PhaseStarted { steps: 2 }),
+        at("n2", prepare, "preflight", warning),
+        at("n1", prepare, "load-modules", started("Load kernel modules")),
+        at("n1", prepare, "load-modules", Kind::ChangeStarted { change: module("overlay") }),
+        at("n1", prepare, "load-modules", Kind::ChangeFinished { change: module("overlay"), millis: 60 }),
+        at("n1", prepare, "load-modules", Kind::ChangeStarted { change: module("br_netfilter") }),
+        at("n1", prepare, "load-modules", Kind::ChangeFinished { change: module("br_netfilter"), millis: 40 }),
+        at("n1", prepare, "load-modules", finished(Outcome::Changed, 130)),
+        at("n3", prepare, "load-modules", started("Load kernel modules")),
+        at("n3", prepare, "load-modules", finished(Outcome::Unchanged, 4)),
+        at("n3", prepare, "", phase_finished(Outcome::Unchanged, 9)),
+        at("n2", prepare, "load-modules", started("Load kernel modules")),
+        at("n2", prepare, "load-modules", Kind::ChangeStarted { change: module("overlay") }),
+        at("n2", prepare, "load-modules", Kind::ChangeFinished { change: module("overlay"), millis: 50 }),
+        at("n2", prepare, "load-modules", finished(Outcome::Changed, 70)),
+        at("n2", prepare, "install-packages", started("Install packages")),
+        at("n2", prepare, "install-packages", Kind::ChangeStarted { change: install.clone() }),
+        at("n2", prepare, "install-packages", Kind::Failed { failure }),
+        at("n2", prepare, "install-packages", finished(Outcome::Failed, 8_100)),
+        at("n2", prepare, "", phase_finished(Outcome::Failed, 8_200)),
+        at("n2", join, "", phase_finished(Outcome::Skipped, 0)),
+        at("n4", join, "", phase_finished(Outcome::Skipped, 0)),
+        at("n1", prepare, "install-packages", started("Install packages")),
+        at(
+            "n1",
+            prepare,
+            "install-packages",
+            Kind::Waiting { what: "the dpkg lock, held by apt.systemd.daily (pid 812)".into() },
+        ),
+        at("n1", prepare, "install-packages", Kind::ChangeStarted { change: install.clone() }),
+        at("n1", prepare, "install-packages", Kind::ChangeFinished { change: install, millis: 11_000 }),
+        at("n1", prepare, "install-packages", finished(Outcome::Changed, 11_900)),
+        at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
+        at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
+    ]
+}
+
+/// A dry run: one host with changes of many kinds, one that waits first, one as it should be.
+pub(super) fn plan() -> Vec<Event> {
+    let package = |name: &str, from: Option<&str>, to: Option<&str>| PackageChange {
+        name: name.into(),
+        from: from.map(Into::into),
+        to: to.map(Into::into),
+    };
+    let planned = |changes: Vec<Change>| Kind::Planned { changes, after: None };
+    let mut events = vec![
+        at("n1", "prepare", "", Kind::PhaseStarted { steps: 4 }),
+        at("n1", "prepare", "load-modules", started("Load kernel modules")),
+        at(
+            "n1",
+            "prepare",
+            "load-modules",
+            planned(vec![
+                module("overlay"),
+                file("/etc/modules-load.d/kubernetes.conf", None, "overlay\nbr_netfilter\n"),
+            ]),
+        ),
+        at("n1", "prepare", "load-modules", finished(Outcome::WouldChange, 3)),
+        at("n1", "prepare", "install-packages", started("Install packages")),
+        at(
+            "n1",
+            "prepare",
+            "install-packages",
+            planned(vec![
+                Change::InstallPackages {
+                    packages: vec![
+                        package("kubelet", None, Some("1.37.2-*")),
+                        package("containerd.io", Some("1.6.33-1"), Some("2.2.0-1")),
+                        package("socat", None, None),
+                    ],
+                },
+                Change::HoldPackages { packages: vec!["kubelet".into()], hold: true },
+                Change::SwapOff { device: "/dev/sda2".into() },
+                Change::SetSysctl { key: "net.ipv4.ip_forward".into(), before: "0".into(), after: "1".into() },
+            ]),
+        ),
+        at("n1", "prepare", "install-packages", finished(Outcome::WouldChange, 3)),
+        at("n1", "prepare", "configure-containerd", started("Configure containerd")),
+    ];
+    let before =
+        "version = 3\nroot = \"/var/lib/containerd\"\n[debug]\nlevel = \"info\"\n[grpc]\naddress = \"/run/c.sock\"\n";
+    let configure = Kind::Planned {
+        changes: vec![
+            file("/etc/containerd/config.toml", Some(before), &before.replace("info", "warn")),
+            Change::WriteFile {
+                path: "/etc/kubernetes/pki/sa.key".into(),
+                mode: FileMode::PRIVATE,
+                before: Some(Content::Text("hunter1".into())),
+                after: Content::Secret("hunter2".into()),
+            },
+            Change::WriteFile {
+                path: "/etc/apt/keyrings/kubernetes.gpg".into(),
+                mode: FileMode::PUBLIC,
+                before: None,
+                after: Content::from_bytes(vec![0x99, 0x00, 0xff]),
+            },
+            Change::SetUnit(UnitChange {
+                unit: "containerd.service".into(),
+                enable: Some(true),
+                start: None,
+                restart: Some("its configuration changes".into()),
+            }),
+            Change::Remove { path: "/etc/cni/net.d/87-podman.conflist".into() },
+        ],
+        after: Some("the socket /run/containerd/containerd.sock".into()),
+    };
+    events.extend([
+        at("n1", "prepare", "configure-containerd", configure),
+        at("n1", "prepare", "configure-containerd", finished(Outcome::WouldChange, 3)),
+        at("n1", "addons", "apply-coredns", started("Apply CoreDNS")),
+        at(
+            "n1",
+            "addons",
+            "apply-coredns",
+            planned(vec![Change::ApplyObject {
+                object: serde_json::json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": "coredns", "namespace": "kube-system"}, "spec": {"replicas": 2}
+                }),
+                before: Some(serde_json::json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": "coredns", "namespace": "kube-system", "uid": "7"}, "spec": {"replicas": 1, "paused": false}
+                })),
+            }]),
+        ),
+        at("n1", "addons", "apply-coredns", finished(Outcome::WouldChange, 3)),
+        at("n2", "join", "start-kubelet", started("Start the kubelet")),
+        at(
+            "n2",
+            "join",
+            "start-kubelet",
+            Kind::Planned { changes: vec![], after: Some("the API server at https://10.0.0.1:6443".into()) },
+        ),
+        at("n2", "join", "start-kubelet", finished(Outcome::WouldChange, 3)),
+        at("n3", "prepare", "load-modules", started("Load kernel modules")),
+        at("n3", "prepare", "load-modules", finished(Outcome::Unchanged, 3)),
+    ]);
+    events
+}
+
+/// A dry run with a change of every kind that needs no certificate request, and a finish that would change.
+pub(super) fn every_change() -> Vec<Event> {
+    let object = serde_json::json!({"kind": "Namespace", "metadata": {"name": "x"}});
+    let digest = |of: &str| Content::Digest(format!("sha256:{of}"));
+    let unit = UnitChange {
+        unit: "kubelet.service".into(),
+        enable: Some(true),
+        start: Some(true),
+        restart: Some("new configuration".into()),
+    };
+    let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
+    let request = crate::pki::CertificateRequest::authority("kubernetes", 24, algorithm);
+    let changes = vec![
+        file("/a", Some("1\n"), "2\n"),
+        Change::WriteFile { path: "/b".into(), mode: FileMode::PRIVATE, before: Some(digest("1")), after: digest("2") },
+        Change::WriteFile {
+            path: "/c".into(),
+            mode: FileMode::PUBLIC,
+            before: None,
+            after: Content::from_bytes(vec![0xff]),
+        },
+        Change::Remove { path: "/a".into() },
+        Change::MakeDirectory { path: "/a".into(), mode: FileMode::DIRECTORY },
+        Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE },
+        Change::RefreshPackages { source: Some("/etc/apt/sources.list.d/kubernetes.sources".into()) },
+        Change::InstallPackages {
+            packages: vec![PackageChange { name: "a".into(), from: Some("1".into()), to: Some("2".into()), is_optional: false }],
+        },
+        Change::RemovePackages { packages: vec!["a".into()] },
+        Change::HoldPackages { packages: vec!["a".into()], hold: false },
+        Change::MendPackages { why: "it was interrupted".into() },
+        Change::SetUnit(unit),
+        module("overlay"),
+        Change::SetSysctl { key: "vm.x".into(), before: "0".into(), after: "1".into() },
+        Change::SwapOff { device: "/swap".into() },
+        Change::MakeKeyPair {
+            private: "/sa.key".into(),
+            public: "/sa.pub".into(),
+            algorithm: crate::inventory::EncryptionAlgorithm::EcdsaP256,
+        },
+        Change::PullImages { images: vec!["registry.k8s.io/pause:3.10".into()] },
+        Change::ApplyObject { object: object.clone(), before: Some(object) },
+        Change::IssueCertificate {
+            certificate: "/ca.crt".into(),
+            key: "/ca.key".into(),
+            issuer: None,
+            request: request.clone(),
+        },
+        Change::WriteKubeconfig {
+            path: "/admin.conf".into(),
+            cluster: "lab".into(),
+            server: "https://10.0.0.1:6443".into(),
+            authority: ("/ca.crt".into(), "/ca.key".into()),
+            request,
+        },
+        Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
+        Change::MarkNode {
+            node: "n1".into(),
+            labels: vec![("a".into(), "b".into())],
+            taints: vec![crate::inventory::Taint { key: "k".into(), value: "v".into(), effect: "NoSchedule".into() }],
+        },
+        Change::DeleteObject { api_version: "v1".into(), kind: "Pod".into(), namespace: Some("x".into()), name: "y".into() },
+        Change::Run { argv: vec!["true".into()], why: "to see".into() },
+    ];
+    let retryable = Failure { interrupted: true, ..Failure::new("x").retryable() };
+    vec![
+        at("n1", "p", "s", started("A step")),
+        at("n1", "p", "s", Kind::Planned { changes, after: None }),
+        at("n1", "p", "s", finished(Outcome::WouldChange, 1)),
+        at("n1", "p", "t", Kind::Failed { failure: retryable }),
+    ]
+}

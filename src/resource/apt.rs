@@ -1,0 +1,297 @@
+//! Packages from apt repositories.
+
+use async_trait::async_trait;
+use camino::Utf8PathBuf;
+
+use super::dpkg::{Status, matches_version};
+use super::{Resource, command};
+use crate::engine::{Change, Failure, PackageChange, Planned, Probe, Result};
+
+/// A package that must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    pub name: String,
+    /// A version, or a pattern that ends in `*`; None for any.
+    pub version: Option<String>,
+    /// Wanted only where a repository has it.
+    pub is_optional: bool,
+}
+
+impl Package {
+    pub fn any(name: impl Into<String>) -> Self {
+        Self { name: name.into(), version: None, is_optional: false }
+    }
+
+    pub fn version(name: impl Into<String>, version: impl Into<String>) -> Self {
+        Self { version: Some(version.into()), ..Self::any(name) }
+    }
+}
+
+/// Packages that are installed, in one transaction of apt's.
+pub struct Installed {
+    pub packages: Vec<Package>,
+    /// The source files whose lists are read anew before anything is installed.
+    pub sources: Vec<Utf8PathBuf>,
+    /// Whether the host's other sources are read anew as well.
+    pub refresh_all: bool,
+}
+
+#[async_trait]
+impl Resource for Installed {
+    type Observed = Status;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Status> {
+        Status::read(probe).await
+    }
+
+    fn diff(&self, status: Status) -> Result<Planned> {
+        let missing: Vec<PackageChange> =
+            self.packages.iter().filter_map(|package| missing(package, &status)).collect();
+        if missing.is_empty() && status.interrupted.is_none() {
+            return Ok(Planned::Satisfied);
+        }
+        if let Some(holder) = status.lock_holder {
+            return Ok(Planned::after(format!("dpkg's lock, which {holder} holds")));
+        }
+        let mut changes = Vec::new();
+        if let Some(why) = status.interrupted {
+            changes.push(Change::MendPackages { why });
+        }
+        if !missing.is_empty() {
+            if self.refresh_all {
+                changes.push(Change::RefreshPackages { source: None });
+            }
+            changes.extend(self.sources.iter().map(|source| Change::RefreshPackages { source: Some(source.clone()) }));
+            changes.push(Change::InstallPackages { packages: missing });
+        }
+        Ok(Planned::Changes(changes))
+    }
+}
+
+fn missing(package: &Package, status: &Status) -> Option<PackageChange> {
+    let from = status.version(&package.name);
+    let is_right = match (&package.version, from) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(wanted), Some(version)) => matches_version(version, wanted),
+    };
+    if is_right {
+        return None;
+    }
+    Some(PackageChange {
+        name: package.name.clone(),
+        from: from.map(String::from),
+        to: package.version.clone(),
+        is_optional: package.is_optional,
+    })
+}
+
+/// Refuses to go on where apt would install too old a package.
+pub struct CandidateAtLeast {
+    pub package: &'static str,
+    pub major: u64,
+    pub reason: &'static str,
+    pub hint: &'static str,
+}
+
+#[async_trait]
+impl Resource for CandidateAtLeast {
+    /// The version that is installed, or else the one that apt would install.
+    type Observed = Option<String>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        if let Some(version) = Status::read(probe).await?.version(self.package) {
+            return Ok(Some(version.into()));
+        }
+        let policy = probe.query(&["apt-cache", "policy", self.package]).await?;
+        let candidate = policy.stdout.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
+        Ok(candidate.filter(|version| *version != "(none)").map(String::from))
+    }
+
+    fn diff(&self, version: Self::Observed) -> Result<Planned> {
+        // Where no list knows it yet, the installation itself tells.
+        let Some(version) = version else { return Ok(Planned::Satisfied) };
+        if major(&version).is_none_or(|major| major >= self.major) {
+            return Ok(Planned::Satisfied);
+        }
+        let Self { package, major, reason, .. } = self;
+        Err(Failure::new(format!("the distribution's {package} is {version}, and {major}.0 or newer is needed: {reason}"))
+            .hint(self.hint))
+    }
+}
+
+/// The first number of a Debian version, after its epoch.
+fn major(version: &str) -> Option<u64> {
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    upstream.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Packages that apt leaves at their version.
+pub struct Held(pub Vec<&'static str>);
+
+#[async_trait]
+impl Resource for Held {
+    type Observed = Status;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Status> {
+        Status::read(probe).await
+    }
+
+    fn diff(&self, status: Status) -> Result<Planned> {
+        let free: Vec<String> = self
+            .0
+            .iter()
+            .filter(|name| !status.package(name).is_some_and(|package| package.is_held))
+            .map(|name| name.to_string())
+            .collect();
+        Ok(Planned::of(if free.is_empty() {
+            Vec::new()
+        } else {
+            vec![Change::HoldPackages { packages: free, hold: true }]
+        }))
+    }
+}
+
+const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
+
+/// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
+const OPTIONS: [&str; 10] = [
+    "-y",
+    "-q",
+    "--no-install-recommends",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "DPkg::Lock::Timeout=120",
+    "-oDpkg::Use-Pty=0",
+];
+
+/// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
+pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
+    let Some(source) = source else {
+        // A repository that is not kboot's and does not answer is no reason to stop: what is missing shows when it is installed.
+        let argv = ["apt-get", "update", "-q"];
+        let output = command::output(&argv, &QUIET, None).await?;
+        if !output.is_success() {
+            tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
+        }
+        return Ok(());
+    };
+    let list = format!("Dir::Etc::SourceList={source}");
+    let argv = [
+        "apt-get",
+        "update",
+        "-q",
+        "-o",
+        &list,
+        "-o",
+        "Dir::Etc::SourceParts=-",
+        "-o",
+        "APT::Get::List-Cleanup=0",
+        "-o",
+        "APT::Update::Error-Mode=any",
+        "-o",
+        "Acquire::Retries=3",
+    ];
+    command::run_with(&argv, &QUIET).await.map_err(|failure| {
+        failure
+            .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))
+    })?;
+    Ok(())
+}
+
+pub(super) async fn install(packages: &[PackageChange]) -> Result<()> {
+    let mut names = Vec::new();
+    for package in packages {
+        if package.is_optional && !is_available(&package.name).await? {
+            continue;
+        }
+        names.push(match &package.to {
+            Some(version) => format!("{}={version}", package.name),
+            None => package.name.clone(),
+        });
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut argv = vec!["apt-get", "install"];
+    argv.extend(OPTIONS);
+    argv.extend(["--allow-change-held-packages", "--allow-downgrades"]);
+    argv.extend(names.iter().map(String::as_str));
+    command::run_with(&argv, &QUIET).await.map(drop).map_err(|failure| explain(failure, packages))
+}
+
+fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
+    let says = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
+    let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
+    if says("No space left on device") || says("You don't have enough free space") {
+        return failure.hint("the disk is full: see `df -h /var`, free some space, then run the same command again");
+    }
+    if says("Unable to locate package") || says("was not found") || says("has no installation candidate") {
+        return failure.hint(format!("no repository of this host has it: see `apt-cache policy {}`", names.join(" ")));
+    }
+    failure
+}
+
+async fn is_available(package: &str) -> Result<bool> {
+    let output = command::output(&["apt-cache", "show", "--no-all-versions", package], &[], None).await?;
+    Ok(output.is_success() && !output.stdout.is_empty())
+}
+
+pub(super) async fn remove(packages: &[String]) -> Result<()> {
+    let mut argv = vec!["apt-get", "purge"];
+    argv.extend(OPTIONS);
+    argv.push("--allow-change-held-packages");
+    argv.extend(packages.iter().map(String::as_str));
+    command::run_with(&argv, &QUIET).await.map(drop)
+}
+
+pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {
+    let mut argv = vec!["apt-mark", if hold { "hold" } else { "unhold" }];
+    argv.extend(packages.iter().map(String::as_str));
+    command::run(&argv).await
+}
+
+pub(super) async fn mend() -> Result<()> {
+    let argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"];
+    command::run_with(&argv, &QUIET).await?;
+    let mut argv = vec!["apt-get", "install", "-f"];
+    argv.extend(OPTIONS);
+    command::run_with(&argv, &QUIET).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubelet() -> Installed {
+        Installed {
+            packages: vec![Package::version("kubelet", "1.37.2-*")],
+            sources: vec!["/etc/apt/sources.list.d/k.sources".into()],
+            refresh_all: false,
+        }
+    }
+
+    #[test]
+    fn a_missing_package_is_installed_after_its_list_is_read() {
+        let Planned::Changes(changes) = kubelet().diff(Status::default()).unwrap() else { panic!("no change") };
+        let shown: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["read the package lists of /etc/apt/sources.list.d/k.sources", "install kubelet 1.37.2-*"]);
+    }
+
+    #[test]
+    fn a_held_lock_is_waited_for_and_its_holder_named() {
+        let status = Status { lock_holder: Some("apt-get (process 812)".into()), ..Status::default() };
+        assert_eq!(kubelet().diff(status).unwrap(), Planned::after("dpkg's lock, which apt-get (process 812) holds"));
+    }
+
+    #[test]
+    fn an_interrupted_dpkg_is_mended_even_when_nothing_is_missing() {
+        let nothing = Installed { packages: Vec::new(), sources: Vec::new(), refresh_all: false };
+        let status = Status { interrupted: Some("socat is half-configured".into()), ..Status::default() };
+        let Planned::Changes(changes) = nothing.diff(status).unwrap() else { panic!("no change") };
+        assert_eq!(changes[0].to_string(), "finish an interrupted dpkg run (socat is half-configured)");
+    }
+}

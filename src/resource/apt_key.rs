@@ -1,0 +1,88 @@
+//! The public key of a package repository.
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::{Resource, file};
+use crate::engine::{Change, Content, Failure, FileMode, Planned, Probe, Result};
+use crate::openpgp;
+
+/// A keyring that holds the key with this fingerprint.
+pub struct AptKey {
+    pub path: Utf8PathBuf,
+    /// 40 hexadecimal digits; None where the user's own file is the only word on it.
+    pub fingerprint: Option<String>,
+    pub source: KeySource,
+}
+
+pub enum KeySource {
+    /// The key itself, not armored.
+    Given(Vec<u8>),
+    /// Where it is downloaded from.
+    Url(String),
+}
+
+#[async_trait]
+impl Resource for AptKey {
+    type Observed = Option<Vec<u8>>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        probe.read(&self.path).await
+    }
+
+    fn diff(&self, present: Self::Observed) -> Result<Planned> {
+        match (&self.source, present) {
+            (KeySource::Given(key), Some(bytes)) if bytes == *key => Ok(Planned::Satisfied),
+            (KeySource::Given(key), before) => {
+                if let Some(fingerprint) = &self.fingerprint {
+                    check(key, fingerprint, "the key file of the inventory")?;
+                }
+                Ok(Planned::Changes(vec![Change::WriteFile {
+                    path: self.path.clone(),
+                    mode: FileMode::PUBLIC,
+                    before: before.map(Content::from_bytes),
+                    after: Content::from_bytes(key.clone()),
+                }]))
+            }
+            (KeySource::Url(url), present) => {
+                let Some(fingerprint) = &self.fingerprint else {
+                    return Err(Failure::new(format!("the key at {url} can't be checked without its fingerprint"))
+                        .hint("add `fingerprint:` beside `keyUrl:` in the inventory"));
+                };
+                if present.is_some_and(|bytes| check(&bytes, fingerprint, "").is_ok()) {
+                    return Ok(Planned::Satisfied);
+                }
+                let (url, path, fingerprint) = (url.clone(), self.path.clone(), fingerprint.clone());
+                Ok(Planned::Changes(vec![Change::FetchKey { url, path, fingerprint }]))
+            }
+        }
+    }
+}
+
+fn check(key: &[u8], fingerprint: &str, whose: &str) -> Result<()> {
+    let found =
+        openpgp::fingerprints(key).map_err(|error| Failure::new(format!("{whose} is no OpenPGP key: {error}")))?;
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    if found.iter().any(|known| known.eq_ignore_ascii_case(fingerprint)) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{whose} is not the one that is expected"))
+        .evidence([format!("expected {fingerprint}"), format!("found {}", found.join(", "))])
+        .hint("someone may be in between, or the repository has a new key: compare with what its owner publishes"))
+}
+
+pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str) -> Result<()> {
+    let bytes = download(url).await.map_err(|cause| {
+        Failure::new(format!("failed to download {url}: {cause}"))
+            .hint("see that this host reaches it, or give the key as `keyFile:` in the inventory")
+            .retryable()
+    })?;
+    check(&bytes, fingerprint, &format!("the key at {url}"))?;
+    let key = openpgp::dearmor(&bytes).map_err(|error| Failure::new(format!("the key at {url}: {error}")))?;
+    file::write(path, &key, FileMode::PUBLIC)
+}
+
+async fn download(url: &str) -> std::result::Result<Vec<u8>, reqwest::Error> {
+    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).build()?;
+    Ok(client.get(url).send().await?.error_for_status()?.bytes().await?.to_vec())
+}

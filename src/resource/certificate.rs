@@ -1,0 +1,171 @@
+//! Certificates and keys on disk. What is there already is checked and kept, never overwritten.
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::ExposeSecret as _;
+use time::OffsetDateTime;
+
+use super::{Resource, file, local::read_text};
+use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
+use crate::inventory::EncryptionAlgorithm;
+use crate::pki::{self, CertificateRequest, Issuer, Key, Severity};
+
+/// A certificate with its key. `issuer` is the authority's certificate and key; none for an authority.
+pub struct Certificate {
+    pub certificate: Utf8PathBuf,
+    pub key: Utf8PathBuf,
+    pub issuer: Option<(Utf8PathBuf, Utf8PathBuf)>,
+    pub request: CertificateRequest,
+}
+
+/// What is on disk. None for what is not.
+pub struct Observed {
+    certificate: Option<String>,
+    key: Option<String>,
+    issuer: Option<String>,
+    has_issuer_key: bool,
+    now: OffsetDateTime,
+}
+
+#[async_trait]
+impl Resource for Certificate {
+    type Observed = Observed;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        let (issuer, has_issuer_key) = match &self.issuer {
+            Some((certificate, key)) => (probe.read_text(certificate).await?, probe.stat(key).await?.is_some()),
+            None => (None, false),
+        };
+        Ok(Observed {
+            certificate: probe.read_text(&self.certificate).await?,
+            key: probe.read_text(&self.key).await?,
+            issuer,
+            has_issuer_key,
+            now: OffsetDateTime::now_utc(),
+        })
+    }
+
+    fn diff(&self, observed: Observed) -> Result<Planned> {
+        let Observed { certificate, key, issuer, has_issuer_key, now } = observed;
+        let Some(certificate) = certificate else {
+            let is_external = issuer.is_some() && !has_issuer_key;
+            return if is_external { Err(self.unsignable()) } else { Ok(Planned::Changes(vec![self.issue()])) };
+        };
+        if key.is_none() && !self.request.is_ca {
+            return Err(Failure::new(format!("{} is there, but its key {} is not", self.certificate, self.key))
+                .hint(format!("put the key back, or remove {} to have a new one issued", self.certificate)));
+        }
+        let problems: Vec<String> = pki::check(&certificate, key.as_deref(), issuer.as_deref(), &self.request, now)
+            .iter()
+            .filter(|problem| problem.severity() == Severity::Error)
+            .map(|problem| format!("the certificate {problem}"))
+            .collect();
+        if problems.is_empty() {
+            return Ok(Planned::Satisfied);
+        }
+        Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.certificate))
+            .evidence(problems)
+            .hint(format!(
+                "kboot never overwrites keys: to have it issued anew, run `rm {} {}` first",
+                self.certificate, self.key
+            )))
+    }
+}
+
+impl Certificate {
+    fn issue(&self) -> Change {
+        Change::IssueCertificate {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            issuer: self.issuer.clone(),
+            request: self.request.clone(),
+        }
+    }
+
+    fn unsignable(&self) -> Failure {
+        let (authority, key) = self.issuer.as_ref().expect("only what has an issuer can lack its key");
+        Failure::new(format!("{} is missing and can't be issued: the key of {authority} is not here", self.certificate))
+            .hint(format!(
+                "have your external certificate authority issue {} and its key, or put {key} there",
+                self.certificate
+            ))
+    }
+}
+
+/// A key pair without a certificate: the service accounts'.
+pub struct KeyPair {
+    pub private: Utf8PathBuf,
+    pub public: Utf8PathBuf,
+    pub algorithm: EncryptionAlgorithm,
+}
+
+#[async_trait]
+impl Resource for KeyPair {
+    type Observed = (Option<String>, Option<String>);
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        Ok((probe.read_text(&self.private).await?, probe.read_text(&self.public).await?))
+    }
+
+    fn diff(&self, (private, public): Self::Observed) -> Result<Planned> {
+        if public.is_some() {
+            // An external authority's owner may keep the private half elsewhere; the API server says so if it needs it.
+            return match private.map(|pem| Key::from_pem(&pem)) {
+                Some(Err(error)) => Err(Failure::new(format!("{}: failed to {error}", self.private))),
+                Some(Ok(_)) => Ok(Planned::Satisfied),
+                None => Err(Failure::new(format!("{} is there, but {} is not", self.public, self.private))
+                    .hint(format!("put the key back, or remove {} to have a new pair made", self.public))),
+            };
+        }
+        Ok(Planned::Changes(vec![Change::MakeKeyPair {
+            private: self.private.clone(),
+            public: self.public.clone(),
+            algorithm: self.algorithm,
+        }]))
+    }
+}
+
+/// The key comes first: a certificate without its key would be of no use, and a key without a certificate is taken up again.
+pub(super) fn issue(
+    certificate: &Utf8Path,
+    key_path: &Utf8Path,
+    issuer: Option<&(Utf8PathBuf, Utf8PathBuf)>,
+    request: &CertificateRequest,
+) -> Result<()> {
+    let key = key_at(key_path, request.algorithm)?;
+    let pem = sign(request, &key, issuer)?;
+    file::write(certificate, pem.as_bytes(), FileMode::PUBLIC)
+}
+
+pub(super) fn sign(
+    request: &CertificateRequest,
+    key: &Key,
+    issuer: Option<&(Utf8PathBuf, Utf8PathBuf)>,
+) -> Result<String> {
+    let now = OffsetDateTime::now_utc();
+    let Some((authority, authority_key)) = issuer else {
+        return pki::issue(request, key, None, now).map_err(failed);
+    };
+    let cert_pem = read_text(authority)?;
+    let signer = Key::from_pem(&read_text(authority_key)?).map_err(failed)?;
+    pki::issue(request, key, Some(&Issuer { cert_pem: &cert_pem, key: &signer }), now).map_err(failed)
+}
+
+pub(super) fn make_key_pair(private: &Utf8Path, public: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<()> {
+    let key = key_at(private, algorithm)?;
+    file::write(public, key.public_key_pem().as_bytes(), FileMode::PUBLIC)
+}
+
+/// The key of this file, which is made if there is none.
+fn key_at(path: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<Key> {
+    if path.exists() {
+        return Key::from_pem(&read_text(path)?).map_err(failed);
+    }
+    let key = Key::generate(algorithm).map_err(failed)?;
+    file::write(path, key.to_pem().expose_secret().as_bytes(), FileMode::PRIVATE)?;
+    Ok(key)
+}
+
+fn failed(error: pki::PkiError) -> Failure {
+    Failure::new(format!("failed to {error}"))
+}

@@ -1,0 +1,242 @@
+//! Files, directories, and what must not be there.
+
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+
+use super::Resource;
+use crate::engine::{Change, Content, Failure, FileKind, FileMode, Metadata, Planned, Probe, Result};
+
+/// A file with this content and mode.
+pub struct File {
+    path: Utf8PathBuf,
+    content: Content,
+    mode: FileMode,
+}
+
+impl File {
+    pub fn text(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Text(text.into()), mode: FileMode::PUBLIC }
+    }
+
+    pub fn bytes(path: impl Into<Utf8PathBuf>, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), content: Content::from_bytes(bytes), mode: FileMode::PUBLIC }
+    }
+
+    /// A file that only root may read, and that no plan or journal shows.
+    pub fn secret(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
+        Self { path: path.into(), content: Content::Secret(text.into()), mode: FileMode::PRIVATE }
+    }
+
+    pub fn mode(self, mode: FileMode) -> Self {
+        Self { mode, ..self }
+    }
+}
+
+#[async_trait]
+impl Resource for File {
+    type Observed = Option<(Metadata, Vec<u8>)>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        let Some(metadata) = probe.stat(&self.path).await? else { return Ok(None) };
+        if metadata.kind == FileKind::Directory {
+            return Err(Failure::new(format!("{} is a directory, and a file is needed there", self.path)));
+        }
+        Ok(probe.read(&self.path).await?.map(|bytes| (metadata, bytes)))
+    }
+
+    fn diff(&self, observed: Self::Observed) -> Result<Planned> {
+        Ok(Planned::of(write_if_different(&self.path, observed, &self.content, self.mode)))
+    }
+}
+
+fn write_if_different(
+    path: &Utf8Path,
+    observed: Option<(Metadata, Vec<u8>)>,
+    wanted: &Content,
+    mode: FileMode,
+) -> Vec<Change> {
+    let before = match observed {
+        None => None,
+        Some((metadata, bytes)) if Some(&bytes) == wanted.bytes().as_ref() => {
+            let is_right = metadata.mode == mode.0 && metadata.kind == FileKind::File;
+            if is_right {
+                return Vec::new();
+            }
+            if metadata.kind == FileKind::File {
+                return vec![Change::SetMode { path: path.into(), mode }];
+            }
+            Some(bytes)
+        }
+        Some((_, bytes)) => Some(bytes),
+    };
+    let before = before.map(|bytes| match (Content::from_bytes(bytes), wanted) {
+        (Content::Text(text), Content::Secret(_)) => Content::Secret(text),
+        (content, _) => content,
+    });
+    vec![Change::WriteFile { path: path.into(), mode, before, after: wanted.clone() }]
+}
+
+/// A file that is not kboot's own, with an edit made to its text. Where there is no such file, there is nothing to edit.
+pub struct Edited {
+    path: Utf8PathBuf,
+    edit: fn(&str) -> String,
+}
+
+impl Edited {
+    /// `edit` must be idempotent.
+    pub fn new(path: impl Into<Utf8PathBuf>, edit: fn(&str) -> String) -> Self {
+        Self { path: path.into(), edit }
+    }
+}
+
+#[async_trait]
+impl Resource for Edited {
+    type Observed = Option<(Metadata, String)>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        let Some(metadata) = probe.stat(&self.path).await? else { return Ok(None) };
+        Ok(probe.read_text(&self.path).await?.map(|text| (metadata, text)))
+    }
+
+    fn diff(&self, observed: Self::Observed) -> Result<Planned> {
+        let Some((metadata, text)) = observed else { return Ok(Planned::Satisfied) };
+        let edited = Content::Text((self.edit)(&text));
+        let mode = FileMode(metadata.mode);
+        Ok(Planned::of(write_if_different(&self.path, Some((metadata, text.into_bytes())), &edited, mode)))
+    }
+}
+
+/// A directory with this mode.
+pub struct Directory {
+    path: Utf8PathBuf,
+    mode: FileMode,
+}
+
+impl Directory {
+    pub fn new(path: impl Into<Utf8PathBuf>, mode: FileMode) -> Self {
+        Self { path: path.into(), mode }
+    }
+}
+
+#[async_trait]
+impl Resource for Directory {
+    type Observed = Option<Metadata>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        probe.stat(&self.path).await
+    }
+
+    fn diff(&self, observed: Self::Observed) -> Result<Planned> {
+        match observed {
+            None => Ok(Planned::Changes(vec![Change::MakeDirectory { path: self.path.clone(), mode: self.mode }])),
+            Some(metadata) if metadata.kind != FileKind::Directory => {
+                Err(Failure::new(format!("{} is there and not a directory", self.path)))
+            }
+            Some(metadata) if metadata.mode != self.mode.0 => {
+                Ok(Planned::Changes(vec![Change::SetMode { path: self.path.clone(), mode: self.mode }]))
+            }
+            Some(_) => Ok(Planned::Satisfied),
+        }
+    }
+}
+
+/// A file that is written where there is none, and left alone where there is one.
+pub struct Missing(File);
+
+impl Missing {
+    pub fn new(file: File) -> Self {
+        Self(file)
+    }
+}
+
+#[async_trait]
+impl Resource for Missing {
+    type Observed = bool;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
+        Ok(probe.stat(&self.0.path).await?.is_some())
+    }
+
+    fn diff(&self, is_there: bool) -> Result<Planned> {
+        if is_there { Ok(Planned::Satisfied) } else { self.0.diff(None) }
+    }
+}
+
+/// Nothing at this path.
+pub struct Absent {
+    path: Utf8PathBuf,
+}
+
+impl Absent {
+    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+#[async_trait]
+impl Resource for Absent {
+    type Observed = bool;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
+        Ok(probe.stat(&self.path).await?.is_some())
+    }
+
+    fn diff(&self, is_there: bool) -> Result<Planned> {
+        Ok(Planned::of(if is_there { vec![Change::Remove { path: self.path.clone() }] } else { Vec::new() }))
+    }
+}
+
+/// Writes a whole file or nothing: a temporary one beside it, flushed, takes its place.
+pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()> {
+    use std::io::Write as _;
+    let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
+    make_directory(folder, FileMode::DIRECTORY)?;
+    let mut temporary = tempfile::Builder::new().prefix(".kboot-").tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode.0))?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| Failure::from(error.error))?;
+    sync_directory(folder)
+}
+
+/// Makes a directory and those above it that are missing; those get 0755.
+pub(super) fn make_directory(path: &Utf8Path, mode: FileMode) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_directory(parent, FileMode::DIRECTORY)?;
+    }
+    match std::fs::DirBuilder::new().mode(mode.0).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(Failure::from(error).context(format_args!("make the directory {path}"))),
+        Ok(()) => set_mode(path, mode),
+    }
+}
+
+pub(super) fn set_mode(path: &Utf8Path, mode: FileMode) -> Result<()> {
+    Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?)
+}
+
+pub(super) fn remove(path: &Utf8Path) -> Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if metadata.is_dir() {
+        fs::remove_dir_all(path)?
+    } else {
+        fs::remove_file(path)?
+    }
+    match path.parent() {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+fn sync_directory(path: &Utf8Path) -> Result<()> {
+    Ok(fs::File::open(path)?.sync_all()?)
+}

@@ -1,0 +1,124 @@
+//! Kernel modules, sysctls and swap, as they are now; files make them last.
+
+use async_trait::async_trait;
+use camino::Utf8PathBuf;
+
+use super::{Resource, command};
+use crate::engine::{Change, Failure, Planned, Probe, Result};
+
+/// A kernel module that is loaded or built in.
+pub struct Module {
+    name: &'static str,
+    /// What is there once the module works, also when it is built into the kernel.
+    sign: Sign,
+}
+
+/// By what a module's presence shows.
+#[derive(Debug, Clone, Copy)]
+enum Sign {
+    Path(&'static str),
+    FileSystem(&'static str),
+}
+
+impl Module {
+    pub fn overlay() -> Self {
+        Self { name: "overlay", sign: Sign::FileSystem("overlay") }
+    }
+
+    pub fn br_netfilter() -> Self {
+        Self { name: "br_netfilter", sign: Sign::Path("/proc/sys/net/bridge/bridge-nf-call-iptables") }
+    }
+}
+
+#[async_trait]
+impl Resource for Module {
+    type Observed = bool;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
+        match self.sign {
+            Sign::Path(path) => Ok(probe.stat(path.into()).await?.is_some()),
+            Sign::FileSystem(name) => {
+                let known = probe.read_text("/proc/filesystems".into()).await?.unwrap_or_default();
+                Ok(known.lines().any(|line| line.split_whitespace().last() == Some(name)))
+            }
+        }
+    }
+
+    fn diff(&self, is_loaded: bool) -> Result<Planned> {
+        Ok(Planned::of(if is_loaded { Vec::new() } else { vec![Change::LoadModule { module: self.name.into() }] }))
+    }
+}
+
+/// A kernel setting, as `net.ipv4.ip_forward` = `1`.
+pub struct Sysctl {
+    pub key: &'static str,
+    pub value: &'static str,
+}
+
+#[async_trait]
+impl Resource for Sysctl {
+    type Observed = Option<String>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        Ok(probe.read_text(&sysctl_path(self.key)).await?.map(|text| text.trim().to_string()))
+    }
+
+    fn diff(&self, observed: Self::Observed) -> Result<Planned> {
+        let before = observed.unwrap_or_else(|| "unset".into());
+        if before == self.value {
+            return Ok(Planned::Satisfied);
+        }
+        Ok(Planned::Changes(vec![Change::SetSysctl { key: self.key.into(), before, after: self.value.into() }]))
+    }
+}
+
+fn sysctl_path(key: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")))
+}
+
+/// No swap in use.
+pub struct SwapOff;
+
+#[async_trait]
+impl Resource for SwapOff {
+    type Observed = Vec<String>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        let swaps = probe.read_text("/proc/swaps".into()).await?.unwrap_or_default();
+        Ok(swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(String::from).collect())
+    }
+
+    fn diff(&self, devices: Vec<String>) -> Result<Planned> {
+        Ok(Planned::of(devices.into_iter().map(|device| Change::SwapOff { device }).collect()))
+    }
+}
+
+pub(super) async fn load_module(module: &str) -> Result<()> {
+    command::run(&["modprobe", module]).await.map_err(|failure| {
+        failure.hint(format!(
+            "the kernel has no module {module}: install the distribution's full kernel package, or boot one that has it"
+        ))
+    })
+}
+
+pub(super) fn set_sysctl(key: &str, value: &str) -> Result<()> {
+    let path = sysctl_path(key);
+    std::fs::write(&path, format!("{value}\n")).map_err(|error| Failure::new(format!("{path}: {error}")))
+}
+
+pub(super) async fn swap_off(device: &str) -> Result<()> {
+    command::run(&["swapoff", device]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sysctl_that_is_right_is_left_alone() {
+        let forward = Sysctl { key: "net.ipv4.ip_forward", value: "1" };
+        assert_eq!(forward.diff(Some("1".into())).unwrap(), Planned::Satisfied);
+        let Planned::Changes(changes) = forward.diff(Some("0".into())).unwrap() else { panic!("no change") };
+        assert_eq!(changes[0].to_string(), "set net.ipv4.ip_forward = 1 (was 0)");
+    }
+}

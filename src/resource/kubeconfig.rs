@@ -1,0 +1,83 @@
+//! Kubeconfigs with a client certificate of their own.
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::ExposeSecret as _;
+use time::OffsetDateTime;
+
+use super::{Resource, certificate, file, local::read_text};
+use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
+use crate::pki::kubeconfig::{self, Authority, Credentials, Kubeconfig, WantedKubeconfig};
+use crate::pki::{CertificateRequest, Key, Severity};
+
+/// A kubeconfig file whose client certificate the cluster's authority signs.
+pub struct ClientKubeconfig {
+    pub path: Utf8PathBuf,
+    pub wanted: WantedKubeconfig,
+    /// The authority's certificate and key.
+    pub authority: (Utf8PathBuf, Utf8PathBuf),
+}
+
+/// The file, the authority's certificate, whether its key is there, and the time.
+type Observed = (Option<String>, Option<String>, bool, OffsetDateTime);
+
+#[async_trait]
+impl Resource for ClientKubeconfig {
+    type Observed = Observed;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        let existing = probe.read_text(&self.path).await?;
+        let authority = probe.read_text(&self.authority.0).await?;
+        let has_key = probe.stat(&self.authority.1).await?.is_some();
+        Ok((existing, authority, has_key, OffsetDateTime::now_utc()))
+    }
+
+    fn diff(&self, (existing, authority, has_key, now): Observed) -> Result<Planned> {
+        let Some(existing) = existing else {
+            if authority.is_some() && !has_key {
+                return Err(Failure::new(format!(
+                    "{} is missing and can't be made without {}",
+                    self.path, self.authority.1
+                ))
+                .hint("with an external certificate authority, put all kubeconfigs in /etc/kubernetes yourself"));
+            }
+            return Ok(Planned::Changes(vec![Change::WriteKubeconfig {
+                path: self.path.clone(),
+                cluster: self.wanted.cluster.clone(),
+                server: self.wanted.server.clone(),
+                authority: self.authority.clone(),
+                request: self.wanted.request.clone(),
+            }]));
+        };
+        let problems: Vec<String> = kubeconfig::check(&existing, &self.wanted, &authority.unwrap_or_default(), now)
+            .iter()
+            .filter(|problem| problem.severity() == Severity::Error)
+            .map(|problem| format!("the kubeconfig {problem}"))
+            .collect();
+        if problems.is_empty() {
+            return Ok(Planned::Satisfied);
+        }
+        Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.path))
+            .evidence(problems)
+            .hint(format!("to have it made anew, run `rm {}` first", self.path)))
+    }
+}
+
+pub(super) fn write(
+    path: &Utf8Path,
+    cluster: &str,
+    server: &str,
+    authority: &(Utf8PathBuf, Utf8PathBuf),
+    request: &CertificateRequest,
+) -> Result<()> {
+    let key = Key::generate(request.algorithm).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let cert_pem = certificate::sign(request, &key, Some(authority))?;
+    let kubeconfig = Kubeconfig {
+        cluster: cluster.into(),
+        server: server.into(),
+        authority: Authority::Pem(read_text(&authority.0)?),
+        user: request.common_name.clone(),
+        credentials: Credentials::Certificate { cert_pem, key_pem: key.to_pem() },
+    };
+    file::write(path, kubeconfig.to_yaml().expose_secret().as_bytes(), FileMode::PRIVATE)
+}

@@ -1,0 +1,136 @@
+//! This machine: the one interpreter of changes, and the probe that looks at it.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use fs_err as fs;
+
+use super::{apt, apt_key, certificate, command, file, image, kernel, kubeconfig, object, unit, vetted};
+use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result};
+use crate::kube::Connector;
+
+/// The machine that this process runs on, as root.
+pub struct LocalHost {
+    kube: Connector,
+}
+
+impl LocalHost {
+    pub fn new(kube: Connector) -> Self {
+        Self { kube }
+    }
+}
+
+#[async_trait]
+impl Probe for LocalHost {
+    async fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+        present(std::fs::read(path)).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))
+    }
+
+    async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
+        let found = present(std::fs::symlink_metadata(path))
+            .map_err(|error| Failure::new(format!("failed to look at {path}: {error}")))?;
+        Ok(found.map(|metadata| metadata_of(&metadata)))
+    }
+
+    async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {
+        let entries = present(std::fs::read_dir(path))
+            .map_err(|error| Failure::new(format!("failed to list {path}: {error}")))?;
+        let Some(entries) = entries else { return Ok(None) };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(Some(names))
+    }
+
+    async fn query(&self, argv: &[&str]) -> Result<Output> {
+        if !vetted::is_vetted(argv) {
+            return Err(Failure::new(format!("`{}` is not a query that is known to only read", argv.join(" "))));
+        }
+        command::output(argv, &[], None).await
+    }
+}
+
+/// None where there is no such file, nor a directory for it.
+fn present<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn metadata_of(metadata: &std::fs::Metadata) -> Metadata {
+    let kind = match metadata.file_type() {
+        t if t.is_file() => FileKind::File,
+        t if t.is_dir() => FileKind::Directory,
+        t if t.is_symlink() => FileKind::Symlink,
+        _ => FileKind::Other,
+    };
+    Metadata {
+        kind,
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        size: metadata.size(),
+        inode: metadata.ino(),
+        changed: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
+    }
+}
+
+#[async_trait]
+impl Host for LocalHost {
+    async fn apply(&self, change: &Change) -> Result<()> {
+        match change {
+            Change::WriteFile { path, mode, after, .. } => file::write(path, &writable(after)?, *mode),
+            Change::Remove { path } => file::remove(path),
+            Change::MakeDirectory { path, mode } => file::make_directory(path, *mode),
+            Change::SetMode { path, mode } => file::set_mode(path, *mode),
+            Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
+            Change::InstallPackages { packages } => apt::install(packages).await,
+            Change::RemovePackages { packages } => apt::remove(packages).await,
+            Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
+            Change::MendPackages { .. } => apt::mend().await,
+            Change::SetUnit(change) => unit::set(change).await,
+            Change::LoadModule { module } => kernel::load_module(module).await,
+            Change::SetSysctl { key, after, .. } => kernel::set_sysctl(key, after),
+            Change::SwapOff { device } => kernel::swap_off(device).await,
+            Change::IssueCertificate { certificate, key, issuer, request } => {
+                certificate::issue(certificate, key, issuer.as_ref(), request)
+            }
+            Change::MakeKeyPair { private, public, algorithm } => {
+                certificate::make_key_pair(private, public, *algorithm)
+            }
+            Change::WriteKubeconfig { path, cluster, server, authority, request } => {
+                kubeconfig::write(path, cluster, server, authority, request)
+            }
+            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
+            Change::PullImages { images } => image::pull(images).await,
+            Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,
+            Change::DeleteObject { api_version, kind, namespace, name } => {
+                object::delete(&self.kube, api_version, kind, namespace.as_deref(), name).await
+            }
+            Change::MarkNode { node, labels, taints } => object::mark_node(&self.kube, node, labels, taints).await,
+            Change::Run { argv, .. } => {
+                let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+                command::run(&argv).await
+            }
+        }
+    }
+
+    fn probe(&self) -> &dyn Probe {
+        self
+    }
+}
+
+fn writable(content: &Content) -> Result<Vec<u8>> {
+    content.bytes().ok_or_else(|| Failure::new("only the digest of this content is known, so it can't be written"))
+}
+
+/// Whether a path exists, links followed.
+pub(super) fn read_text(path: &Utf8Path) -> Result<String> {
+    Ok(fs::read_to_string(path)?)
+}

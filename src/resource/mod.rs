@@ -1,0 +1,32 @@
+//! The kinds of thing that kboot keeps on a host, each with how it is observed, compared and changed.
+//!
+//! A [`Resource`] is the wanted state of one such thing. [`Converge`] makes a step of a list of them. [`LocalHost`] is the one
+//! interpreter of changes. Nothing here knows what Kubernetes needs; that is what the steps are for.
+
+mod apt;
+mod apt_key;
+mod certificate;
+mod command;
+mod converge;
+mod dpkg;
+mod file;
+mod image;
+mod kernel;
+mod kubeconfig;
+mod local;
+mod object;
+mod unit;
+mod vetted;
+
+pub use apt::{CandidateAtLeast, Held, Installed, Package};
+pub use apt_key::{AptKey, KeySource};
+pub use certificate::{Certificate, KeyPair};
+pub use converge::{AnyResource, Converge, Resource};
+pub use dpkg::{PackageState, Status as DpkgStatus};
+pub use file::{Absent, Directory, Edited, File, Missing};
+pub use image::Images;
+pub use kernel::{Module, SwapOff, Sysctl};
+pub use kubeconfig::ClientKubeconfig;
+pub use local::LocalHost;
+pub use object::{Node, Objects};
+pub use unit::Unit;

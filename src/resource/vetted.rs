@@ -1,0 +1,40 @@
+//! The commands that a probe may run: each only reads.
+
+/// What may follow a program's name. `*` at the end stands for any further words.
+const VETTED: &[&[&str]] = &[
+    &["systemctl", "show", "*"],
+    &["systemctl", "is-active", "*"],
+    &["systemctl", "is-system-running"],
+    &["systemd-detect-virt", "*"],
+    &["journalctl", "-u", "*"],
+    &["crictl", "images", "*"],
+    &["crictl", "ps", "*"],
+    &["crictl", "logs", "*"],
+    &["crictl", "info", "*"],
+    &["apt-cache", "policy", "*"],
+    &["df", "*"],
+    &["uname", "*"],
+    &["ip", "-json", "address", "show"],
+    &["ip", "-json", "route", "show"],
+    &["ip", "-json", "link", "show"],
+];
+
+pub(super) fn is_vetted(argv: &[&str]) -> bool {
+    VETTED.iter().any(|pattern| match pattern.split_last() {
+        Some((&"*", fixed)) => argv.len() >= fixed.len() && argv[..fixed.len()] == *fixed,
+        _ => argv == *pattern,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_is_vetted() {
+        assert!(is_vetted(&["systemctl", "show", "kubelet"]));
+        assert!(!is_vetted(&["systemctl", "restart", "kubelet"]));
+        assert!(!is_vetted(&["systemctl"]));
+        assert!(!is_vetted(&["sh", "-c", "true"]));
+    }
+}

@@ -1,0 +1,97 @@
+//! What steps are made from.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bootstrap::Token;
+use crate::engine::{Failure, Result};
+use crate::facts::{Cgroup, Facts};
+use crate::inventory::{Cluster, Host};
+use crate::kube::Connector;
+use crate::manifest::{CgroupDriver, KubeletValues};
+
+/// All that is known of the cluster and of the host that a step is for. Travels to the agent.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Context {
+    pub cluster: Cluster,
+    /// The host's name in the cluster.
+    pub host: String,
+    pub facts: Facts,
+    pub inputs: Inputs,
+}
+
+/// What comes from the controller or from other hosts.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The public keys of package repositories that the inventory gives as files, by the repository's name, not armored.
+    pub keys: BTreeMap<String, Vec<u8>>,
+    /// Whether some host has to join, so that a token is needed.
+    pub is_joining: bool,
+    /// The token to be made if there is no usable one, and the hours that it lives.
+    pub token: Option<(Token, u32)>,
+    pub join: Option<Join>,
+    /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
+    pub has_containers: bool,
+    /// Whether packages are to be removed by a reset.
+    pub removes_packages: bool,
+}
+
+/// What a host needs to join a cluster.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Join {
+    /// As `https://10.0.0.1:6443`.
+    pub server: String,
+    /// The cluster's certificate authority, PEM.
+    pub ca_pem: String,
+    pub token: Token,
+}
+
+/// What steps hand on to other hosts.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Outputs {
+    pub join: Option<Join>,
+}
+
+pub type Outbox = Arc<Mutex<Outputs>>;
+
+/// What lives where the steps run.
+#[derive(Clone)]
+pub struct Services {
+    pub kube: Connector,
+}
+
+impl Context {
+    /// This host's entry in the inventory.
+    pub fn host(&self) -> Result<&Host> {
+        self.cluster.host(&self.host).ok_or_else(|| Failure::new(format!("the inventory has no host {}", self.host)))
+    }
+
+    pub fn cgroup_driver(&self) -> CgroupDriver {
+        match self.facts.cgroup {
+            Cgroup::V1 => CgroupDriver::Cgroupfs,
+            Cgroup::V2 => CgroupDriver::Systemd,
+        }
+    }
+
+    pub fn kubelet_values(&self) -> KubeletValues {
+        const DEFAULT: &str = "/etc/resolv.conf";
+        KubeletValues {
+            cgroup_driver: self.cgroup_driver(),
+            is_cgroup_v1: self.facts.cgroup == Cgroup::V1,
+            resolv_conf: (self.facts.resolv_conf != DEFAULT).then(|| self.facts.resolv_conf.clone()),
+        }
+    }
+
+    /// How long a component may take to be ready.
+    pub fn ready_deadline(&self) -> Duration {
+        Duration::from_secs(self.cluster.timeouts.ready)
+    }
+
+    /// How long packages or images may take.
+    pub fn install_deadline(&self) -> Duration {
+        Duration::from_secs(self.cluster.timeouts.install)
+    }
+}

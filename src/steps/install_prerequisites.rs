@@ -1,0 +1,20 @@
+//! The distribution's packages that a node needs, and those by which the other repositories are reached.
+
+use crate::resource::{Converge, Installed, Package};
+
+use super::Context;
+
+/// From the distribution. kubeadm's preflight checks name most of them; the rest fetch and check packages.
+const PACKAGES: [&str; 10] =
+    ["ca-certificates", "curl", "gnupg", "iproute2", "conntrack", "ethtool", "iptables", "kmod", "mount", "socat"];
+
+/// A transitional package in newer releases, gone one day.
+const OPTIONAL: [&str; 1] = ["apt-transport-https"];
+
+pub fn step(context: &Context) -> Converge {
+    let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
+    let packages = PACKAGES.map(Package::any).into_iter().chain(optional).collect();
+    Converge::new("install-prerequisites", "Install prerequisites")
+        .deadline(context.install_deadline())
+        .with(Installed { packages, sources: Vec::new(), refresh_all: true })
+}

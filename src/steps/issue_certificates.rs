@@ -1,0 +1,50 @@
+//! The cluster's certificates and keys, in kubeadm's layout.
+
+use camino::Utf8PathBuf;
+
+use crate::engine::{Failure, FileMode, Result};
+use crate::pki::{self, LayoutParams, SERVICE_ACCOUNT};
+use crate::resource::{Certificate, Converge, Directory, KeyPair};
+
+use super::Context;
+
+pub const PKI: &str = "/etc/kubernetes/pki";
+
+pub fn step(context: &Context) -> Result<Converge> {
+    let params = layout(context)?;
+    let entries = pki::cluster_certificates(&params).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let certificates = entries.into_iter().map(|entry| Certificate {
+        certificate: path(&entry.cert_path()),
+        key: path(&entry.key_path()),
+        issuer: entry.issuer.map(|stem| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")))),
+        request: entry.request,
+    });
+    let service_accounts = KeyPair {
+        private: path(&format!("{SERVICE_ACCOUNT}.key")),
+        public: path(&format!("{SERVICE_ACCOUNT}.pub")),
+        algorithm: params.certificates.encryption_algorithm,
+    };
+    Ok(Converge::new("issue-certificates", "Issue certificates")
+        .with(Directory::new(PKI, FileMode::DIRECTORY))
+        .with_all(certificates)
+        .with(service_accounts))
+}
+
+/// What this host's certificates and kubeconfigs are made for.
+pub(super) fn layout(context: &Context) -> Result<LayoutParams> {
+    let host = context.host()?;
+    Ok(LayoutParams {
+        cluster_name: context.cluster.name.clone(),
+        node_name: host.name.clone(),
+        advertise_address: host.address,
+        bind_port: crate::inventory::API_PORT,
+        endpoint: Some(context.cluster.endpoint()),
+        service_subnet: context.cluster.network.service_subnet,
+        dns_domain: context.cluster.network.dns_domain.clone(),
+        certificates: context.cluster.certificates.clone(),
+    })
+}
+
+pub(super) fn path(name: &str) -> Utf8PathBuf {
+    Utf8PathBuf::from(format!("{PKI}/{name}"))
+}

@@ -1,0 +1,107 @@
+//! A bootstrap token by which hosts join, if some have to and no usable one is there.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::bootstrap::Token;
+use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
+use crate::engine::{Change, Planned, Probe, Result, Step};
+use crate::kube::Connector;
+
+use super::issue_certificates::path;
+use super::{Join, Make, Outbox};
+
+/// A token that ends sooner than this is not relied on.
+const MARGIN: time::Duration = time::Duration::minutes(10);
+
+pub struct IssueJoinToken {
+    kube: Connector,
+    server: String,
+    is_joining: bool,
+    candidate: Option<(Token, u32)>,
+    outputs: Outbox,
+    deadline: Duration,
+}
+
+pub fn step(make: &Make<'_>) -> IssueJoinToken {
+    let inputs = &make.context.inputs;
+    IssueJoinToken {
+        kube: make.services.kube.clone(),
+        server: format!("https://{}", make.context.cluster.endpoint()),
+        is_joining: inputs.is_joining,
+        candidate: inputs.token.clone(),
+        outputs: make.outputs.clone(),
+        deadline: make.context.ready_deadline(),
+    }
+}
+
+pub enum Observed {
+    /// Nobody has to join.
+    Unneeded,
+    NoAnswer,
+    Found {
+        has_usable: bool,
+        now: OffsetDateTime,
+    },
+}
+
+#[async_trait]
+impl Step for IssueJoinToken {
+    type Observed = Observed;
+
+    fn id(&self) -> &str {
+        "issue-join-token"
+    }
+
+    fn title(&self) -> String {
+        "Issue a join token".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        if !self.is_joining {
+            return Ok(Observed::Unneeded);
+        }
+        let (Some(view), Some(ca_pem)) = (self.kube.view(probe).await?, probe.read_text(&path("ca.crt")).await?) else {
+            return Ok(Observed::NoAnswer);
+        };
+        let secrets = match view.list("v1", "Secret", Some(NAMESPACE), "").await {
+            Err(failure) if failure.retryable => return Ok(Observed::NoAnswer),
+            other => other?,
+        };
+        let now = OffsetDateTime::now_utc();
+        let usable = secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).find(|t| is_usable(t, now));
+        if let Some(listed) = &usable {
+            let join = Join { server: self.server.clone(), ca_pem, token: listed.token.clone() };
+            self.outputs.lock().expect("no panic while held").join = Some(join);
+        }
+        Ok(Observed::Found { has_usable: usable.is_some(), now })
+    }
+
+    fn diff(&self, observed: Observed) -> Planned {
+        match (observed, &self.candidate) {
+            (Observed::Unneeded | Observed::Found { has_usable: true, .. }, _) => Planned::Satisfied,
+            (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),
+            (Observed::Found { now, .. }, Some((token, hours))) => {
+                let expires = now + time::Duration::hours(i64::from(*hours));
+                let grant = Grant { description: Some("made by kboot for joining nodes".into()), ..Grant::join(Some(expires)) };
+                let object = token_secret::secret_object(token, &grant);
+                Planned::Changes(vec![Change::ApplyObject { object, before: None }])
+            }
+            (Observed::Found { .. }, None) => Planned::after("a join token"),
+        }
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}
+
+/// Whether a node can join with it, for some time to come.
+fn is_usable(listed: &Listed, now: OffsetDateTime) -> bool {
+    let grant = &listed.grant;
+    !listed.is_expired(now + MARGIN)
+        && ["authentication", "signing"].iter().all(|usage| grant.usages.iter().any(|known| known == usage))
+        && grant.groups.iter().any(|group| group == DEFAULT_GROUP)
+}

@@ -1,0 +1,101 @@
+//! What Kubernetes needs of a host or of a cluster: one step a file, named by its verb. Little but observe and diff.
+//!
+//! A step is made from a [`Context`], which travels to the agent, and from [`Services`], which live there. Playbooks name steps;
+//! [`names`] lists them.
+
+mod context;
+mod evidence;
+
+mod apply_addons;
+mod apply_cluster_objects;
+mod configure_containerd;
+mod configure_crictl;
+mod configure_kubelet;
+mod configure_repositories;
+mod disable_swap;
+mod hold_packages;
+mod install_packages;
+mod install_prerequisites;
+mod issue_certificates;
+mod issue_join_token;
+mod label_nodes;
+mod load_kernel_modules;
+mod mark_control_plane;
+mod pull_images;
+mod rotate_kubelet_certificate;
+mod set_sysctls;
+mod start_kubelet;
+mod wait_for_addons;
+mod wait_for_api_server;
+mod wait_for_certificate;
+mod wait_for_nodes;
+mod wait_for_own_node;
+mod write_bootstrap_kubeconfig;
+mod write_kubeconfigs;
+mod write_static_pods;
+
+use crate::engine::{AnyStep, Failure, Result};
+
+pub use context::{Context, Inputs, Join, Outbox, Outputs, Services};
+
+/// What a step may be made of.
+pub struct Make<'a> {
+    pub context: &'a Context,
+    pub services: &'a Services,
+    pub outputs: &'a Outbox,
+}
+
+type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
+
+/// Every step, by the name that playbooks use.
+const STEPS: [(&str, Maker); 29] = [
+    ("apply-addons", |make| boxed(apply_addons::step(make)?)),
+    ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
+    ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
+    ("configure-crictl", |_| boxed(configure_crictl::step()?)),
+    ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),
+    ("configure-repositories", |make| boxed(configure_repositories::step(make.context)?)),
+    ("disable-swap", |_| boxed(disable_swap::step())),
+    ("hold-packages", |_| boxed(hold_packages::step())),
+    ("install-packages", |make| boxed(install_packages::step(make.context))),
+    ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
+    ("issue-certificates", |make| boxed(issue_certificates::step(make.context)?)),
+    ("issue-join-token", |make| boxed(issue_join_token::step(make))),
+    ("label-nodes", |make| boxed(label_nodes::step(make))),
+    ("load-kernel-modules", |_| boxed(load_kernel_modules::step()?)),
+    ("mark-control-plane", |make| boxed(mark_control_plane::step(make)?)),
+    ("pull-first-images", |make| boxed(pull_images::first(make.context))),
+    ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
+    ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
+    ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
+    ("set-sysctls", |_| boxed(set_sysctls::step()?)),
+    ("start-kubelet", |_| boxed(start_kubelet::step())),
+    ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
+    ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
+    ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),
+    ("wait-for-nodes", |make| boxed(wait_for_nodes::step(make))),
+    ("wait-for-own-node", |make| boxed(wait_for_own_node::step(make))),
+    ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
+    ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),
+    ("write-static-pods", |make| boxed(write_static_pods::step(make.context)?)),
+];
+
+/// The steps' names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|(name, _)| *name)
+}
+
+fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
+    Ok(Box::new(step))
+}
+
+/// Makes the step of this name.
+pub fn build(name: &str, make: &Make<'_>) -> Result<Box<dyn AnyStep>> {
+    let maker = STEPS.iter().find(|(known, _)| *known == name).map(|(_, maker)| maker);
+    maker.ok_or_else(|| Failure::new(format!("there is no step {name}")))?(make)
+}
+
+/// What could not be rendered, as a failure: a template of kboot's or a value of the inventory is at fault.
+fn unrendered(error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("failed to {error}"))
+}

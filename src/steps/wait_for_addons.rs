@@ -1,0 +1,135 @@
+//! CoreDNS answers, and kube-proxy and the pod network run on every node.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::inventory::Cni;
+use crate::kube::Connector;
+
+use super::{Make, evidence};
+
+pub struct WaitForAddons {
+    kube: Connector,
+    cni: Cni,
+    deadline: Duration,
+}
+
+/// Kind, namespace and name.
+type Workload = (&'static str, &'static str, &'static str);
+
+pub fn step(make: &Make<'_>) -> WaitForAddons {
+    WaitForAddons {
+        kube: make.services.kube.clone(),
+        cni: make.context.cluster.network.cni,
+        deadline: make.context.ready_deadline(),
+    }
+}
+
+impl WaitForAddons {
+    fn workloads(&self) -> Vec<Workload> {
+        let network = match self.cni {
+            Cni::Flannel => ("DaemonSet", "kube-flannel", "kube-flannel-ds"),
+            Cni::Weave => ("DaemonSet", "kube-system", "weave-net"),
+            // CoreDNS waits for the pod network that its owner has yet to bring.
+            Cni::None => return vec![("DaemonSet", "kube-system", "kube-proxy")],
+        };
+        vec![("DaemonSet", "kube-system", "kube-proxy"), network, ("Deployment", "kube-system", "coredns")]
+    }
+}
+
+#[async_trait]
+impl Step for WaitForAddons {
+    /// What is not available yet, in words.
+    type Observed = Vec<String>;
+
+    fn id(&self) -> &str {
+        "wait-for-addons"
+    }
+
+    fn title(&self) -> String {
+        "Wait until the addons are available".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        let Some(view) = self.kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
+        let mut missing = Vec::new();
+        for (kind, namespace, name) in self.workloads() {
+            match view.get("apps/v1", kind, Some(namespace), name).await {
+                Ok(object) => missing.extend(unavailable(kind, name, object.as_ref())),
+                Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(missing)
+    }
+
+    fn diff(&self, missing: Vec<String>) -> Planned {
+        if missing.is_empty() { Planned::Satisfied } else { Planned::after(missing.join(", ")) }
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        let mut lines = Vec::new();
+        if let Ok(Some(view)) = self.kube.view(probe).await {
+            for pod in view.list("v1", "Pod", None, "").await.unwrap_or_default() {
+                lines.extend(trouble(&pod));
+            }
+        }
+        lines.extend(evidence::kubelet(probe).await);
+        let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
+        Evidence { lines, hint: Some(hint.into()) }
+    }
+}
+
+fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String> {
+    let Some(object) = object else { return Some(format!("{name} (not there)")) };
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let (wanted, available, observed) = match kind {
+        "DaemonSet" => {
+            let status = &object["status"];
+            (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"]), &status["observedGeneration"])
+        }
+        _ => {
+            let status = &object["status"];
+            let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
+            (replicas, number(&status["availableReplicas"]), &status["observedGeneration"])
+        }
+    };
+    let is_seen = number(observed) >= number(&object["metadata"]["generation"]);
+    let is_available = is_seen && wanted > 0 && available >= wanted;
+    (!is_available).then(|| name.to_string())
+}
+
+/// Why a pod's container waits, if it does.
+fn trouble(pod: &Value) -> Option<String> {
+    let name = pod["metadata"]["name"].as_str()?;
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
+    let waiting = containers.map(|container| &container["state"]["waiting"]).find(|waiting| waiting.is_object())?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    Some(format!("pod {name}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_daemon_set_is_available_when_all_its_pods_are() {
+        let of = |wanted: u64, available: u64, observed: u64| {
+            json!({"metadata": {"generation": 2}, "status": {"desiredNumberScheduled": wanted, "numberAvailable": available, "observedGeneration": observed}})
+        };
+        assert_eq!(unavailable("DaemonSet", "p", Some(&of(3, 3, 2))), None);
+        assert!(unavailable("DaemonSet", "p", Some(&of(3, 2, 2))).is_some());
+        assert!(unavailable("DaemonSet", "p", Some(&of(3, 3, 1))).is_some());
+        assert!(unavailable("DaemonSet", "p", Some(&of(0, 0, 2))).is_some());
+        assert!(unavailable("DaemonSet", "p", None).is_some());
+    }
+}

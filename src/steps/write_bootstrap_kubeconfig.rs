@@ -1,0 +1,78 @@
+//! The cluster's certificate authority and the token by which a worker's kubelet asks for its certificate.
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use secrecy::ExposeSecret as _;
+
+use crate::engine::{Change, Content, FileMode, Planned, Probe, Result, Step};
+use crate::pki::kubeconfig::Kubeconfig;
+
+use super::issue_certificates::path;
+use super::wait_for_certificate::KUBELET_CONF;
+use super::{Context, Join};
+
+const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+
+pub struct WriteBootstrapKubeconfig {
+    cluster: String,
+    join: Option<Join>,
+}
+
+pub fn step(context: &Context) -> WriteBootstrapKubeconfig {
+    WriteBootstrapKubeconfig { cluster: context.cluster.name.clone(), join: context.inputs.join.clone() }
+}
+
+/// What is on the host.
+pub struct Observed {
+    has_joined: bool,
+    ca: Option<String>,
+    bootstrap: Option<String>,
+}
+
+#[async_trait]
+impl Step for WriteBootstrapKubeconfig {
+    type Observed = Observed;
+
+    fn id(&self) -> &str {
+        "write-bootstrap-kubeconfig"
+    }
+
+    fn title(&self) -> String {
+        "Write what the kubelet joins the cluster with".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        Ok(Observed {
+            has_joined: probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some(),
+            ca: probe.read_text(&path("ca.crt")).await?,
+            bootstrap: probe.read_text(Utf8Path::new(BOOTSTRAP_CONF)).await?,
+        })
+    }
+
+    fn diff(&self, Observed { has_joined, ca, bootstrap }: Observed) -> Planned {
+        if has_joined {
+            // The token has done its work; its file must not stay.
+            return Planned::of(match bootstrap {
+                Some(_) => vec![Change::Remove { path: BOOTSTRAP_CONF.into() }],
+                None => Vec::new(),
+            });
+        }
+        let Some(join) = &self.join else { return Planned::after("a join token of the control plane") };
+        let token = join.token.expose();
+        let kubeconfig = Kubeconfig::bootstrap(&self.cluster, &join.server, &join.ca_pem, token.into()).to_yaml();
+        let mut changes = Vec::new();
+        if ca.as_ref() != Some(&join.ca_pem) {
+            changes.push(write(path("ca.crt"), FileMode::PUBLIC, ca.map(Content::Text), Content::Text(join.ca_pem.clone())));
+        }
+        let wanted = kubeconfig.expose_secret();
+        if bootstrap.as_deref() != Some(wanted) {
+            let before = bootstrap.map(Content::Secret);
+            changes.push(write(BOOTSTRAP_CONF.into(), FileMode::PRIVATE, before, Content::Secret(wanted.to_string())));
+        }
+        Planned::of(changes)
+    }
+}
+
+fn write(path: Utf8PathBuf, mode: FileMode, before: Option<Content>, after: Content) -> Change {
+    Change::WriteFile { path, mode, before, after }
+}

@@ -1,0 +1,58 @@
+//! The manifests from which the kubelet runs the control plane.
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::engine::{Change, FileMode, Planned, Probe, Result};
+use crate::inventory::Cluster;
+use crate::manifest::{self, CA_FOLDERS, NodeValues, StaticPod, paths};
+use crate::resource::{AnyResource, Converge, Directory, File};
+
+use super::issue_certificates::path;
+use super::{Context, unrendered};
+
+pub fn step(context: &Context) -> Result<Converge> {
+    let host = context.host()?;
+    let pods = StaticPods { cluster: context.cluster.clone(), name: host.name.clone(), address: host.address };
+    Ok(Converge::new("write-static-pods", "Write the control plane's static pods")
+        .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
+        .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
+        .with(pods))
+}
+
+/// The four manifests. Two things of the host go into them.
+struct StaticPods {
+    cluster: Cluster,
+    name: String,
+    address: std::net::IpAddr,
+}
+
+#[async_trait]
+impl AnyResource for StaticPods {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let mut ca_folders = Vec::new();
+        for folder in CA_FOLDERS {
+            if probe.stat(Utf8Path::new(folder)).await?.is_some() {
+                ca_folders.push(folder.to_string());
+            }
+        }
+        let has_ca = probe.stat(&path("ca.crt")).await?.is_some();
+        let has_ca_key = !has_ca || probe.stat(&path("ca.key")).await?.is_some();
+        let values = NodeValues {
+            name: self.name.clone(),
+            address: self.address,
+            ca_folders,
+            has_ca_key,
+            etcd_members: Vec::new(),
+        };
+        let mut changes: Vec<Change> = Vec::new();
+        for pod in StaticPod::ALL {
+            let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
+            let file = File::text(Utf8PathBuf::from(paths::static_pod(pod)), text).mode(FileMode::PRIVATE);
+            if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {
+                changes.extend(more);
+            }
+        }
+        Ok(Planned::of(changes))
+    }
+}

@@ -50,7 +50,7 @@ impl Probe for FakeProbe {
         } else {
             return Ok(None);
         };
-        Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, changed: 0 }))
+        Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
     }
 
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {

@@ -1,5 +1,6 @@
 //! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
 
 pub mod engine;
+pub mod fleet;
 pub mod inventory;
 pub mod pki;

@@ -34,6 +34,8 @@ pub fn upload(folder: &str, digest: &str, sudo: bool) -> String {
         &format!("test \"$1\" = {digest} || problem digest"),
         "chmod 755 \"$t\"",
         "test -x \"$t\" || problem noexec",
+        // A crash of the host must not leave an empty file under a name that promises the whole.
+        "sync \"$t\" 2> /dev/null || sync",
         "mv -f \"$t\" \"$p\" || problem write",
         "for o in \"$d\"/kboot-*; do test \"$o\" = \"$p\" || rm -f \"$o\"; done",
         // What a broken connection left. Younger ones may belong to an upload that is under way.

@@ -107,11 +107,22 @@ impl Attempt<'_> {
     }
 
     fn accepted(&self, result: &AuthResult) -> Result<bool, ConnectError> {
-        // A host that hangs up also reads as a refusal.
-        if !result.success() && self.greeted.session.is_closed() {
-            return Err(self.closed("while logging in".into()));
+        match result {
+            AuthResult::Success => Ok(true),
+            // A host that hangs up also reads as a refusal.
+            AuthResult::Failure { .. } if self.greeted.session.is_closed() => {
+                Err(self.closed("while logging in".into()))
+            }
+            AuthResult::Failure { partial_success: true, remaining_methods } => {
+                let wanted: Vec<&str> = remaining_methods.iter().map(Into::into).collect();
+                Err(ConnectError::MoreWanted {
+                    address: self.target.address(),
+                    user: self.target.user.clone(),
+                    wanted: wanted.join(", "),
+                })
+            }
+            AuthResult::Failure { .. } => Ok(false),
         }
-        Ok(result.success())
     }
 
     fn closed(&self, why: String) -> ConnectError {

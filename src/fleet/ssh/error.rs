@@ -25,17 +25,8 @@ pub enum ConnectError {
 
     #[error("the host key of {address} is unknown: {algorithm} {fingerprint} is not in {file}")]
     HostKeyUnknown { address: String, algorithm: String, fingerprint: String, file: Utf8PathBuf },
-    #[error("the host key of {address} has changed: {file}:{line} has {expected}, it shows {algorithm} {offered}")]
-    HostKeyChanged {
-        address: String,
-        /// As in known_hosts: what `ssh-keygen -R` takes.
-        host_field: String,
-        algorithm: String,
-        offered: String,
-        expected: String,
-        file: Utf8PathBuf,
-        line: usize,
-    },
+    #[error(transparent)]
+    HostKeyChanged(Box<ChangedKey>),
     #[error("the host key of {address} is not the inventory's: expected {expected}, it shows {algorithm} {offered}")]
     HostKeyNotPinned { address: String, algorithm: String, offered: String, expected: String },
     #[error("the hostKey of {host} in the inventory can't be read: {why}")]
@@ -62,8 +53,30 @@ pub enum ConnectError {
         /// The first of them that is a file.
         identity: Option<Utf8PathBuf>,
     },
+    #[error("{address} took the key of {user} and wants more ({wanted})")]
+    MoreWanted {
+        address: String,
+        user: String,
+        /// The methods that it would go on with.
+        wanted: String,
+    },
     #[error("the SSH agent failed: {why}")]
     Agent { why: String },
+}
+
+/// A host shows another key than the one on record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the host key of {address} has changed: {file}:{line} has {expected}, it shows {algorithm} {offered}")]
+pub struct ChangedKey {
+    pub address: String,
+    /// As in known_hosts: what `ssh-keygen -R` takes.
+    pub host_field: String,
+    /// Of the key that it shows.
+    pub algorithm: String,
+    pub offered: String,
+    pub expected: String,
+    pub file: Utf8PathBuf,
+    pub line: usize,
 }
 
 /// Why there is no key to log in with.
@@ -117,8 +130,9 @@ impl ConnectError {
             Self::HostKeyUnknown { .. } => {
                 "compare the fingerprint with the host's own (there: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then trust it with `kboot hosts trust -i INVENTORY`".into()
             }
-            Self::HostKeyChanged { host_field, file, .. } => format!(
-                "someone may be in between. If the host was reinstalled: `ssh-keygen -R '{host_field}' -f {file}`, then `kboot hosts trust -i INVENTORY`"
+            Self::HostKeyChanged(key) => format!(
+                "someone may be in between. If the host was reinstalled: `ssh-keygen -R '{}' -f {}`, then `kboot hosts trust -i INVENTORY`",
+                key.host_field, key.file
             ),
             Self::HostKeyNotPinned { .. } => {
                 "someone may be in between. If the host was reinstalled, change its hostKey in the inventory".into()
@@ -142,6 +156,9 @@ impl ConnectError {
                 let port = if port == "22" { String::new() } else { format!(" -p {port}") };
                 format!("let the key in with `ssh-copy-id{identity}{port} {user}@{host}`, or set ssh.user and ssh.identityFile in the inventory")
             }
+            Self::MoreWanted { user, .. } => format!(
+                "kboot logs in with a key alone. On the host, in sshd_config: `Match User {user}` and `AuthenticationMethods publickey`, or set ssh.user to another user"
+            ),
             Self::Agent { .. } => "see what it holds with `ssh-add -l`, or set ssh.identityFile in the inventory".into(),
         };
         Some(hint)

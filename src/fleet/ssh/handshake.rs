@@ -10,7 +10,7 @@ use russh::{AlgorithmKind, Preferred};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::error::why;
+use super::error::{ChangedKey, why};
 use super::{ConnectError, Target};
 use crate::fleet::known_hosts::{KnownHosts, Record, Verdict, fingerprint, host_field};
 
@@ -97,7 +97,8 @@ impl Trust {
                 }),
                 Verdict::Changed { file, line, expected } => {
                     let host_field = host_field(&target.host, target.port);
-                    Err(ConnectError::HostKeyChanged { address, host_field, algorithm, offered, expected, file, line })
+                    let key = ChangedKey { address, host_field, algorithm, offered, expected, file, line };
+                    Err(ConnectError::HostKeyChanged(Box::new(key)))
                 }
                 Verdict::Revoked { file, line } => {
                     Err(ConnectError::HostKeyRevoked { address, fingerprint: offered, file, line })

@@ -16,6 +16,8 @@ use super::error::why;
 /// Asks a person for the passphrase of a key file; `None` if there is nobody to ask. The number counts the tries, from 0.
 pub type Ask = dyn Fn(&Utf8Path, u32) -> Option<SecretString> + Send + Sync;
 
+type Loaded = Result<Arc<PrivateKey>, KeyError>;
+
 /// How often a passphrase is asked for.
 const TRIES: u32 = 3;
 
@@ -25,7 +27,7 @@ pub struct Keyring {
     agent: Option<Utf8PathBuf>,
     home: Option<Utf8PathBuf>,
     ask: Option<Arc<Ask>>,
-    read: Arc<Mutex<HashMap<Utf8PathBuf, Result<Arc<PrivateKey>, KeyError>>>>,
+    read: Arc<Mutex<HashMap<Utf8PathBuf, Loaded>>>,
 }
 
 impl Keyring {
@@ -61,7 +63,7 @@ impl Keyring {
     }
 
     /// The key in a file, unlocked. Each file is read, and its passphrase asked for, once; others wait for the answer.
-    pub(super) async fn key(&self, file: &Utf8Path) -> Result<Arc<PrivateKey>, KeyError> {
+    pub(super) async fn key(&self, file: &Utf8Path) -> Loaded {
         let mut read = self.read.lock().await;
         if let Some(known) = read.get(file) {
             return known.clone();
@@ -88,7 +90,7 @@ pub(super) fn public_half(file: &Utf8Path) -> Option<PublicKey> {
     PublicKey::from_openssh(fs_err::read_to_string(format!("{file}.pub")).ok()?.trim()).ok()
 }
 
-fn load(file: &Utf8Path, ask: Option<&Ask>) -> Result<Arc<PrivateKey>, KeyError> {
+fn load(file: &Utf8Path, ask: Option<&Ask>) -> Loaded {
     let text = read_private(file)?;
     let not_a_key = |why: String| KeyError::NotAKey { file: file.to_owned(), why };
     if PublicKey::from_openssh(text.trim()).is_ok() {

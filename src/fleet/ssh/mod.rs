@@ -16,7 +16,7 @@ use camino::Utf8PathBuf;
 use russh::client;
 use russh::keys::PublicKey;
 
-pub use error::{ConnectError, KeyError};
+pub use error::{ChangedKey, ConnectError, KeyError};
 pub use keyring::{Ask, Keyring};
 pub use process::{ExecError, ExecOutput, Exit, Limits, Process, Status, Stdin, Stdout};
 

@@ -81,7 +81,8 @@ async fn tells_a_changed_key() {
     std::fs::write(&target.known_hosts, "# known\n").unwrap();
     known_hosts::add(&target.known_hosts, &target.host, target.port, &other).unwrap();
     let error = refusal(&target).await;
-    let ConnectError::HostKeyChanged { offered, expected, line, .. } = &error else { panic!("{error}") };
+    let ConnectError::HostKeyChanged(key) = &error else { panic!("{error}") };
+    let ChangedKey { offered, expected, line, .. } = &**key;
     assert_eq!(*offered, known_hosts::fingerprint(&sshd.host_key("ed25519")));
     assert_eq!((expected, *line), (&known_hosts::fingerprint(&other), 2));
     assert!(error.to_string().contains(&format!("{}:2 ", target.known_hosts)), "{error}");
@@ -96,7 +97,8 @@ async fn a_key_of_another_algorithm_is_a_changed_one() {
     let gone = new_key("ecdsa").public_key().clone();
     known_hosts::add(&target.known_hosts, &target.host, target.port, &gone).unwrap();
     let error = refusal(&target).await;
-    let ConnectError::HostKeyChanged { offered, expected, .. } = &error else { panic!("{error}") };
+    let ConnectError::HostKeyChanged(key) = &error else { panic!("{error}") };
+    let ChangedKey { offered, expected, .. } = &**key;
     assert_eq!(*offered, known_hosts::fingerprint(&sshd.host_key("ed25519")));
     assert_eq!(*expected, known_hosts::fingerprint(&gone));
 }
@@ -148,11 +150,19 @@ async fn says_which_key_was_refused() {
     write_key(&file, &key);
     let target = Target { identity_file: Some(file.clone()), ..sshd.target() };
     let error = refusal(&target).await;
+    assert!(!Failure::from(error.clone()).retryable);
     let ConnectError::AuthenticationRefused { user, tried, .. } = &error else { panic!("{error}") };
     assert_eq!(*user, target.user);
     assert_eq!(*tried, [format!("{} ({file})", known_hosts::fingerprint(key.public_key()))]);
     let copy = format!("ssh-copy-id -i {file} -p {} {user}@127.0.0.1", target.port);
     assert!(hint(&error).contains(&copy), "{}", hint(&error));
+}
+
+#[tokio::test]
+async fn says_that_a_key_is_not_enough() {
+    let sshd = sshd!("AuthenticationMethods publickey,publickey\n");
+    let error = refusal(&sshd.target()).await;
+    assert!(matches!(&error, ConnectError::MoreWanted { wanted, .. } if wanted == "publickey"), "{error}");
 }
 
 #[tokio::test]

@@ -1,0 +1,175 @@
+//! Which key a host has, as OpenSSH's known_hosts files say it: read strictly, matched fully, and added to.
+//!
+//! The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Stricter than ssh: a host on another port than 22 is only
+//! found as `[host]:port`, and a line for this host that can't be read is an error rather than no line.
+//! Knows files and keys; knows nothing of connections.
+
+mod append;
+mod line;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+
+pub use append::{Added, add};
+use line::{Line, Marker};
+
+/// A known_hosts file's content.
+#[derive(Debug)]
+pub struct KnownHosts {
+    file: Utf8PathBuf,
+    text: String,
+}
+
+/// What a file says of one host.
+#[derive(Debug, Clone)]
+pub struct Record {
+    file: Utf8PathBuf,
+    trusted: Vec<Entry>,
+    revoked: Vec<Entry>,
+    authority: Option<usize>,
+}
+
+/// A key and the line, counted from one, that it stands on.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub line: usize,
+    pub key: PublicKey,
+}
+
+/// Whether a key that a host shows is the one on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Match,
+    /// Nothing is on record for this host.
+    Unknown,
+    /// Another key is on record.
+    Changed {
+        file: Utf8PathBuf,
+        line: usize,
+        /// The fingerprint of the key on record.
+        expected: String,
+    },
+    /// The file says never to trust this key.
+    Revoked {
+        file: Utf8PathBuf,
+        line: usize,
+    },
+    /// Only a certificate authority is on record, which kboot does not follow.
+    OnlyAuthority {
+        file: Utf8PathBuf,
+        line: usize,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("can't read {file}: {why}")]
+    Read { file: Utf8PathBuf, why: String },
+    #[error("can't write {file}: {why}")]
+    Write { file: Utf8PathBuf, why: String },
+    #[error("{file}:{line}: {why}")]
+    Line { file: Utf8PathBuf, line: usize, why: String },
+    #[error("{file}:{line} has another {algorithm} key for this host: {expected}, not {offered}")]
+    Conflict { file: Utf8PathBuf, line: usize, algorithm: String, expected: String, offered: String },
+    #[error("{file}:{line} revokes this key")]
+    Revoked { file: Utf8PathBuf, line: usize },
+}
+
+/// A key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64.
+pub fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+impl KnownHosts {
+    /// Reads a file. One that does not exist knows no host.
+    pub fn read(file: &Utf8Path) -> Result<Self, Error> {
+        match fs_err::read(file) {
+            Ok(bytes) => Ok(Self { file: file.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self { file: file.to_owned(), text: String::new() })
+            }
+            Err(error) => Err(Error::Read { file: file.to_owned(), why: reason(&error) }),
+        }
+    }
+
+    /// All that the file says of `host`, a name or an address, on `port`.
+    pub fn record(&self, host: &str, port: u16) -> Result<Record, Error> {
+        let name = host_field(host, port);
+        let mut record = Record { file: self.file.clone(), trusted: Vec::new(), revoked: Vec::new(), authority: None };
+        for (index, text) in self.text.lines().enumerate() {
+            let Some(line) = Line::split(text) else { continue };
+            let number = index + 1;
+            let error = |why: String| Error::Line { file: self.file.clone(), line: number, why };
+            match line.matches(&name) {
+                Ok(true) => {}
+                // A line that may be about any host hides nothing, unless it takes trust away.
+                Err(why) if line.marker == Ok(Marker::Revoked) => return Err(error(why)),
+                Ok(false) | Err(_) => continue,
+            }
+            match line.marker.map_err(|marker| error(format!("unknown marker {marker}")))? {
+                Marker::Authority => record.authority = record.authority.or(Some(number)),
+                Marker::Revoked => record.revoked.push(Entry { line: number, key: line.key().map_err(error)? }),
+                Marker::None => record.trusted.push(Entry { line: number, key: line.key().map_err(error)? }),
+            }
+        }
+        Ok(record)
+    }
+}
+
+impl Record {
+    pub fn file(&self) -> &Utf8Path {
+        &self.file
+    }
+
+    pub fn trusted(&self) -> &[Entry] {
+        &self.trusted
+    }
+
+    /// The algorithms of the keys on record. A host must be asked for one of these: asked for any other, it shows a key
+    /// that nothing is known of.
+    pub fn algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms: Vec<Algorithm> = Vec::new();
+        for entry in &self.trusted {
+            if !algorithms.contains(&entry.key.algorithm()) {
+                algorithms.push(entry.key.algorithm());
+            }
+        }
+        algorithms
+    }
+
+    pub fn check(&self, key: &PublicKey) -> Verdict {
+        let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
+        let file = self.file.clone();
+        if let Some(entry) = self.revoked.iter().find(same) {
+            return Verdict::Revoked { file, line: entry.line };
+        }
+        if self.trusted.iter().any(|entry| same(&entry)) {
+            return Verdict::Match;
+        }
+        let alike = self.trusted.iter().find(|entry| entry.key.algorithm() == key.algorithm());
+        if let Some(entry) = alike.or(self.trusted.first()) {
+            return Verdict::Changed { file, line: entry.line, expected: fingerprint(&entry.key) };
+        }
+        match self.authority {
+            Some(line) => Verdict::OnlyAuthority { file, line },
+            None => Verdict::Unknown,
+        }
+    }
+}
+
+/// A host as known_hosts files write it: bare on port 22, `[host]:port` elsewhere, in lower case.
+pub fn host_field(host: &str, port: u16) -> String {
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+/// An error's own words, without the path that our messages already carry.
+fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code).to_string(),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

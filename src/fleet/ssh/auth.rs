@@ -1,0 +1,177 @@
+//! Logging in by public key: with the SSH agent's keys and with key files.
+
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use russh::AgentAuthError;
+use russh::client::AuthResult;
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::handshake::{Greeted, said, timed_out};
+use super::{ConnectError, KeyError, Keyring, Target, keyring};
+use crate::fleet::known_hosts::fingerprint;
+
+/// sshd hangs up after six refused keys; some must be left for the key files.
+const MOST_AGENT_KEYS: usize = 4;
+
+/// Logs in with the target's identity file, by the agent if that has the key; or, without one, with the agent's keys and
+/// then this user's own.
+pub(super) async fn log_in(greeted: &mut Greeted, target: &Target, keys: &Keyring) -> Result<(), ConnectError> {
+    let mut attempt = Attempt { greeted, target, tried: Vec::new(), identity: None };
+    let mut agent = Agent::connect(keys).await;
+    // Why a key could not be tried counts only if none got in.
+    let mut obstacle = None;
+    match &target.identity_file {
+        Some(file) => {
+            if let Some(held) = agent.as_ref().zip(keyring::public_half(file)).and_then(|(agent, key)| agent.find(&key))
+            {
+                match attempt.by_agent(agent.as_mut(), held).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => return Err(attempt.refused()),
+                    Err(error @ ConnectError::Agent { .. }) => obstacle = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            match keys.key(file).await {
+                Ok(key) if attempt.by_file(file, &key).await? => return Ok(()),
+                Ok(_) => {}
+                // An agent that has the key and fails is closer to the cause than the file that it stands for.
+                Err(error) => return Err(obstacle.unwrap_or(error.into())),
+            }
+        }
+        None => {
+            let held = agent.as_ref().map(Agent::usable).unwrap_or_default();
+            for key in held {
+                match attempt.by_agent(agent.as_mut(), key).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(error @ ConnectError::Agent { .. }) => obstacle = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            for file in keys.default_files() {
+                match keys.key(&file).await {
+                    Ok(key) if attempt.by_file(&file, &key).await? => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) => obstacle = obstacle.or(Some(error.into())),
+                }
+            }
+        }
+    }
+    if !attempt.tried.is_empty() {
+        return Err(attempt.refused());
+    }
+    Err(obstacle.unwrap_or(KeyError::Nowhere.into()))
+}
+
+struct Attempt<'a> {
+    greeted: &'a mut Greeted,
+    target: &'a Target,
+    tried: Vec<String>,
+    identity: Option<Utf8PathBuf>,
+}
+
+impl Attempt<'_> {
+    async fn by_file(&mut self, file: &Utf8Path, key: &Arc<PrivateKey>) -> Result<bool, ConnectError> {
+        self.tried.push(format!("{} ({file})", fingerprint(key.public_key())));
+        self.identity.get_or_insert_with(|| file.to_owned());
+        let key = PrivateKeyWithHashAlg::new(Arc::clone(key), None);
+        let answer = self.greeted.session.authenticate_publickey(&self.target.user, key);
+        match timeout(self.target.connect_timeout, answer).await {
+            Ok(Ok(result)) => self.accepted(&result),
+            Ok(Err(error)) => Err(self.closed(error.to_string())),
+            Err(_) => Err(timed_out(self.target)),
+        }
+    }
+
+    async fn by_agent(&mut self, agent: Option<&mut Agent>, key: PublicKey) -> Result<bool, ConnectError> {
+        let Some(agent) = agent else { return Ok(false) };
+        self.tried.push(format!("{} (SSH agent)", fingerprint(&key)));
+        if let Some(binding) = self.greeted.session.agent_session_binding() {
+            // Needed for keys that are constrained to some hosts. Agents that don't know of it say no, and that is fine.
+            let _ = agent.client.bind_session(binding, false).await;
+        }
+        let hash = key.algorithm().is_rsa().then_some(HashAlg::Sha512);
+        // No time limit: the agent may be asking a person to confirm.
+        let answer =
+            self.greeted.session.authenticate_publickey_with(&self.target.user, key, hash, &mut agent.client).await;
+        match answer {
+            Ok(result) => self.accepted(&result),
+            Err(AgentAuthError::Send(_)) => Err(self.closed("while logging in".into())),
+            Err(AgentAuthError::Key(error)) => Err(ConnectError::Agent { why: error.to_string() }),
+        }
+    }
+
+    fn accepted(&self, result: &AuthResult) -> Result<bool, ConnectError> {
+        match result {
+            AuthResult::Success => Ok(true),
+            // A host that hangs up also reads as a refusal.
+            AuthResult::Failure { .. } if self.greeted.session.is_closed() => {
+                Err(self.closed("while logging in".into()))
+            }
+            AuthResult::Failure { partial_success: true, remaining_methods } => {
+                let wanted: Vec<&str> = remaining_methods.iter().map(Into::into).collect();
+                Err(ConnectError::MoreWanted {
+                    address: self.target.address(),
+                    user: self.target.user.clone(),
+                    wanted: wanted.join(", "),
+                })
+            }
+            AuthResult::Failure { .. } => Ok(false),
+        }
+    }
+
+    fn closed(&self, why: String) -> ConnectError {
+        ConnectError::Closed { address: self.target.address(), why: said(&self.greeted.farewell).unwrap_or(why) }
+    }
+
+    fn refused(self) -> ConnectError {
+        ConnectError::AuthenticationRefused {
+            address: self.target.address(),
+            user: self.target.user.clone(),
+            tried: self.tried,
+            identity: self.identity,
+        }
+    }
+}
+
+/// An SSH agent that answers, and the keys that it holds.
+struct Agent {
+    client: AgentClient<UnixStream>,
+    held: Vec<PublicKey>,
+}
+
+impl Agent {
+    /// `None` if there is none, or one that does not answer: then key files must do.
+    async fn connect(keys: &Keyring) -> Option<Self> {
+        let socket = keys.agent_socket()?;
+        let mut client = match AgentClient::connect_uds(socket.as_std_path()).await {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::debug!(%socket, %error, "no SSH agent");
+                return None;
+            }
+        };
+        let identities = client.request_identities().await.ok()?;
+        let held = identities
+            .into_iter()
+            .filter_map(|identity| match identity {
+                AgentIdentity::PublicKey { key, .. } => Some(key),
+                AgentIdentity::Certificate { .. } => None,
+            })
+            .collect();
+        Some(Self { client, held })
+    }
+
+    fn find(&self, key: &PublicKey) -> Option<PublicKey> {
+        self.held.iter().find(|held| held.key_data() == key.key_data()).cloned()
+    }
+
+    fn usable(&self) -> Vec<PublicKey> {
+        self.held.iter().take(MOST_AGENT_KEYS).cloned().collect()
+    }
+}

@@ -2,4 +2,5 @@
 
 pub mod engine;
 pub mod inventory;
+pub mod openpgp;
 pub mod pki;

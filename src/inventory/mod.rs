@@ -2,10 +2,39 @@
 //!
 //! [`Cluster`] is the one description of a cluster that everything else reads. It is plain data: it travels to the
 //! agents as JSON and comes from a file as YAML, with the same names in both. This module knows nothing of hosts'
-//! real state, of steps or of SSH.
+//! real state, of steps or of SSH sessions.
+//!
+//! A file becomes a cluster in steps, each a module: [`yaml`] reads a tree that knows its places, [`shape`] compares it
+//! with the JSON Schema of the types, `read` fills in defaults, [`check`] holds what must hold beyond types, and
+//! [`files`] looks at the files that are named. Mistakes are collected all the way and told together.
 
+mod check;
+mod cluster;
 mod defaults;
+mod files;
+mod format;
+mod mistake;
+mod path;
+mod period;
+mod read;
+mod schema;
+mod shape;
 mod types;
+mod versions;
+mod words;
+mod yaml;
 
+pub use cluster::{API_PORT, CONTROL_PLANE, REGISTRY, SshTarget, Taint};
 pub use defaults::*;
+pub use mistake::{Mistake, Mistakes};
+pub use path::Path;
+pub use period::PeriodError;
+pub use read::{InventoryError, Loaded, load, parse};
+pub use schema::schema;
 pub use types::*;
+pub use versions::{RELEASES, Release, Version};
+
+/// The inventory as YAML with every default filled in; it reads as the same cluster again.
+pub fn print(cluster: &Cluster) -> String {
+    serde_yaml::to_string(cluster).expect("the types have string keys only, and writing to memory does not fail")
+}

@@ -52,6 +52,7 @@ pub struct Cluster {
     #[serde(default)]
     pub timeouts: Timeouts,
     /// The machines, at least one of them a control plane.
+    #[schemars(length(min = 1), example = &"[{name: n1, address: 10.0.0.11, roles: [control-plane]}]")]
     pub hosts: Vec<Host>,
 }
 
@@ -77,10 +78,10 @@ pub struct Kubernetes {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Network {
     /// Addresses for pods, as `10.244.0.0/16`. Each node takes a /24 of it.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "cidr"))]
     pub pod_subnet: IpNet,
     /// Addresses for services, as `10.96.0.0/12`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "cidr"))]
     pub service_subnet: IpNet,
     /// The cluster's DNS domain.
     pub dns_domain: String,
@@ -215,6 +216,7 @@ pub struct Images {
 pub struct Ssh {
     /// The user to log in as; one other than root needs passwordless sudo.
     pub user: String,
+    #[schemars(range(min = 1))]
     pub port: u16,
     /// The private key, relative to the inventory. Default: the SSH agent's keys, then ~/.ssh/id_ed25519 and id_ecdsa.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,10 +229,13 @@ pub struct Ssh {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Timeouts {
     /// Connecting to a host, in seconds.
+    #[schemars(range(min = 1))]
     pub connect: u64,
     /// Installing packages, pulling an image, and waiting for a dpkg lock, each, in seconds.
+    #[schemars(range(min = 1))]
     pub install: u64,
     /// Waiting for a component, a node or a workload to be ready, each, in seconds.
+    #[schemars(range(min = 1))]
     pub ready: u64,
 }
 
@@ -239,15 +244,19 @@ pub struct Timeouts {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Host {
     /// The node's name: a lower-case DNS name.
+    #[schemars(example = &"n1")]
     pub name: String,
     /// The IP address by which kboot and the other hosts reach it.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "ip"), example = &"10.0.0.11")]
     pub address: IpAddr,
+    /// `control-plane`, `worker`, or both: a control plane that also takes workloads.
+    #[schemars(length(min = 1), example = &"[worker]")]
     pub roles: Vec<Role>,
     /// Labels of the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Taints of the node, as `key=value:NoSchedule`. Default: control planes have `node-role.kubernetes.io/control-plane:NoSchedule`.
+    /// Taints of the node, as `key=value:NoSchedule`. Default: control planes that are not workers, too, have
+    /// `node-role.kubernetes.io/control-plane:NoSchedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taints: Option<Vec<String>>,
     /// How this host is reached, where it differs from the others.
@@ -271,6 +280,7 @@ pub struct HostSsh {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<String>,
@@ -288,34 +298,5 @@ pub struct Period {
 impl Period {
     pub fn hours(self) -> u32 {
         self.hours
-    }
-}
-
-impl Serialize for Period {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{}h", self.hours))
-    }
-}
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let hours = text.trim_end_matches('h').parse().map_err(serde::de::Error::custom)?;
-        Ok(Self { hours })
-    }
-}
-
-impl JsonSchema for Period {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Period".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string"})
-    }
-}
-
-impl HostSsh {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
     }
 }

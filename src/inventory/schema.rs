@@ -1,0 +1,21 @@
+//! The inventory's JSON Schema, made from the types: for editors, for people, and for the check of an inventory's shape.
+
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+use super::types::Cluster;
+
+static SCHEMA: LazyLock<Value> =
+    LazyLock::new(|| SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Cluster>().to_value());
+
+/// The schema as text, with a newline at its end.
+pub fn schema() -> String {
+    // Printing what was parsed from no text at all can't fail, and `{:#}` is serde_json's pretty form.
+    format!("{:#}\n", *SCHEMA)
+}
+
+pub(super) fn value() -> &'static Value {
+    &SCHEMA
+}

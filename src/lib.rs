@@ -2,5 +2,6 @@
 
 pub mod engine;
 pub mod inventory;
+pub mod manifest;
 pub mod openpgp;
 pub mod pki;

@@ -1,0 +1,29 @@
+//! Every file and object that kboot renders: static pods, kubelet and container runtime configuration and
+//! package sources.
+//!
+//! The text is in `templates/`, where a person can read the bootstrap; this module fills it in. Names, flags and fields
+//! are kubeadm 1.37's and the add-ons' upstreams', so that kubeadm can join, inspect and upgrade the cluster.
+//!
+//! Pure functions of the inventory and of plain values: nothing here reads a host, a clock or the cluster, and the same
+//! input gives the same bytes. It may use [`crate::inventory`]; it must not know steps, changes or the API client.
+
+mod emit;
+mod host;
+mod kubelet;
+pub mod paths;
+mod static_pod;
+mod template;
+mod yaml;
+
+pub use host::{
+    MODULES, SYSCTLS, apt_pin, apt_source, containerd_config, crictl_config, mirror_hosts, modules_load, sysctl_conf,
+};
+pub use kubelet::{
+    CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_dropin, kubelet_flags,
+    kubelet_instance_config,
+};
+pub use static_pod::{CA_FOLDERS, EtcdMember, NodeValues, StaticPod, static_pod};
+pub use template::{RenderError, Template, render};
+
+#[cfg(test)]
+mod fixture;

@@ -1,5 +1,6 @@
 //! The cluster that this module's tests render: a control plane and two workers.
 
+use super::emit::emit;
 use crate::inventory::{Cluster, Host, HostSsh, Role};
 
 pub fn cluster() -> Cluster {
@@ -22,4 +23,9 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         taints: None,
         ssh: HostSsh::default(),
     }
+}
+
+/// Objects as a person reads them, for snapshots.
+pub fn yaml(objects: &[serde_json::Value]) -> String {
+    objects.iter().map(emit).collect::<Vec<_>>().join("---\n")
 }

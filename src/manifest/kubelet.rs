@@ -33,6 +33,11 @@ pub fn kubelet_config(cluster: &Cluster, values: &KubeletValues) -> Result<Strin
     configuration(cluster, values, host)
 }
 
+/// The part of the configuration that all nodes share, for ConfigMap kubelet-config.
+pub(super) fn shared_configuration(cluster: &Cluster, values: &KubeletValues) -> Result<String, RenderError> {
+    configuration(cluster, values, Value::Null)
+}
+
 /// `/var/lib/kubelet/instance-config.yaml`: what kubeadm, when it joins or upgrades this host, lays over the
 /// configuration that it reads from the cluster.
 pub fn kubelet_instance_config() -> Result<String, RenderError> {
@@ -142,6 +147,9 @@ mod tests {
         assert_eq!(config["failCgroupV1"], false);
         assert_eq!(config["resolvConf"], "/run/systemd/resolve/resolv.conf");
         assert_eq!(parsed(&kubelet_config(&fixture::cluster(), &V2).unwrap())["failCgroupV1"], Value::Null);
+        let shared = parsed(&shared_configuration(&fixture::cluster(), &values).unwrap());
+        assert_eq!(shared["failCgroupV1"], false);
+        assert_eq!((&shared["resolvConf"], &shared["containerRuntimeEndpoint"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

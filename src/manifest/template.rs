@@ -73,6 +73,16 @@ templates! {
     Sysctl => "host/sysctl.conf",
     AptSource => "apt/source.sources",
     AptPreferences => "apt/preferences",
+    ClusterConfiguration => "kubeadm/cluster-configuration.yaml",
+    KubeadmConfig => "kubeadm/kubeadm-config.yaml",
+    KubeletConfigMap => "kubeadm/kubelet-config.yaml",
+    BootstrapRbac => "kubeadm/bootstrap-rbac.yaml",
+    ClusterInfo => "kubeadm/cluster-info.yaml",
+    KubeProxyConfiguration => "addons/kube-proxy-configuration.yaml",
+    KubeProxy => "addons/kube-proxy.yaml",
+    CoreDns => "addons/coredns.yaml",
+    Flannel => "addons/flannel.yaml",
+    Weave => "addons/weave.yaml",
 }
 
 static TEMPLATES: LazyLock<Tera> = LazyLock::new(|| {
@@ -141,6 +151,8 @@ mod tests {
 
     #[test]
     fn an_undefined_field_is_an_error_also_through_the_filter() {
+        let values = json!({"cluster": {"network": {}}, "image": "i", "npcImage": "n"});
+        assert!(matches!(render(Template::Weave, &values), Err(RenderError::Template { .. })));
         assert!(matches!(
             render(Template::AptSource, &json!({"repository": {"components": []}, "key": "k"})),
             Err(RenderError::Template { .. })

@@ -1,0 +1,30 @@
+//! Where the rendered files go: kubeadm's and the packages' paths.
+
+use super::StaticPod;
+
+pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
+pub const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
+pub const KUBELET_INSTANCE_CONFIG: &str = "/var/lib/kubelet/instance-config.yaml";
+pub const KUBELET_FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
+/// Where the kubelet's package puts its drop-in.
+pub const KUBELET_DROPIN: &str = "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf";
+pub const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
+pub const CERTS_D: &str = "/etc/containerd/certs.d";
+pub const CRICTL_CONFIG: &str = "/etc/crictl.yaml";
+pub const MODULES_LOAD: &str = "/etc/modules-load.d/kubernetes.conf";
+/// Late in the order, so that the distribution's own files don't undo it.
+pub const SYSCTL: &str = "/etc/sysctl.d/99-kubernetes.conf";
+pub const KEYRINGS: &str = "/etc/apt/keyrings";
+pub const KUBERNETES_SOURCE: &str = "/etc/apt/sources.list.d/kubernetes.sources";
+pub const KUBERNETES_PREFERENCES: &str = "/etc/apt/preferences.d/kubernetes";
+pub const CONTAINERD_SOURCE: &str = "/etc/apt/sources.list.d/containerd.sources";
+pub const CONTAINERD_PREFERENCES: &str = "/etc/apt/preferences.d/containerd";
+
+pub fn static_pod(pod: StaticPod) -> String {
+    format!("{MANIFESTS}/{}.yaml", pod.name())
+}
+
+/// The mirror settings of one registry, as `registry.k8s.io`.
+pub fn mirror_hosts(registry: &str) -> String {
+    format!("{CERTS_D}/{registry}/hosts.toml")
+}

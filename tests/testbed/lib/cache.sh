@@ -1,0 +1,121 @@
+# shellcheck shell=bash
+# The cache: one folder an artifact, named by a hash of all it is made from. A folder that is there is whole:
+# it is made under another name and renamed, so a killed build is simply repeated.
+#
+# A build script is build/NAME. Its header says what goes into the key besides its own text:
+#   # needs: other artifacts, found by the script as $ART_<NAME>
+#   # uses: files or folders of the testbed
+# and each variable of versions.env that its text names counts too. It finds the folder to fill in $OUT.
+
+declare -A ART_KEY=()
+
+# Everything a lab needs, in the order it is built.
+ARTIFACTS=(tools base kubernetes etcd coredns containerd cni flannel crictl net debs repo images)
+
+header() { sed -n "s/^# $2: //p" "$TESTBED/build/$1"; }
+
+key_of() { # sets ART_KEY[NAME]
+  local name=$1 need var
+  [[ -z ${ART_KEY[$name]:-} ]] || return 0
+  local -a needs uses
+  read -ra needs <<<"$(header "$name" needs)"
+  read -ra uses <<<"$(header "$name" uses)"
+  for need in "${needs[@]}"; do key_of "$need"; done
+  ART_KEY[$name]=$(
+    cd "$TESTBED" && {
+      echo "arch $(uname -m)"
+      cat "build/$name"
+      grep -rhoE '\b[A-Z0-9_]+_(VERSION|REVISION|TAG|RELEASE|SUITE)\b' "build/$name" "${uses[@]}" | sort -u | while read -r var; do
+        printf '%s=%s\n' "$var" "${!var-}"
+      done
+      for need in "${needs[@]}"; do echo "$need ${ART_KEY[$need]}"; done
+      # File modes differ between clones by the umask; only what git keeps of them may count.
+      [[ ${#uses[@]} == 0 ]] || tar -c --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=a+rX,u+w,go-w "${uses[@]}"
+    } | sha256sum | cut -c1-16
+  )
+}
+
+load_keys() {
+  local name
+  for name in "${ARTIFACTS[@]}"; do key_of "$name"; done
+}
+
+artifact() { # NAME: its folder, built or not
+  key_of "$1"
+  printf '%s/%s-%s' "$CACHE" "$1" "${ART_KEY[$1]}"
+}
+
+built() { [[ -d $(artifact "$1") ]]; }
+
+missing_artifacts() {
+  local name
+  for name in "${ARTIFACTS[@]}"; do built "$name" || echo "$name"; done
+}
+
+make_artifact() {
+  local name=$1 dir part need started
+  key_of "$name" # here, not in a subshell, so that it is worked out once
+  dir=$(artifact "$name")
+  [[ ! -d $dir ]] || return 0
+  started=$(now)
+  say "building $name …"
+  part=$dir.part
+  rm -rf "$part" "$part.work"
+  mkdir -p "$part" "$part.work"
+  (
+    export OUT=$part WORK=$part.work
+    for need in $(header "$name" needs); do
+      export "ART_${need^^}=$(artifact "$need")"
+    done
+    cd "$WORK" && bash -euo pipefail "$TESTBED/build/$name"
+  ) </dev/null >"$CACHE/log/$name.log" 2>&1 || {
+    tail -n 20 "$CACHE/log/$name.log" >&2
+    die "failed to build $name; the whole log is $CACHE/log/$name.log"
+  }
+  rm -rf "$part.work"
+  mv "$part" "$dir"
+  say "building $name took $(since "$started")"
+}
+
+build_all() {
+  local name
+  mkdir -p "$CACHE/log"
+  load_keys
+  [[ -n $(missing_artifacts) ]] || return 0
+  need_root
+  require_tools
+  exec {lock}>"$CACHE/lock"
+  flock -n "$lock" || { say "another build is running; waiting for it"; flock "$lock"; }
+  signing_key
+  for name in "${ARTIFACTS[@]}"; do make_artifact "$name"; done
+  exec {lock}>&-
+}
+
+# The repository's signing key is made once in a cache and never leaves it but as a public key.
+signing_key() {
+  [[ ! -f $CACHE/gpg/done ]] || return 0
+  rm -rf "$CACHE/gpg"
+  install -dm700 "$CACHE/gpg"
+  gpg --homedir "$CACHE/gpg" --quiet --batch --passphrase '' --quick-gen-key 'kboot testbed <testbed@kboot.invalid>' rsa3072 sign never
+  gpgconf --homedir "$CACHE/gpg" --kill all
+  touch "$CACHE/gpg/done"
+}
+
+prune_cache() {
+  local name dir wanted=" "
+  load_keys
+  for name in "${ARTIFACTS[@]}"; do wanted+="$(artifact "$name") "; done
+  exec {lock}>"$CACHE/lock"
+  flock -n "$lock" || die "a build is running"
+  for dir in "$CACHE"/*-*/; do
+    dir=${dir%/}
+    [[ -d $dir && $wanted != *" $dir "* ]] || continue
+    if in_use "$dir"; then say "kept $dir: a lab uses it"; continue; fi
+    say "removing $dir"
+    rm -rf "$dir"
+  done
+  exec {lock}>&-
+}
+
+# in_use DIR: some lab was made from it.
+in_use() { grep -qsF "$1" "$LAB_DIR"/*/artifacts; }

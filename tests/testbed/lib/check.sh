@@ -1,0 +1,67 @@
+# shellcheck shell=bash
+# What a machine must have: what can be installed is installed by `setup`, what cannot is told by `check` in one line.
+
+# program=package, all from Debian.
+NEEDED=(
+  mmdebstrap=mmdebstrap systemd-nspawn=systemd-container skopeo=skopeo apt-ftparchive=apt-utils gpg=gnupg gpgconf=gnupg
+  dpkg-deb=dpkg ssh=openssh-client ssh-keygen=openssh-client ip=iproute2 sysctl=procps gcc=gcc zstd=zstd flock=util-linux
+)
+
+missing_packages() {
+  local pair
+  for pair in "${NEEDED[@]}"; do command -v "${pair%=*}" >/dev/null || echo "${pair#*=}"; done | sort -u
+  [[ -f /usr/lib/x86_64-linux-gnu/libc.a ]] || echo libc6-dev
+}
+
+require_tools() {
+  local -a missing
+  mapfile -t missing < <(missing_packages)
+  [[ ${#missing[@]} == 0 ]] || die "not installed: ${missing[*]}; run: $TESTBED/testbed setup"
+  go version >/dev/null 2>&1 || die "no Go toolchain on PATH; the components are built with Go 1.26 or newer: install one first"
+}
+
+setup() {
+  local -a missing
+  need_root
+  mapfile -t missing < <(missing_packages)
+  if [[ ${#missing[@]} != 0 ]]; then
+    command -v apt-get >/dev/null || die "not installed: ${missing[*]}; and this machine has no apt to get them with"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"
+  fi
+  require_tools
+}
+
+# Each prints why not, or nothing.
+unfit() {
+  [[ $EUID == 0 ]] || { echo "not root"; return; }
+  [[ $(uname -m) == x86_64 ]] || { echo "the components are built for x86-64 only"; return; }
+  command -v apt-get >/dev/null || { echo "no apt: hosts and packages are made with Debian's tools"; return; }
+  unshare --mount --net --pid --fork --uts --ipc --cgroup true 2>/dev/null || { echo "this kernel or container does not allow new namespaces"; return; }
+  local kind
+  for kind in bridge veth 'vxlan id 1 dstport 4789'; do
+    # shellcheck disable=SC2086 # a kind may come with options
+    unshare --net ip link add x type $kind 2>/dev/null || { echo "the kernel lacks ${kind%% *} links"; return; }
+  done
+  [[ -d /proc/sys/net/bridge ]] || modprobe -q br_netfilter || { echo "the kernel lacks br_netfilter"; return; }
+  # shellcheck disable=SC2016
+  unshare --mount bash -c 'mkdir -p "$0" && d=$(mktemp -d -p "$0") && cd "$d" && mkdir l u w m; mount -t overlay overlay -o lowerdir=l,upperdir=u,workdir=w m; rc=$?; umount m; cd /; rm -rf "$d"; exit $rc' "$LAB_DIR" 2>/dev/null ||
+    { echo "an overlay cannot be mounted in $LAB_DIR"; return; }
+  [[ -d $(anchor) && -w $(anchor) ]] || { echo "no writable cgroup hierarchy at $(anchor)"; return; }
+  [[ -c /dev/kmsg ]] || { echo "no /dev/kmsg, which kubelet reads"; return; }
+  local free
+  free=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
+  ((free >= 3)) || { echo "only $free GiB of memory available, a lab with a cluster needs 3"; return; }
+  mkdir -p "$CACHE"
+  free=$(($(stat -f -c '%a * %S' "$CACHE") / 1073741824))
+  load_keys
+  [[ -z $(missing_artifacts) ]] || ((free >= 12)) || { echo "only $free GiB free at $CACHE, a cold build needs 12"; return; }
+}
+
+check() {
+  local why
+  why=$(unfit)
+  [[ -z $why ]] || { say "cannot run here: $why"; return 1; }
+  say "this machine can run the testbed"
+}

@@ -2,8 +2,10 @@
 
 pub mod agent;
 pub mod bootstrap;
+pub mod cli;
 pub mod engine;
 pub mod facts;
+pub mod fleet;
 pub mod inventory;
 pub mod kube;
 pub mod manifest;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use futures_util::future::join_all;
 
 use crate::engine::Failure;
-use crate::fleet::known_hosts::{self, Added, Verdict};
+use crate::fleet::known_hosts::{self, Verdict};
 use crate::fleet::ssh::{self, Target};
 use crate::fleet;
 
@@ -59,12 +59,12 @@ impl Trust {
             match keys {
                 Ok(keys) => {
                     for key in keys {
-                        match verdict(target, &key.key)? {
+                        match verdict(target, &key)? {
                             Verdict::Match => {}
                             Verdict::Unknown => unknown.push((target, key)),
                             other => {
                                 is_whole = false;
-                                eprintln!("{}: {}: {}", target.name, known_hosts::fingerprint(&key.key), told(&other));
+                                eprintln!("{}: {}: {}", target.name, key.fingerprint, told(&other));
                             }
                         }
                     }
@@ -81,26 +81,23 @@ impl Trust {
             return Ok(code);
         }
         for (target, key) in &unknown {
-            println!("{:<12}{:<28}{}", target.name, target.address(), known_hosts::fingerprint(&key.key));
+            println!("{:<12}{:<28}{}", target.name, target.address(), key.fingerprint);
         }
         if !self.yes && !is_agreed()? {
             return Err(Problem::Failed(Failure::new("no key was added")));
         }
         for (target, key) in &unknown {
-            match known_hosts::add(&target.known_hosts, &target.host, target.port, &key.key) {
-                Ok(Added::Yes | Added::Already) => {}
-                Err(error) => return Err(Problem::Failed(Failure::new(error.to_string()))),
-            }
+            known_hosts::add(&target.known_hosts, &target.host, target.port, &key.key).map_err(Failure::from)?;
         }
         eprintln!("added to {}", targets[0].known_hosts);
         Ok(code)
     }
 }
 
-fn verdict(target: &Target, key: &ssh::PublicKey) -> Result<Verdict, Problem> {
+fn verdict(target: &Target, key: &ssh::ScannedKey) -> Result<Verdict, Problem> {
     let known = known_hosts::KnownHosts::read(&target.known_hosts).map_err(|error| Problem::usage(error.to_string()))?;
     let record = known.record(&target.host, target.port).map_err(|error| Problem::usage(error.to_string()))?;
-    Ok(record.check(key))
+    Ok(record.check(&key.key))
 }
 
 fn told(verdict: &Verdict) -> String {

@@ -140,6 +140,12 @@ pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
 }
 
 impl MachineArgs {
+    /// This machine as it is, told nothing.
+    pub fn here() -> Self {
+        let address = Some(IpAddr::from([127, 0, 0, 1]));
+        Self { config: None, node_name: None, apiserver_advertise_address: address }
+    }
+
     /// The configuration, or the defaults, and this machine in it.
     pub fn resolve(&self, role: Role) -> Result<(Cluster, Host), Problem> {
         let hostname = hostname()?;

@@ -9,7 +9,7 @@ use clap::Args;
 use secrecy::ExposeSecret as _;
 
 use crate::engine::Failure;
-use crate::fleet;
+use crate::fleet::Fleet;
 use crate::pki::kubeconfig;
 
 use super::Global;
@@ -39,7 +39,7 @@ impl Kubeconfig {
     pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
         let cluster = self.inventory.load()?;
         let host = cluster.control_planes().next().ok_or_else(|| Failure::new("the inventory has no control plane"))?;
-        let text = fleet::read_file(&cluster, host, "/etc/kubernetes/admin.conf").await?.ok_or_else(|| {
+        let text = Fleet::new().read_file(&cluster, host, "/etc/kubernetes/admin.conf").await?.ok_or_else(|| {
             Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name)).hint("make the cluster first: kboot up")
         })?;
         let Some(path) = self.merge else {

@@ -13,7 +13,7 @@ use crate::agent::Client;
 use crate::bootstrap::Token;
 use crate::engine::{Cancel, Event, Failure, Kind, Mode, Sink};
 use crate::facts::Facts;
-use crate::fleet;
+use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
@@ -124,7 +124,8 @@ async fn go(
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<BTreeMap<String, Facts>, Failure> {
     let cancel = Cancel::default();
-    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &host.name, events))).await;
+    let fleet = Fleet::new();
+    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
         clocks.insert(member.host.clone(), exchange);
@@ -169,13 +170,21 @@ async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
 }
 
 /// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event.
-async fn reach(job: &Job<'_>, host: &str, events: &mpsc::UnboundedSender<Event>) -> Option<(Member, Exchange)> {
+async fn reach(
+    job: &Job<'_>,
+    fleet: &Fleet,
+    host: &str,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Option<(Member, Exchange)> {
     let sink = Sink::new(host, events.clone());
     let started = Instant::now();
     let attempt = async {
         let client = match job.reach {
             Reach::Here => crate::agent::serve_here(),
-            Reach::Ssh => over_ssh(job.cluster, host).await?,
+            Reach::Ssh => {
+                let host = job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
+                fleet.agent(job.cluster, host).await?
+            }
         };
         let asked = now_millis();
         let facts = client.facts().await?;
@@ -191,11 +200,6 @@ async fn reach(job: &Job<'_>, host: &str, events: &mpsc::UnboundedSender<Event>)
             None
         }
     }
-}
-
-async fn over_ssh(cluster: &Cluster, host: &str) -> Result<Client, Failure> {
-    let host = cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-    fleet::agent(cluster, host).await
 }
 
 /// Tells what the preflight checks found; whether to go on.

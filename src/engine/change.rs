@@ -104,6 +104,11 @@ pub enum Change {
         labels: Vec<(String, String)>,
         taints: Vec<Taint>,
     },
+    /// Removes Kubernetes' and the pod network's rules and chains from a packet filter, `iptables` or `ip6tables`.
+    RemoveFilterRules {
+        program: String,
+        count: usize,
+    },
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {
         url: String,
@@ -327,6 +332,9 @@ impl fmt::Display for Change {
                 let labels = labels.iter().map(|(key, value)| format!("label {key}={value}"));
                 let taints = taints.iter().map(|taint| format!("taint {taint}"));
                 write!(f, "mark the node {node}: {}", labels.chain(taints).collect::<Vec<_>>().join(", "))
+            }
+            Change::RemoveFilterRules { program, count } => {
+                write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
             }
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why } => write!(f, "{why} (`{}`)", argv.join(" ")),

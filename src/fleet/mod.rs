@@ -8,5 +8,8 @@ pub mod deliver;
 pub mod known_hosts;
 pub mod ssh;
 
+mod reach;
 #[cfg(test)]
 mod testing;
+
+pub use reach::{Fleet, target};

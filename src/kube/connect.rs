@@ -47,6 +47,19 @@ impl Connector {
         Err(Failure::new(format!("this host has no {}", ADMIN_FILES[1])).hint("run this on a control plane"))
     }
 
+    /// What reads and what writes by a kubeconfig file.
+    pub async fn open(path: &Utf8Path) -> Result<(View, Writer)> {
+        let text = std::fs::read(path).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))?;
+        let client = connect(&text).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        Ok((View::new(client.clone()), Writer::new(client)))
+    }
+
+    /// What reads by a kubeconfig that is in no file.
+    pub async fn view_of(kubeconfig: &str) -> Result<View> {
+        let client = connect(kubeconfig.as_bytes()).await;
+        Ok(View::new(client.map_err(|cause| Failure::new(format!("failed to connect to the cluster: {cause}")))?))
+    }
+
     async fn client(&self, path: &Utf8Path, text: Vec<u8>) -> Result<Client> {
         {
             let clients = self.clients.lock().expect("no panic while held");

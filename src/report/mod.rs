@@ -4,6 +4,7 @@
 //! connections, of steps' insides or of Kubernetes. All text that comes from hosts passes through `clean` (people) or is escaped
 //! (JSON), and all changes through `redact`.
 
+mod ask;
 mod board;
 mod clean;
 mod failure;
@@ -29,6 +30,7 @@ use page::{Line, Page};
 use plan::Plan;
 use surroundings::Surroundings;
 
+pub use ask::ask_secret;
 pub use failure::render as render_failure;
 pub use json::Json;
 pub use plain::Plain;

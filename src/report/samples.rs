@@ -243,6 +243,7 @@ pub(super) fn every_change() -> Vec<Event> {
             request,
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
+        Change::RemoveFilterRules { program: "iptables".into(), count: 2 },
         Change::MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],

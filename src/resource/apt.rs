@@ -86,6 +86,30 @@ fn missing(package: &Package, status: &Status) -> Option<PackageChange> {
     })
 }
 
+/// Packages that are not installed.
+pub struct Removed(pub Vec<&'static str>);
+
+#[async_trait]
+impl Resource for Removed {
+    type Observed = Status;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Status> {
+        Status::read(probe).await
+    }
+
+    fn diff(&self, status: Status) -> Result<Planned> {
+        let packages: Vec<String> =
+            self.0.iter().filter(|name| status.package(name).is_some()).map(|name| name.to_string()).collect();
+        if packages.is_empty() {
+            return Ok(Planned::Satisfied);
+        }
+        if let Some(holder) = status.lock_holder {
+            return Ok(Planned::after(format!("dpkg's lock, which {holder} holds")));
+        }
+        Ok(Planned::Changes(vec![Change::RemovePackages { packages }]))
+    }
+}
+
 /// Refuses to go on where apt would install too old a package.
 pub struct CandidateAtLeast {
     pub package: &'static str,

@@ -189,6 +189,30 @@ impl Resource for Absent {
     }
 }
 
+/// A directory with nothing in it, or none.
+pub struct Emptied {
+    path: Utf8PathBuf,
+}
+
+impl Emptied {
+    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+#[async_trait]
+impl Resource for Emptied {
+    type Observed = Vec<String>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        Ok(probe.list(&self.path).await?.unwrap_or_default())
+    }
+
+    fn diff(&self, names: Vec<String>) -> Result<Planned> {
+        Ok(Planned::of(names.into_iter().map(|name| Change::Remove { path: self.path.join(name) }).collect()))
+    }
+}
+
 /// Writes a whole file or nothing: a temporary one beside it, flushed, takes its place.
 pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()> {
     use std::io::Write as _;

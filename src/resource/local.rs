@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use fs_err as fs;
 
-use super::{apt, apt_key, certificate, command, file, image, kernel, kubeconfig, object, unit, vetted};
+use super::{apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, object, unit, vetted};
 use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result};
 use crate::kube::Connector;
 
@@ -108,6 +108,7 @@ impl Host for LocalHost {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
             Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
+            Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,
             Change::DeleteObject { api_version, kind, namespace, name } => {

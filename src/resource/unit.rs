@@ -11,16 +11,22 @@ const TICKS: i128 = 100;
 /// A file that changed less than this after the service started was there when it started: clocks are read this coarsely.
 const COARSENESS: i128 = 30_000_000;
 
-/// A service that is enabled and runs, with its files as they are now.
+/// A service that is enabled and runs, with its files as they are now; or one that is stopped.
 pub struct Unit {
     name: String,
     /// What it reads when it starts. It is restarted when one of these changed since.
     files: Vec<Utf8PathBuf>,
+    is_wanted: bool,
 }
 
 impl Unit {
     pub fn running(name: impl Into<String>) -> Self {
-        Self { name: name.into(), files: Vec::new() }
+        Self { name: name.into(), files: Vec::new(), is_wanted: true }
+    }
+
+    /// Not running; whether it is enabled is no matter.
+    pub fn stopped(name: impl Into<String>) -> Self {
+        Self { is_wanted: false, ..Self::running(name) }
     }
 
     pub fn reads(mut self, file: impl Into<Utf8PathBuf>) -> Self {
@@ -32,10 +38,8 @@ impl Unit {
 /// What systemd says of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    exists: bool,
     is_enabled: bool,
     is_active: bool,
-    is_failed: bool,
     /// Files that changed after the service started.
     changed: Vec<Utf8PathBuf>,
 }
@@ -45,16 +49,14 @@ impl Resource for Unit {
     type Observed = Observed;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let fields = "--property=LoadState,ActiveState,UnitFileState,MainPID";
+        let fields = "--property=ActiveState,UnitFileState,MainPID";
         let shown = probe.query(&["systemctl", "show", &self.name, fields]).await?;
         let field = |name: &str| {
             shown.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
         };
         let mut observed = Observed {
-            exists: field("LoadState") == "loaded",
             is_enabled: field("UnitFileState") == "enabled",
             is_active: matches!(field("ActiveState"), "active" | "activating" | "reloading"),
-            is_failed: field("ActiveState") == "failed",
             changed: Vec::new(),
         };
         let Some(started) = started(probe, field("MainPID")).await? else { return Ok(observed) };
@@ -69,6 +71,10 @@ impl Resource for Unit {
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
         let mut change = UnitChange { unit: self.name.clone(), ..UnitChange::default() };
+        if !self.is_wanted {
+            change.start = Some(false);
+            return Ok(if observed.is_active { Planned::Changes(vec![Change::SetUnit(change)]) } else { Planned::Satisfied });
+        }
         if !observed.is_enabled {
             change.enable = Some(true);
         }
@@ -139,7 +145,7 @@ mod tests {
     #[test]
     fn a_changed_file_restarts_a_running_service_only() {
         let unit = Unit::running("kubelet.service");
-        let running = Observed { exists: true, is_enabled: true, is_active: true, ..Observed::default() };
+        let running = Observed { is_enabled: true, is_active: true, ..Observed::default() };
         assert_eq!(unit.diff(running.clone()).unwrap(), Planned::Satisfied);
         let stale = Observed { changed: vec!["/etc/x".into()], ..running };
         let Planned::Changes(changes) = unit.diff(stale).unwrap() else { panic!("no change") };

@@ -22,9 +22,15 @@ mod label_nodes;
 mod load_kernel_modules;
 mod mark_control_plane;
 mod pull_images;
+mod remove_cluster_state;
+mod remove_packages;
+mod remove_pod_network;
+mod remove_pods;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
+mod stop_kubelet;
+mod unmount_pod_volumes;
 mod wait_for_addons;
 mod wait_for_api_server;
 mod wait_for_certificate;
@@ -48,7 +54,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 29] = [
+const STEPS: [(&str, Maker); 35] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
@@ -67,9 +73,15 @@ const STEPS: [(&str, Maker); 29] = [
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
+    ("remove-cluster-state", |_| boxed(remove_cluster_state::step())),
+    ("remove-packages", |make| boxed(remove_packages::step(make.context))),
+    ("remove-pod-network", |_| boxed(remove_pod_network::step())),
+    ("remove-pods", |_| boxed(remove_pods::RemovePods)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-sysctls", |_| boxed(set_sysctls::step()?)),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
+    ("stop-kubelet", |_| boxed(stop_kubelet::step())),
+    ("unmount-pod-volumes", |_| boxed(unmount_pod_volumes::UnmountPodVolumes)),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),

@@ -196,6 +196,7 @@ fn mark(change: &Change) -> Mark {
         Change::Remove { .. }
         | Change::RemovePackages { .. }
         | Change::SwapOff { .. }
+        | Change::RemoveFilterRules { .. }
         | Change::DeleteObject { .. } => Mark::Remove,
         Change::InstallPackages { .. }
         | Change::SetMode { .. }

@@ -1,0 +1,106 @@
+//! `kboot reset`
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use crate::engine::{Failure, Mode};
+use crate::facts::Facts;
+use crate::inventory::{self, Cluster, Role};
+use crate::playbook;
+use crate::report::Stream;
+use crate::steps::Inputs;
+
+use super::Global;
+use super::exit::Problem;
+use super::init::MachineArgs;
+use super::run::{self, Job, Reach};
+
+/// Take this machine, or the hosts of an inventory, back from the cluster
+///
+/// Stops the node's pods and its kubelet, and removes the node's state, etcd's data included, its certificates and its pod
+/// network. Packages and kernel settings stay.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot reset --yes                                This machine
+  kboot reset -i inventory.yaml --host n3 --yes    One host
+  kboot reset -i inventory.yaml --packages         All hosts, with Kubernetes' and containerd's packages; asks first")]
+pub struct Reset {
+    /// The inventory whose hosts are reset; this machine if none is given
+    #[arg(long = "inventory", short = 'i', value_name = "FILE")]
+    inventory: Option<Utf8PathBuf>,
+    /// Only these hosts of the inventory
+    #[arg(long = "host", value_name = "NAME", requires = "inventory")]
+    hosts: Vec<String>,
+    /// Remove the packages and repositories that kboot brought, too
+    #[arg(long)]
+    packages: bool,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    /// Show what would change and touch nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Reset {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let (cluster, reach) = self.target()?;
+        let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
+        if mode == Mode::Apply && !self.yes {
+            confirm(&cluster)?;
+        }
+        let removes_packages = self.packages;
+        let job = Job {
+            command: "reset",
+            playbook: playbook::builtin("reset"),
+            cluster: &cluster,
+            reach,
+            mode,
+            ignore: None,
+            inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.removes_packages = removes_packages;
+                Ok(())
+            },
+        };
+        Ok(run::run(job, global, Stream::Out).await?.code())
+    }
+
+    fn target(&self) -> Result<(Cluster, Reach), Problem> {
+        let Some(path) = &self.inventory else {
+            let (mut cluster, host) = MachineArgs::here().resolve(Role::Worker)?;
+            cluster.hosts = vec![host];
+            return Ok((cluster, Reach::Here));
+        };
+        let mut cluster = inventory::load(path)?.cluster;
+        for name in &self.hosts {
+            if cluster.host(name).is_none() {
+                let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
+                return Err(Problem::usage(format!("the inventory has no host {name}"))
+                    .hint(format!("it has {}", known.join(", "))));
+            }
+        }
+        if !self.hosts.is_empty() {
+            cluster.hosts.retain(|host| self.hosts.contains(&host.name));
+        }
+        Ok((cluster, Reach::Ssh))
+    }
+}
+
+/// Asks for the name of what will be gone.
+fn confirm(cluster: &Cluster) -> Result<(), Problem> {
+    let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
+    let names = names.join(" ");
+    if !std::io::stdin().is_terminal() {
+        return Err(Problem::usage("a reset destroys the node's state, and nobody is here to confirm it").hint("add --yes"));
+    }
+    eprint!("This takes {names} out of the cluster and destroys their state, etcd's data included.\nType `{names}` to go on: ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim() == names { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was touched")) }
+}

@@ -1,0 +1,93 @@
+//! From an inventory's host to a conversation with the agent on it.
+
+use std::io::IsTerminal as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use secrecy::SecretString;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::deliver::{AgentBinary, start_agent};
+use super::ssh::{self, Connection, Keyring, Stdout, Target};
+use crate::agent::Client;
+use crate::engine::{Failure, Result};
+use crate::inventory::{Cluster, Host};
+
+/// Where SSH finds a host and how it knows it.
+pub fn target(cluster: &Cluster, host: &Host) -> Target {
+    let ssh = cluster.ssh_target(host);
+    Target {
+        name: host.name.clone(),
+        host: ssh.host,
+        port: ssh.port,
+        user: ssh.user,
+        identity_file: ssh.identity_file,
+        known_hosts: ssh.known_hosts,
+        host_key: ssh.host_key,
+        connect_timeout: Duration::from_secs(cluster.timeouts.connect),
+    }
+}
+
+/// Reaches the hosts of an inventory. All share the keys that were read, so that a passphrase is asked for once.
+pub struct Fleet {
+    keys: Keyring,
+}
+
+impl Fleet {
+    pub fn new() -> Self {
+        let keys = Keyring::from_environment();
+        let is_attended = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        Self { keys: if is_attended { keys.asking(ask) } else { keys } }
+    }
+
+    /// Starts an agent on a host.
+    pub async fn agent(&self, cluster: &Cluster, host: &Host) -> Result<Client> {
+        let target = target(cluster, host);
+        let connection = ssh::connect(&target, &self.keys).await?;
+        let process = start_agent(&connection, &target, AgentBinary::current()?).await?;
+        let input = Attached { output: process.stdout, _connection: connection, _status: process.status };
+        Ok(Client::new(input, process.stdin))
+    }
+
+    /// A file's text, read as root; None where there is no such file.
+    pub async fn read_file(&self, cluster: &Cluster, host: &Host, path: &str) -> Result<Option<String>> {
+        let target = target(cluster, host);
+        let connection = ssh::connect(&target, &self.keys).await?;
+        let sudo = if target.user == "root" { "" } else { "sudo -n -- " };
+        let output = connection.exec(&format!("{sudo}cat {path}"), None).await?;
+        if output.code != 0 {
+            if output.stderr.contains("No such file") {
+                return Ok(None);
+            }
+            return Err(Failure::new(format!("failed to read {path} on {}", host.name)).evidence(output.stderr.lines()));
+        }
+        let text = String::from_utf8(output.stdout);
+        text.map(Some).map_err(|_| Failure::new(format!("{path} on {} is not text", host.name)))
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn ask(file: &Utf8Path, attempt: u32) -> Option<SecretString> {
+    let again = if attempt > 0 { " (that was not it)" } else { "" };
+    crate::report::ask_secret(&format!("Passphrase of {file}{again}: "))
+}
+
+/// The agent's output together with what must live as long.
+struct Attached {
+    output: Stdout,
+    _connection: Connection,
+    _status: ssh::Status,
+}
+
+impl AsyncRead for Attached {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.output).poll_read(context, buffer)
+    }
+}

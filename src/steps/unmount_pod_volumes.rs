@@ -1,0 +1,59 @@
+//! Nothing is mounted below the kubelet's folder any more, so that removing it can't reach into a volume.
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+use crate::engine::{Change, Planned, Probe, Result, Step};
+
+pub struct UnmountPodVolumes;
+
+#[async_trait]
+impl Step for UnmountPodVolumes {
+    /// Mount points, in the order in which they were mounted.
+    type Observed = Vec<String>;
+
+    fn id(&self) -> &str {
+        "unmount-pod-volumes"
+    }
+
+    fn title(&self) -> String {
+        "Unmount the pods' volumes".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        let mounts = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
+        Ok(below(&mounts, "/var/lib/kubelet/"))
+    }
+
+    fn diff(&self, mounts: Vec<String>) -> Planned {
+        let unmount = |path: &String| Change::Run {
+            argv: ["umount", path.as_str()].map(String::from).to_vec(),
+            why: format!("unmount {path}"),
+        };
+        // What was mounted last may lie upon what was mounted before.
+        Planned::of(mounts.iter().rev().map(unmount).collect())
+    }
+}
+
+fn below(mountinfo: &str, folder: &str) -> Vec<String> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    points.filter(|point| point.starts_with(folder)).collect()
+}
+
+/// The kernel writes a space as `\040`, and so on.
+fn unescape(text: &str) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+        .iter()
+        .fold(text.to_string(), |text, (code, character)| text.replace(code, character))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_below_the_folder_are_found_and_the_folder_itself_is_not() {
+        let mountinfo = "36 35 98:0 / /var/lib/kubelet rw - ext4 /dev/sda rw\n37 36 0:45 / /var/lib/kubelet/pods/a/volume\\040x rw - tmpfs tmpfs rw\n";
+        assert_eq!(below(mountinfo, "/var/lib/kubelet/"), ["/var/lib/kubelet/pods/a/volume x"]);
+    }
+}

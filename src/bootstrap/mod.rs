@@ -6,7 +6,7 @@
 pub mod cluster_info;
 pub mod discovery;
 pub mod token;
-mod token_secret;
+pub mod token_secret;
 
 pub use discovery::{ClusterInfo, DiscoveryError, Pins, discover};
 pub use token::Token;

@@ -9,10 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
-pub use super::token_secret::{
-    DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE, SECRET_PREFIX, SECRET_TYPE, SecretError, from_secret,
-    is_group, secret_object,
-};
+use super::token_secret::SECRET_PREFIX;
 
 const ID_LENGTH: usize = 6;
 const SECRET_LENGTH: usize = 16;

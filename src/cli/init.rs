@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster, Cni, Host, HostSsh, Period, Role};
+use crate::inventory::{self, Cluster, Cni, Host, HostSsh, Role};
 use crate::playbook;
 use crate::report::Stream;
 use crate::steps::Inputs;

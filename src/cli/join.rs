@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::bootstrap::{self, ClusterInfo, Pins, Token};
 use crate::engine::{Failure, Mode};
@@ -122,7 +123,7 @@ fn is_member() -> bool {
 
 /// Verifies the cluster, and takes over from it what nodes must agree on.
 async fn discover(endpoint: &str, token: Token, pins: &Pins, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
-    let deadline = Duration::from_secs(cluster.timeouts.connect);
+    let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
     let ClusterInfo { server, ca_pem } = bootstrap::discover(endpoint, &token, pins, deadline)
         .await
         .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;

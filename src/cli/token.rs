@@ -15,7 +15,7 @@ use crate::bootstrap::{Token as BootstrapToken, cluster_info};
 use crate::engine::Failure;
 use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
-use crate::pki::ca_hash;
+use crate::pki::ca_hashes;
 
 use super::exit::Problem;
 use super::{Global, Output};
@@ -121,7 +121,10 @@ impl Create {
         writer.apply(&token_secret::secret_object(&token, &grant)).await?;
         remember_expiry(&writer, &token, expires).await?;
         let printed = match self.print_join_command {
-            true => join_line(&view, &token).await?,
+            true => {
+                signed(&view, &token).await?;
+                join_line(&view, &token).await?
+            }
             false => token.expose().expose_secret().to_string(),
         };
         writeln!(std::io::stdout(), "{printed}")?;
@@ -138,6 +141,19 @@ async fn remember_expiry(writer: &Writer, token: &BootstrapToken, expires: Optio
             object["metadata"]["annotations"][&key] = json!(value);
         })
         .await
+}
+
+/// Waits until the controller manager has signed cluster-info with the token: before that nobody can join with it.
+async fn signed(view: &View, token: &BootstrapToken) -> Result<(), Failure> {
+    for _ in 0..100 {
+        let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
+        if info.is_some_and(|info| cluster_info::is_signed(&info, token)) {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    Err(Failure::new("the token was made, but cluster-info was not signed with it within 10 s")
+        .hint("see that the controller manager runs: kubectl -n kube-system get pods"))
 }
 
 fn expiry(ttl: &str) -> Result<Option<OffsetDateTime>, Problem> {
@@ -223,7 +239,10 @@ pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Probl
         !listed.is_expired(soon) && listed.grant.groups.iter().any(|group| group == DEFAULT_GROUP)
     });
     match usable {
-        Some(listed) => Ok(Some(join_line(&view, &listed.token).await?)),
+        Some(listed) => {
+            signed(&view, &listed.token).await?;
+            Ok(Some(join_line(&view, &listed.token).await?))
+        }
         None => Ok(None),
     }
 }
@@ -236,8 +255,9 @@ async fn join_line(view: &View, token: &BootstrapToken) -> Result<String, Failur
     let text = info.as_ref().and_then(|info| info["data"]["kubeconfig"].as_str()).ok_or_else(unreadable)?;
     let kubeconfig = crate::pki::kubeconfig::Kubeconfig::parse(text).map_err(|_| unreadable())?;
     let crate::pki::kubeconfig::Authority::Pem(ca) = &kubeconfig.authority else { return Err(unreadable()) };
-    let hash = ca_hash(ca).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let hashes = ca_hashes(ca).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let pins: Vec<String> = hashes.iter().map(|hash| format!("--discovery-token-ca-cert-hash {hash}")).collect();
     let endpoint = kubeconfig.server.trim_start_matches("https://");
     let token = token.expose();
-    Ok(format!("kboot join {endpoint} --token {} --discovery-token-ca-cert-hash {hash}", token.expose_secret()))
+    Ok(format!("kboot join {endpoint} --token {} {}", token.expose_secret(), pins.join(" ")))
 }

@@ -153,7 +153,8 @@ pub(super) fn sign(
 
 pub(super) fn make_key_pair(private: &Utf8Path, public: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<()> {
     let key = key_at(private, algorithm)?;
-    file::write(public, key.public_key_pem().as_bytes(), FileMode::PUBLIC)
+    // As kubeadm has it.
+    file::write(public, key.public_key_pem().as_bytes(), FileMode::PRIVATE)
 }
 
 /// The key of this file, which is made if there is none.

@@ -32,17 +32,7 @@ pub fn step(context: &Context) -> Result<Converge> {
 
 /// What this host's certificates and kubeconfigs are made for.
 pub(super) fn layout(context: &Context) -> Result<LayoutParams> {
-    let host = context.host()?;
-    Ok(LayoutParams {
-        cluster_name: context.cluster.name.clone(),
-        node_name: host.name.clone(),
-        advertise_address: host.address,
-        bind_port: crate::inventory::API_PORT,
-        endpoint: Some(context.cluster.endpoint()),
-        service_subnet: context.cluster.network.service_subnet,
-        dns_domain: context.cluster.network.dns_domain.clone(),
-        certificates: context.cluster.certificates.clone(),
-    })
+    Ok(LayoutParams::of(&context.cluster, context.host()?))
 }
 
 pub(super) fn path(name: &str) -> Utf8PathBuf {

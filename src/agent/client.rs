@@ -53,7 +53,12 @@ impl Client {
         result
     }
 
-    async fn exchange(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>, is_told: &mut bool) -> Result<Outputs> {
+    async fn exchange(
+        &self,
+        run: PhaseRun,
+        events: &mpsc::UnboundedSender<Event>,
+        is_told: &mut bool,
+    ) -> Result<Outputs> {
         let mut replies = self.replies.lock().await;
         self.send(&Request::Run(Box::new(run))).await?;
         loop {

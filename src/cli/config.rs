@@ -40,7 +40,11 @@ impl Config {
                 let cluster = validate.inventory.load()?;
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
                 let plural = if all == 1 { "" } else { "s" };
-                format!("{}: {all} host{plural}, {control} of them control plane, Kubernetes {}\n", validate.inventory.path(), cluster.kubernetes.version)
+                format!(
+                    "{}: {all} host{plural}, {control} of them control plane, Kubernetes {}\n",
+                    validate.inventory.path(),
+                    cluster.kubernetes.version
+                )
             }
             Config::Print(print) => inventory::print(&print.inventory.load()?),
             Config::Schema => inventory::schema(),

@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use futures_util::future::join_all;
 
 use crate::engine::Failure;
+use crate::fleet;
 use crate::fleet::known_hosts::{self, Verdict};
 use crate::fleet::ssh::{self, Target};
-use crate::fleet;
 
 use super::Global;
 use super::exit::{FAILED, Problem};
@@ -95,7 +95,8 @@ impl Trust {
 }
 
 fn verdict(target: &Target, key: &ssh::ScannedKey) -> Result<Verdict, Problem> {
-    let known = known_hosts::KnownHosts::read(&target.known_hosts).map_err(|error| Problem::usage(error.to_string()))?;
+    let known =
+        known_hosts::KnownHosts::read(&target.known_hosts).map_err(|error| Problem::usage(error.to_string()))?;
     let record = known.record(&target.host, target.port).map_err(|error| Problem::usage(error.to_string()))?;
     Ok(record.check(&key.key))
 }
@@ -109,7 +110,8 @@ fn told(verdict: &Verdict) -> String {
 
 fn is_agreed() -> Result<bool, Problem> {
     if !std::io::stdin().is_terminal() {
-        return Err(Problem::usage("nobody is here to compare the fingerprints").hint("compare them yourself, then run it again with --yes"));
+        return Err(Problem::usage("nobody is here to compare the fingerprints")
+            .hint("compare them yourself, then run it again with --yes"));
     }
     eprint!("Trust these keys? [y/N] ");
     std::io::stderr().flush()?;

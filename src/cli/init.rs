@@ -133,7 +133,8 @@ pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
     match inventory::parse(&inventory::print(&cluster), Utf8Path::new("<flags>")) {
         Ok(_) => Ok(cluster),
         Err(mistakes) => {
-            let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
+            let lines: Vec<String> =
+                mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
             Err(Problem::Usage(Failure::new("the flags do not describe a cluster").evidence(lines)))
         }
     }
@@ -201,9 +202,11 @@ impl MachineArgs {
 
 /// Reads a configuration without looking for the files of SSH, which are the controller's.
 fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Problem::usage(format!("failed to read {path}: {error}")).hint("name a readable file: --config FILE"))?;
-    let mut cluster = inventory::parse(&text, path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::usage(format!("failed to read {path}: {error}")).hint("name a readable file: --config FILE")
+    })?;
+    let mut cluster =
+        inventory::parse(&text, path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     for repository in [&mut cluster.packages.kubernetes, &mut cluster.packages.containerd] {
         if let Some(file) = &repository.key_file {

@@ -40,14 +40,16 @@ impl Kubeconfig {
         let cluster = self.inventory.load()?;
         let host = cluster.control_planes().next().ok_or_else(|| Failure::new("the inventory has no control plane"))?;
         let text = Fleet::new().read_file(&cluster, host, "/etc/kubernetes/admin.conf").await?.ok_or_else(|| {
-            Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name)).hint("make the cluster first: kboot up")
+            Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
+                .hint("make the cluster first: kboot up")
         })?;
         let Some(path) = self.merge else {
             write!(std::io::stdout(), "{text}")?;
             return Ok(ExitCode::SUCCESS);
         };
         let context = self.context.unwrap_or_else(|| cluster.name.clone());
-        let new = kubeconfig::Kubeconfig::parse(&text).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+        let new =
+            kubeconfig::Kubeconfig::parse(&text).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
         let existing = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             other => other.map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?,
@@ -66,7 +68,8 @@ fn replace(path: &Utf8Path, text: &str) -> Result<(), Problem> {
     std::fs::create_dir_all(folder)?;
     let temporary = folder.join(format!(".kboot-{}", std::process::id()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
+    let written =
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }

@@ -96,9 +96,13 @@ fn confirm(cluster: &Cluster) -> Result<(), Problem> {
     let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
     let names = names.join(" ");
     if !std::io::stdin().is_terminal() {
-        return Err(Problem::usage("a reset destroys the node's state, and nobody is here to confirm it").hint("add --yes"));
+        return Err(
+            Problem::usage("a reset destroys the node's state, and nobody is here to confirm it").hint("add --yes")
+        );
     }
-    eprint!("This takes {names} out of the cluster and destroys their state, etcd's data included.\nType `{names}` to go on: ");
+    eprint!(
+        "This takes {names} out of the cluster and destroys their state, etcd's data included.\nType `{names}` to go on: "
+    );
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -20,8 +20,8 @@ use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::Inputs;
 
-use super::exit::{FAILED, INTERRUPTED, Problem};
 use super::Global;
+use super::exit::{FAILED, INTERRUPTED, Problem};
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -40,9 +40,10 @@ impl RunArgs {
     }
 
     pub fn ignore(&self) -> Result<Ignore, Problem> {
-        self.ignore_preflight.join(",").parse().map_err(|error: preflight::UnknownCheck| {
-            Problem::usage(error.to_string()).hint(error.hint())
-        })
+        self.ignore_preflight
+            .join(",")
+            .parse()
+            .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
     }
 }
 
@@ -71,7 +72,6 @@ pub struct Job<'a> {
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
-    pub facts: BTreeMap<String, Facts>,
 }
 
 impl Ended {
@@ -94,10 +94,11 @@ pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, 
     let (events, inbox) = mpsc::unbounded_channel();
     let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
     let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
-    let facts = go(&job, keys, &events).await;
+    let ended = go(&job, keys, &events).await;
     drop(events);
     let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
-    Ok(Ended { summary, facts: facts? })
+    ended?;
+    Ok(Ended { summary })
 }
 
 async fn report(
@@ -122,7 +123,7 @@ async fn go(
     job: &Job<'_>,
     keys: BTreeMap<String, Vec<u8>>,
     events: &mpsc::UnboundedSender<Event>,
-) -> Result<BTreeMap<String, Facts>, Failure> {
+) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let fleet = Fleet::new();
     let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
@@ -133,7 +134,7 @@ async fn go(
         members.push(member);
     }
     if !checked(job, &facts, &clocks, events) {
-        return Ok(facts);
+        return Ok(());
     }
     let mut inputs = Inputs {
         keys,
@@ -154,7 +155,7 @@ async fn go(
     let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
     playbook::run(&plan, &members, events).await;
     watch.abort();
-    Ok(facts)
+    Ok(())
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
@@ -182,7 +183,8 @@ async fn reach(
         let client = match job.reach {
             Reach::Here => crate::agent::serve_here(),
             Reach::Ssh => {
-                let host = job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
+                let host =
+                    job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
                 fleet.agent(job.cluster, host).await?
             }
         };
@@ -230,7 +232,9 @@ fn checked(
 /// The public keys that the inventory gives as files: the agents don't have those files.
 fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
-    for (name, repository) in [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)] {
+    for (name, repository) in
+        [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)]
+    {
         if let Some(key) = key_of(repository)? {
             keys.insert(name.to_string(), key);
         }

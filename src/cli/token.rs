@@ -85,7 +85,9 @@ pub struct Delete {
 fn group(text: &str) -> Result<String, String> {
     match token_secret::is_group(text) {
         true => Ok(text.into()),
-        false => Err("it begins with system:bootstrappers: and goes on with lower-case letters, digits, : and -".into()),
+        false => {
+            Err("it begins with system:bootstrappers: and goes on with lower-case letters, digits, : and -".into())
+        }
     }
 }
 
@@ -133,7 +135,11 @@ impl Create {
 }
 
 /// A machine that comes too late with a token can then be told so: the token itself will be gone.
-async fn remember_expiry(writer: &Writer, token: &BootstrapToken, expires: Option<OffsetDateTime>) -> Result<(), Failure> {
+async fn remember_expiry(
+    writer: &Writer,
+    token: &BootstrapToken,
+    expires: Option<OffsetDateTime>,
+) -> Result<(), Failure> {
     let Some(expires) = expires else { return Ok(()) };
     let (key, value) = cluster_info::expiry_annotation(token.id(), expires);
     writer
@@ -171,7 +177,9 @@ fn expiry(ttl: &str) -> Result<Option<OffsetDateTime>, Problem> {
     }
     match ttl.parse::<Period>() {
         Ok(period) => Ok(Some(now + time::Duration::hours(i64::from(period.hours())))),
-        Err(_) => Err(Problem::usage(format!("--ttl {ttl} is not a time")).hint("write it as 30m, 24h or 7d; 0 for ever")),
+        Err(_) => {
+            Err(Problem::usage(format!("--ttl {ttl} is not a time")).hint("write it as 30m, 24h or 7d; 0 for ever"))
+        }
     }
 }
 
@@ -190,7 +198,8 @@ impl List {
         }
         writeln!(out, "{:<25}{:<22}{:<24}DESCRIPTION", "TOKEN", "EXPIRES", "USAGES")?;
         for listed in tokens {
-            let expires = listed.grant.expires.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "never".into());
+            let expires =
+                listed.grant.expires.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "never".into());
             let description = listed.grant.description.unwrap_or_default();
             let usages = listed.grant.usages.join(",");
             writeln!(out, "{:<25}{expires:<22}{usages:<24}{description}", listed.token.expose().expose_secret())?;
@@ -205,7 +214,9 @@ impl Delete {
         for id in &self.ids {
             let name = format!("{}{id}", token_secret::SECRET_PREFIX);
             if view.get("v1", "Secret", Some(NAMESPACE), &name).await?.is_none() {
-                return Err(Problem::Failed(Failure::new(format!("there is no token {id}")).hint("see `kboot token list`")));
+                return Err(Problem::Failed(
+                    Failure::new(format!("there is no token {id}")).hint("see `kboot token list`"),
+                ));
             }
             writer.delete("v1", "Secret", Some(NAMESPACE), &name).await?;
             writeln!(std::io::stdout(), "deleted token {id}")?;
@@ -235,9 +246,10 @@ async fn secret(view: &View, token: &BootstrapToken) -> Result<Option<Value>, Fa
 pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Problem> {
     let (view, _) = open(kubeconfig).await?;
     let soon = OffsetDateTime::now_utc() + time::Duration::minutes(10);
-    let usable = all(&view).await?.into_iter().find(|listed| {
-        !listed.is_expired(soon) && listed.grant.groups.iter().any(|group| group == DEFAULT_GROUP)
-    });
+    let usable = all(&view)
+        .await?
+        .into_iter()
+        .find(|listed| !listed.is_expired(soon) && listed.grant.groups.iter().any(|group| group == DEFAULT_GROUP));
     match usable {
         Some(listed) => {
             signed(&view, &listed.token).await?;
@@ -249,7 +261,8 @@ pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Probl
 
 async fn join_line(view: &View, token: &BootstrapToken) -> Result<String, Failure> {
     let unreadable = || {
-        Failure::new("the cluster has no usable ConfigMap kube-public/cluster-info").hint("run `kboot init` or `kboot up` again")
+        Failure::new("the cluster has no usable ConfigMap kube-public/cluster-info")
+            .hint("run `kboot init` or `kboot up` again")
     };
     let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
     let text = info.as_ref().and_then(|info| info["data"]["kubeconfig"].as_str()).ok_or_else(unreadable)?;

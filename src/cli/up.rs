@@ -62,7 +62,8 @@ impl Up {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
         let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            inputs.is_joining = cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
+            inputs.is_joining =
+                cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
             Ok(())
         };
         let job = Job {

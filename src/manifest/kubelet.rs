@@ -74,11 +74,6 @@ pub fn kubelet_flags(cluster: &Cluster, host: &Host, hostname: &str) -> Result<S
     render(Template::KubeletFlags, &json!({"flags": flags}))
 }
 
-/// The drop-in `10-kubeadm.conf`, for hosts whose kubelet package didn't bring it.
-pub fn kubelet_dropin() -> Result<String, RenderError> {
-    render(Template::KubeletDropin, &json!({}))
-}
-
 fn configuration(cluster: &Cluster, values: &KubeletValues, host: Value) -> Result<String, RenderError> {
     let context = json!({
         "cluster": cluster,
@@ -178,11 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn instance_configuration_and_dropin() {
+    fn instance_configuration() {
         assert_eq!(
             kubelet_instance_config().unwrap(),
             "containerRuntimeEndpoint: \"unix:///var/run/containerd/containerd.sock\"\n"
         );
-        insta::assert_snapshot!(kubelet_dropin().unwrap());
     }
 }

@@ -24,8 +24,7 @@ pub use host::{
 };
 pub use kubeadm::{bootstrap_rbac, cluster_info, kubeadm_config, kubelet_config_map, node_labels};
 pub use kubelet::{
-    CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_dropin, kubelet_flags,
-    kubelet_instance_config,
+    CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_flags, kubelet_instance_config,
 };
 pub use network::{flannel, pod_network, weave};
 pub use static_pod::{CA_FOLDERS, EtcdMember, NodeValues, StaticPod, static_pod};

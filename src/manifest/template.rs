@@ -65,7 +65,6 @@ templates! {
     KubeletConfig => "kubelet/config.yaml",
     KubeletInstanceConfig => "kubelet/instance-config.yaml",
     KubeletFlags => "kubelet/kubeadm-flags.env",
-    KubeletDropin => "kubelet/10-kubeadm.conf",
     ContainerdConfig => "containerd/config.toml",
     MirrorHosts => "containerd/hosts.toml",
     Crictl => "host/crictl.yaml",

@@ -213,7 +213,12 @@ pub(super) fn every_change() -> Vec<Event> {
         Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE },
         Change::RefreshPackages { source: Some("/etc/apt/sources.list.d/kubernetes.sources".into()) },
         Change::InstallPackages {
-            packages: vec![PackageChange { name: "a".into(), from: Some("1".into()), to: Some("2".into()), is_optional: false }],
+            packages: vec![PackageChange {
+                name: "a".into(),
+                from: Some("1".into()),
+                to: Some("2".into()),
+                is_optional: false,
+            }],
         },
         Change::RemovePackages { packages: vec!["a".into()] },
         Change::HoldPackages { packages: vec!["a".into()], hold: false },
@@ -249,7 +254,12 @@ pub(super) fn every_change() -> Vec<Event> {
             labels: vec![("a".into(), "b".into())],
             taints: vec![crate::inventory::Taint { key: "k".into(), value: "v".into(), effect: "NoSchedule".into() }],
         },
-        Change::DeleteObject { api_version: "v1".into(), kind: "Pod".into(), namespace: Some("x".into()), name: "y".into() },
+        Change::DeleteObject {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            namespace: Some("x".into()),
+            name: "y".into(),
+        },
         Change::Run { argv: vec!["true".into()], why: "to see".into() },
     ];
     let retryable = Failure { interrupted: true, ..Failure::new("x").retryable() };

@@ -139,8 +139,10 @@ impl Resource for CandidateAtLeast {
             return Ok(Planned::Satisfied);
         }
         let Self { package, major, reason, .. } = self;
-        Err(Failure::new(format!("the distribution's {package} is {version}, and {major}.0 or newer is needed: {reason}"))
-            .hint(self.hint))
+        Err(Failure::new(format!(
+            "the distribution's {package} is {version}, and {major}.0 or newer is needed: {reason}"
+        ))
+        .hint(self.hint))
     }
 }
 

@@ -143,28 +143,6 @@ impl Resource for Directory {
     }
 }
 
-/// A file that is written where there is none, and left alone where there is one.
-pub struct Missing(File);
-
-impl Missing {
-    pub fn new(file: File) -> Self {
-        Self(file)
-    }
-}
-
-#[async_trait]
-impl Resource for Missing {
-    type Observed = bool;
-
-    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        Ok(probe.stat(&self.0.path).await?.is_some())
-    }
-
-    fn diff(&self, is_there: bool) -> Result<Planned> {
-        if is_there { Ok(Planned::Satisfied) } else { self.0.diff(None) }
-    }
-}
-
 /// Nothing at this path.
 pub struct Absent {
     path: Utf8PathBuf,

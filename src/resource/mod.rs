@@ -24,7 +24,7 @@ pub use apt_key::{AptKey, KeySource};
 pub use certificate::{Certificate, KeyPair};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};
-pub use file::{Absent, Directory, Edited, Emptied, File, Missing};
+pub use file::{Absent, Directory, Edited, Emptied, File};
 pub use image::Images;
 pub use kernel::{Module, SwapOff, Sysctl};
 pub use kubeconfig::ClientKubeconfig;

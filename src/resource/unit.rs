@@ -73,7 +73,11 @@ impl Resource for Unit {
         let mut change = UnitChange { unit: self.name.clone(), ..UnitChange::default() };
         if !self.is_wanted {
             change.start = Some(false);
-            return Ok(if observed.is_active { Planned::Changes(vec![Change::SetUnit(change)]) } else { Planned::Satisfied });
+            return Ok(if observed.is_active {
+                Planned::Changes(vec![Change::SetUnit(change)])
+            } else {
+                Planned::Satisfied
+            });
         }
         if !observed.is_enabled {
             change.enable = Some(true);

@@ -2,7 +2,7 @@
 
 use crate::engine::Result;
 use crate::manifest::{self, paths};
-use crate::resource::{Converge, File, Missing};
+use crate::resource::{Converge, File};
 
 use super::{Context, unrendered};
 
@@ -11,10 +11,8 @@ pub fn step(context: &Context) -> Result<Converge> {
     let flags =
         manifest::kubelet_flags(&context.cluster, context.host()?, &context.facts.hostname).map_err(unrendered)?;
     let instance = manifest::kubelet_instance_config().map_err(unrendered)?;
-    let dropin = manifest::kubelet_dropin().map_err(unrendered)?;
     Ok(Converge::new("configure-kubelet", "Configure the kubelet")
         .with(File::text(paths::KUBELET_CONFIG, config))
         .with(File::text(paths::KUBELET_INSTANCE_CONFIG, instance))
-        .with(File::text(paths::KUBELET_FLAGS, flags))
-        .with(Missing::new(File::text(paths::KUBELET_DROPIN, dropin))))
+        .with(File::text(paths::KUBELET_FLAGS, flags)))
 }

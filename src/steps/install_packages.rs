@@ -1,4 +1,4 @@
-//! containerd, kubelet, kubeadm and kubectl, in one transaction.
+//! containerd, kubelet, kubeadm, kubectl and crictl, in one transaction.
 
 use crate::manifest::paths;
 use crate::resource::{CandidateAtLeast, Converge, Installed, Package};
@@ -9,6 +9,7 @@ pub fn step(context: &Context) -> Converge {
     let version = format!("{}-*", context.cluster.version_number());
     let kubernetes = ["kubelet", "kubeadm", "kubectl"].map(|name| Package::version(name, &version));
     let mut packages = kubernetes.to_vec();
+    packages.push(Package::any("cri-tools"));
     let mut sources = vec![paths::KUBERNETES_SOURCE.into()];
     let mut step = Converge::new("install-packages", "Install containerd and Kubernetes' packages")
         .deadline(context.install_deadline());

@@ -71,7 +71,8 @@ impl Step for IssueJoinToken {
             other => other?,
         };
         let now = OffsetDateTime::now_utc();
-        let usable = secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).find(|t| is_usable(t, now));
+        let usable =
+            secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).find(|t| is_usable(t, now));
         if let Some(listed) = &usable {
             let join = Join { server: self.server.clone(), ca_pem, token: listed.token.clone() };
             self.outputs.lock().expect("no panic while held").join = Some(join);
@@ -85,7 +86,8 @@ impl Step for IssueJoinToken {
             (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),
             (Observed::Found { now, .. }, Some((token, hours))) => {
                 let expires = now + time::Duration::hours(i64::from(*hours));
-                let grant = Grant { description: Some("made by kboot for joining nodes".into()), ..Grant::join(Some(expires)) };
+                let grant =
+                    Grant { description: Some("made by kboot for joining nodes".into()), ..Grant::join(Some(expires)) };
                 let object = token_secret::secret_object(token, &grant);
                 Planned::Changes(vec![Change::ApplyObject { object, before: None }])
             }

@@ -3,11 +3,20 @@
 use crate::resource::{Absent, Converge, Emptied};
 
 pub fn step() -> Converge {
-    let files = ["admin.conf", "super-admin.conf", "kubelet.conf", "bootstrap-kubelet.conf", "controller-manager.conf", "scheduler.conf"];
+    let files = [
+        "admin.conf",
+        "super-admin.conf",
+        "kubelet.conf",
+        "bootstrap-kubelet.conf",
+        "controller-manager.conf",
+        "scheduler.conf",
+    ];
     Converge::new("remove-cluster-state", "Remove the node's state")
         .with_all(files.map(|file| Absent::new(format!("/etc/kubernetes/{file}"))))
         .with(Absent::new("/etc/kubernetes/pki"))
         // Folders that packages own, or that may be mount points, stay.
-        .with_all(["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new))
+        .with_all(
+            ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new),
+        )
         .with_all(["/var/lib/cni", "/run/flannel", "/var/lib/weave", "/var/lib/calico"].map(Absent::new))
 }

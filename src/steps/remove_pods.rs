@@ -36,7 +36,8 @@ impl Step for RemovePods {
         }
         let names: Vec<&str> = sandboxes.iter().map(|sandbox| sandbox.metadata.name.as_str()).collect();
         let why = format!("stop and remove the pods {}", names.join(", "));
-        let argv = ["crictl", "rmp", "--force"].map(String::from).into_iter().chain(sandboxes.iter().map(|s| s.id.clone()));
+        let argv =
+            ["crictl", "rmp", "--force"].map(String::from).into_iter().chain(sandboxes.iter().map(|s| s.id.clone()));
         Planned::Changes(vec![Change::Run { argv: argv.collect(), why }])
     }
 }

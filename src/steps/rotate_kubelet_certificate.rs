@@ -32,7 +32,9 @@ impl Step for RotateKubeletCertificate {
 
     fn diff(&self, (text, is_rotated): Self::Observed) -> Planned {
         let Some(text) = text else { return Planned::after(KUBELET_CONF) };
-        let Ok(kubeconfig) = Kubeconfig::parse(&text) else { return Planned::after(format!("a readable {KUBELET_CONF}")) };
+        let Ok(kubeconfig) = Kubeconfig::parse(&text) else {
+            return Planned::after(format!("a readable {KUBELET_CONF}"));
+        };
         if matches!(kubeconfig.credentials, Credentials::Files { .. }) {
             return Planned::Satisfied;
         }

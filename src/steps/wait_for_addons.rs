@@ -93,7 +93,11 @@ fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String>
     let (wanted, available, observed) = match kind {
         "DaemonSet" => {
             let status = &object["status"];
-            (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"]), &status["observedGeneration"])
+            (
+                number(&status["desiredNumberScheduled"]),
+                number(&status["numberAvailable"]),
+                &status["observedGeneration"],
+            )
         }
         _ => {
             let status = &object["status"];
@@ -123,9 +127,7 @@ mod tests {
 
     #[test]
     fn a_daemon_set_is_available_when_all_its_pods_are() {
-        let of = |wanted: u64, available: u64, observed: u64| {
-            json!({"metadata": {"generation": 2}, "status": {"desiredNumberScheduled": wanted, "numberAvailable": available, "observedGeneration": observed}})
-        };
+        let of = |wanted: u64, available: u64, observed: u64| json!({"metadata": {"generation": 2}, "status": {"desiredNumberScheduled": wanted, "numberAvailable": available, "observedGeneration": observed}});
         assert_eq!(unavailable("DaemonSet", "p", Some(&of(3, 3, 2))), None);
         assert!(unavailable("DaemonSet", "p", Some(&of(3, 2, 2))).is_some());
         assert!(unavailable("DaemonSet", "p", Some(&of(3, 3, 1))).is_some());

@@ -62,7 +62,12 @@ impl Step for WriteBootstrapKubeconfig {
         let kubeconfig = Kubeconfig::bootstrap(&self.cluster, &join.server, &join.ca_pem, token.into()).to_yaml();
         let mut changes = Vec::new();
         if ca.as_ref() != Some(&join.ca_pem) {
-            changes.push(write(path("ca.crt"), FileMode::PUBLIC, ca.map(Content::Text), Content::Text(join.ca_pem.clone())));
+            changes.push(write(
+                path("ca.crt"),
+                FileMode::PUBLIC,
+                ca.map(Content::Text),
+                Content::Text(join.ca_pem.clone()),
+            ));
         }
         let wanted = kubeconfig.expose_secret();
         if bootstrap.as_deref() != Some(wanted) {

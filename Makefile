@@ -1,0 +1,64 @@
+# What people and CI do with this repository. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+CARGO ?= cargo
+TESTBED := tests/testbed/testbed
+# .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
+export KBOOT_BIN = $(KBOOT)
+
+##@ Try it
+
+demo: setup build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
+	tests/demo "$(KBOOT)"
+
+demo-down: ## Throw the demo's cluster away
+	KBOOT_LAB=demo $(TESTBED) down
+
+##@ Build
+
+build: ## The binary, in release, statically linked
+	$(CARGO) build --release --locked
+	@echo "built $(KBOOT), $$(du -h --apparent-size "$(KBOOT)" | cut -f1)"
+
+##@ Check
+
+test: setup lint unit e2e ## Everything: formatting, lints, unit, command-line and end-to-end tests
+
+lint: ## Formatting, clippy with warnings denied, shellcheck
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	shellcheck --external-sources $(SCRIPTS)
+
+unit: ## Unit, integration and command-line tests; they need no root and no network beyond loopback
+	$(CARGO) test --locked
+
+e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where this machine can't run them
+	tests/e2e.sh
+
+bench: setup build ## Times against kubeadm, on the testbed
+	tests/bench/run
+
+deny: ## Advisories, licences and sources of the dependencies
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
+	$(CARGO) deny --locked check
+
+SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh
+
+##@ Housekeeping
+
+setup: ## Install what building and testing need from Debian, by name; only what is missing
+	tests/setup
+
+clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
+	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
+
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo demo-down build test lint unit e2e bench deny setup clean-testbed help

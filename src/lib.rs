@@ -1,5 +1,16 @@
 //! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
 
+// Not in Cargo.toml, for test crates print and unwrap as they like.
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a stray line breaks `--output json` and, in the agent, the conversation with the controller: only `cli` and `report` print"
+)]
+#![deny(
+    clippy::unwrap_used,
+    reason = "on a host a panic is a change left half done: say `expect(\"why it can't fail\")` of a true invariant"
+)]
+
 pub mod agent;
 pub mod bootstrap;
 pub mod cli;

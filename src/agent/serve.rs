@@ -77,12 +77,15 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
     }
 }
 
+/// The host's lock and journal, once a phase has changed something.
+type Ownership = tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>;
+
 struct Agent {
     replies: mpsc::UnboundedSender<Reply>,
     cancel: Cancel,
     services: Services,
     host: Arc<LocalHost>,
-    lock: Arc<tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>>,
+    lock: Arc<Ownership>,
 }
 
 impl Agent {
@@ -127,7 +130,7 @@ async fn run_phase(
     run: PhaseRun,
     cancel: Cancel,
     host: Arc<LocalHost>,
-    lock: Arc<tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>>,
+    lock: Arc<Ownership>,
     services: Services,
     sink: &Sink,
 ) -> Result<Outputs> {
@@ -150,7 +153,7 @@ async fn run_phase(
 }
 
 /// Takes the host's lock, once for the agent's whole life, and opens its journal.
-async fn own(lock: &tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>, owner: &str) -> Result<Arc<Journal>> {
+async fn own(lock: &Ownership, owner: &str) -> Result<Arc<Journal>> {
     let mut held = lock.lock().await;
     if let Some((_, journal)) = held.as_ref() {
         return Ok(journal.clone());

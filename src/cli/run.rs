@@ -55,6 +55,9 @@ pub enum Reach {
     Ssh,
 }
 
+/// Completes a run's inputs by what the hosts are.
+pub type FillIn<'a> = dyn Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync + 'a;
+
 /// A playbook to be run on a cluster's hosts.
 pub struct Job<'a> {
     /// The command, for the one who finds a host locked.
@@ -66,7 +69,7 @@ pub struct Job<'a> {
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
-    pub inputs: &'a (dyn Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync),
+    pub inputs: &'a FillIn<'a>,
 }
 
 /// How a run ended.
@@ -159,6 +162,7 @@ async fn go(
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
+#[expect(clippy::disallowed_methods, reason = "the second Ctrl-C is for when nothing else helps")]
 async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
     if tokio::signal::ctrl_c().await.is_err() {
         return;

@@ -14,10 +14,13 @@ use crate::engine::{Failure, Probe, Result};
 /// The files by which a control plane's own host reaches the API, the first that is there: super-admin needs no RBAC objects.
 pub const ADMIN_FILES: [&str; 2] = ["/etc/kubernetes/super-admin.conf", "/etc/kubernetes/admin.conf"];
 
+/// By kubeconfig file, with what the file held when the client was made.
+type Clients = BTreeMap<Utf8PathBuf, (Vec<u8>, Client)>;
+
 /// Makes clients and keeps them. Cheap to clone; clones share.
 #[derive(Clone, Default)]
 pub struct Connector {
-    clients: Arc<Mutex<BTreeMap<Utf8PathBuf, (Vec<u8>, Client)>>>,
+    clients: Arc<Mutex<Clients>>,
 }
 
 impl Connector {

@@ -30,7 +30,12 @@ fn phase_finished(outcome: Outcome, millis: u64) -> Kind {
 /// One host changed, one failed, one as it should be, one skipped.
 pub(super) fn apply() -> Vec<Event> {
     let install = Change::InstallPackages {
-        packages: vec![PackageChange { name: "kubelet".into(), from: None, to: Some("1.37.2-*".into()) }],
+        packages: vec![PackageChange {
+            name: "kubelet".into(),
+            from: None,
+            to: Some("1.37.2-*".into()),
+            is_optional: false,
+        }],
     };
     let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
         .evidence(["E: Unable to locate package kubelet", "E: \x1b[31mgiving up\x1b[0m\rdone"])
@@ -90,6 +95,7 @@ pub(super) fn plan() -> Vec<Event> {
         name: name.into(),
         from: from.map(Into::into),
         to: to.map(Into::into),
+        is_optional: false,
     };
     let planned = |changes: Vec<Change>| Kind::Planned { changes, after: None };
     let mut events = vec![

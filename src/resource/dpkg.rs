@@ -18,7 +18,7 @@ pub struct PackageState {
 /// dpkg's database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    packages: BTreeMap<String, PackageState>,
+    pub(super) packages: BTreeMap<String, PackageState>,
     /// dpkg was interrupted: why one thinks so.
     pub interrupted: Option<String>,
     /// The program and process that hold dpkg's lock.

@@ -59,7 +59,7 @@ impl Step for WriteBootstrapKubeconfig {
         }
         let Some(join) = &self.join else { return Planned::after("a join token of the control plane") };
         let token = join.token.expose();
-        let kubeconfig = Kubeconfig::bootstrap(&self.cluster, &join.server, &join.ca_pem, token.into()).to_yaml();
+        let kubeconfig = Kubeconfig::bootstrap(&self.cluster, &join.server, &join.ca_pem, token).to_yaml();
         let mut changes = Vec::new();
         if ca.as_ref() != Some(&join.ca_pem) {
             changes.push(write(

@@ -14,7 +14,7 @@ export KBOOT_BIN = $(KBOOT)
 
 ##@ Try it
 
-demo: setup build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
+demo: setup-build build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
 	tests/demo "$(KBOOT)"
 
 demo-down: ## Throw the demo's cluster away
@@ -28,7 +28,7 @@ build: ## The binary, in release, statically linked
 
 ##@ Check
 
-test: setup lint unit e2e ## Everything: formatting, lints, unit, command-line and end-to-end tests
+test: setup-test lint unit e2e ## Everything: formatting, lints, unit, command-line and end-to-end tests
 
 lint: ## Formatting, clippy with warnings denied, shellcheck
 	$(CARGO) fmt --check
@@ -41,7 +41,7 @@ unit: ## Unit, integration and command-line tests; they need no root and no netw
 e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where this machine can't run them
 	tests/e2e.sh
 
-bench: setup build ## Times against kubeadm, on the testbed
+bench: setup-build build ## Times against kubeadm, on the testbed
 	tests/bench/run
 
 deny: ## Advisories, licences and sources of the dependencies
@@ -52,8 +52,11 @@ SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh
 
 ##@ Housekeeping
 
-setup: ## Install what building and testing need from Debian, by name; only what is missing
-	tests/setup
+setup-build: ## Install what building needs from Debian, by name; only what is missing
+	tests/setup build
+
+setup-test: ## The same for testing; the testbed has needs of its own: tests/testbed/testbed setup
+	tests/setup test
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
 	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
@@ -61,4 +64,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test lint unit e2e bench deny setup clean-testbed help
+.PHONY: demo demo-down build test lint unit e2e bench deny setup-build setup-test clean-testbed help

@@ -22,6 +22,7 @@ mod label_nodes;
 mod load_kernel_modules;
 mod mark_control_plane;
 mod pull_images;
+mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
 mod remove_packages;
 mod remove_pod_network;
@@ -54,7 +55,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 35] = [
+const STEPS: [(&str, Maker); 36] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
@@ -73,6 +74,7 @@ const STEPS: [(&str, Maker); 35] = [
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
+    ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
     ("remove-cluster-state", |_| boxed(remove_cluster_state::step())),
     ("remove-packages", |make| boxed(remove_packages::step(make.context))),
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),

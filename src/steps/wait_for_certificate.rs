@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::pki::kubeconfig::ROTATED_CLIENT_PEM;
 
 use super::{Context, evidence};
 
@@ -32,7 +33,9 @@ impl Step for WaitForCertificate {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        Ok(probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some())
+        // The kubelet writes kubelet.conf first, and it names the certificate that is still to come.
+        let has_kubeconfig = probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some();
+        Ok(has_kubeconfig && probe.stat(Utf8Path::new(ROTATED_CLIENT_PEM)).await?.is_some())
     }
 
     fn diff(&self, is_there: bool) -> Planned {

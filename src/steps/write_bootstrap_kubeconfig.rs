@@ -11,7 +11,7 @@ use super::issue_certificates::path;
 use super::wait_for_certificate::KUBELET_CONF;
 use super::{Context, Join};
 
-const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 
 pub struct WriteBootstrapKubeconfig {
     cluster: String,
@@ -51,11 +51,7 @@ impl Step for WriteBootstrapKubeconfig {
 
     fn diff(&self, Observed { has_joined, ca, bootstrap }: Observed) -> Planned {
         if has_joined {
-            // The token has done its work; its file must not stay.
-            return Planned::of(match bootstrap {
-                Some(_) => vec![Change::Remove { path: BOOTSTRAP_CONF.into() }],
-                None => Vec::new(),
-            });
+            return Planned::Satisfied;
         }
         let Some(join) = &self.join else { return Planned::after("a join token of the control plane") };
         let token = join.token.expose();

@@ -23,7 +23,7 @@ pub(super) const ECDSA: [Algorithm; 3] = [
 ];
 
 /// How long nothing may come from a host before it is asked for a sign of life, and how many such questions it may ignore.
-const KEEPALIVE: (Duration, usize) = (Duration::from_secs(5), 3);
+const KEEPALIVE: (Duration, usize) = (Duration::from_secs(10), 5);
 
 /// What a host's key is held against.
 #[derive(Clone)]

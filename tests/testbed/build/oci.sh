@@ -24,15 +24,16 @@ layer() { # FOLDER: prints "digest size diffid"
   echo "$(blob "$tar.gz") $diff"
 }
 
-busybox_layer() { # BUSYBOX: a shell and its tools
+busybox_layer() { # BUSYBOX: just enough for `cp`, without a C library
   local tool
-  mkdir -p shell/{bin,etc,tmp}
-  chmod 1777 shell/tmp
-  printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/sbin/nologin\n' >shell/etc/passwd
-  printf 'root:x:0:\nnogroup:x:65534:\n' >shell/etc/group
-  install "$1" shell/bin/busybox
-  for tool in $("$1" --list); do ln -sf busybox "shell/bin/$tool"; done
-  layer shell
+  mkdir -p tiny/{bin,etc,tmp}
+  chmod 1777 tiny/tmp
+  printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/sbin/nologin\n' >tiny/etc/passwd
+  printf 'root:x:0:\nnogroup:x:65534:\n' >tiny/etc/group
+  for tool in $("$1" --list); do ln -sf busybox "tiny/bin/$tool"; done
+  rm -f tiny/bin/busybox # it lists itself
+  install "$1" tiny/bin/busybox
+  layer tiny
 }
 
 image() { # NAME:TAG BASE-LAYER… -- SOURCE DESTINATION…      with ENTRYPOINT, and maybe ARGUMENT and OWNER, in the environment

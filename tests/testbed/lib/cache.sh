@@ -3,14 +3,14 @@
 # it is made under another name and renamed, so a killed build is simply repeated.
 #
 # A build script is build/NAME. Its header says what goes into the key besides its own text:
-#   # needs: other artifacts, found by the script as $ART_<NAME>
+#   # needs: other artifacts, found by the script as $ART_<NAME>, dashes as underscores
 #   # uses: files or folders of the testbed
 # and each variable of versions.env that its text names counts too. It finds the folder to fill in $OUT.
 
 declare -A ART_KEY=()
 
 # Everything a lab needs, in the order it is built.
-ARTIFACTS=(tools base kubernetes etcd coredns containerd cni flannel crictl net debs repo images)
+ARTIFACTS=(tools base kubernetes etcd coredns containerd cni flannel flannel-cni crictl net shell debs repo images)
 
 header() { sed -n "s/^# $2: //p" "$TESTBED/build/$1"; }
 
@@ -53,7 +53,7 @@ missing_artifacts() {
 }
 
 make_artifact() {
-  local name=$1 dir part need started
+  local name=$1 dir part need var started
   key_of "$name" # here, not in a subshell, so that it is worked out once
   dir=$(artifact "$name")
   [[ ! -d $dir ]] || return 0
@@ -65,7 +65,8 @@ make_artifact() {
   (
     export OUT=$part WORK=$part.work
     for need in $(header "$name" needs); do
-      export "ART_${need^^}=$(artifact "$need")"
+      var=ART_${need^^}
+      export "${var//-/_}=$(artifact "$need")"
     done
     cd "$WORK" && bash -euo pipefail "$TESTBED/build/$name"
   ) </dev/null >"$CACHE/log/$name.log" 2>&1 || {

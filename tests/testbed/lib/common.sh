@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What every part of the testbed shares: where things are, how it speaks, how it fails.
-# Names used throughout: LAB is the lab's folder, NETNS its controller namespace, GROUP the name of its cgroups.
+# Names used throughout: LAB is the lab's folder, NETNS its controller namespace, GROUP the name of its cgroups,
+# RUN_DIR what all labs of the machine share.
 
 TESTBED=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${KBOOT_TESTBED_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/kboot-testbed}
@@ -9,7 +10,8 @@ LAB_NAME=${KBOOT_LAB:-lab}
 LAB=$LAB_DIR/$LAB_NAME
 NETNS=kbt-$LAB_NAME
 GROUP=kboot-testbed-$LAB_NAME
-export TESTBED CACHE LAB_DIR LAB_NAME LAB NETNS GROUP
+RUN_DIR=/run/kboot-testbed
+export TESTBED CACHE LAB_DIR LAB_NAME LAB NETNS GROUP RUN_DIR
 
 # The controller's address inside the lab, and where its services listen.
 GATEWAY=10.77.0.1

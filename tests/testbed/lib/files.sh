@@ -70,5 +70,5 @@ Y
 env_file() {
   printf 'LAB=%q\nLAB_NAME=%q\nNETNS=%q\nINVENTORY=%q\nHOSTS=%q\nREPO_URL=%q\nREGISTRY_URL=%q\n' "$LAB" "$LAB_NAME" "$NETNS" "$LAB/inventory.yaml" \
     "$(hosts | xargs)" "http://$GATEWAY:$REPO_PORT" "http://$GATEWAY:$REGISTRY_PORT"
-  printf 'KUBERNETES_BIN=%q\n' "$(sed -n 's/^kubernetes //p' "$LAB/artifacts")"
+  printf 'KUBERNETES_BIN=%q\n' "$(lab_artifact kubernetes)"
 }

@@ -9,6 +9,9 @@ host_dir() { echo "$LAB/hosts/$1"; }
 hosts() { find "$LAB/hosts" -mindepth 1 -maxdepth 1 -name 'n[0-9]*' -printf '%f\n' 2>/dev/null | sort -V; }
 host_on() { ! group_empty "/$1"; }
 
+# lab_artifact NAME: the folder this lab was made from; another checkout may have built a newer one since.
+lab_artifact() { sed -n "s/^$1 //p" "$LAB/artifacts"; }
+
 host_name() { # accepts 3 and n3
   local host=n${1#n}
   [[ $host =~ ^n[1-9][0-9]*$ && ${host#n} -le 200 ]] || die "no such host: $1; hosts are n1, n2, …"
@@ -62,11 +65,11 @@ Y
     home=$dir/layer/home/admin
     printf 'Port %s\nPermitRootLogin no\n' "$(host_port "$host")" >"$etc/ssh/sshd_config.d/testbed.conf"
     install -d "$dir/layer/home"
-    cp -a "$(artifact base)/rootfs/home/admin" "$home"
+    cp -a "$(lab_artifact base)/rootfs/home/admin" "$home"
   fi
   install -dm700 "$home/.ssh"
   install -m600 "$LAB/key.pub" "$home/.ssh/authorized_keys"
-  chown -R --reference="$(artifact base)/rootfs${home#"$dir/layer"}" "$home"
+  chown -R --reference="$(lab_artifact base)/rootfs${home#"$dir/layer"}" "$home"
   # Swap itself cannot be had here; the line that an installer leaves can.
   [[ $host != n2 ]] || host_fstab >"$etc/fstab"
 }

@@ -12,15 +12,25 @@ close_fds() {
 
 # One command at a time changes a lab; one at a time touches what labs share.
 lock_lab() {
+  local file=$RUN_DIR/$LAB_NAME.lock
   need_root
-  mkdir -p "$LAB_DIR"
-  exec {lab_lock}>"$LAB_DIR/.$LAB_NAME.lock"
-  flock -w 120 "$lab_lock" || die "lab $LAB_NAME is busy: another command holds $LAB_DIR/.$LAB_NAME.lock"
+  mkdir -p "$RUN_DIR"
+  while :; do
+    exec {lab_lock}>"$file"
+    flock -w 120 "$lab_lock" || die "lab $LAB_NAME is busy: another command holds $file"
+    # `down` removes the file; a lock on a removed one locks nobody out.
+    [[ ! $file -ef /proc/self/fd/$lab_lock ]] || return 0
+    exec {lab_lock}>&-
+    mkdir -p "$RUN_DIR"
+  done
 }
-shared() ( # COMMAND…
-  flock -w 120 "$shared_lock"
+shared() { # COMMAND…
+  mkdir -p "$RUN_DIR"
+  exec {shared_lock}>"$RUN_DIR/shared"
+  flock -w 120 "$shared_lock" || die "another command holds $RUN_DIR/shared"
   "$@"
-) {shared_lock}>"$LAB_DIR/.lock"
+  exec {shared_lock}>&-
+}
 
 lab_up() { [[ -f $LAB/up && ! $(group_pids /services) == "" ]]; }
 need_lab() { lab_up || die "lab $LAB_NAME is not up; run: testbed up"; }
@@ -45,6 +55,8 @@ up() {
   if [[ -n $fresh ]] || ! lab_up; then
     clear_lab
     make_lab
+  elif [[ $(artifact_list) != "$(<"$LAB/artifacts")" ]]; then
+    say "lab $LAB_NAME was made from other versions or scripts than these; \`up --fresh\` makes it anew"
   fi
   for ((i = 1; i <= wanted; i++)); do
     host=n$i
@@ -55,12 +67,16 @@ up() {
   say "lab $LAB_NAME is up after $(since "$started"): $(hosts | xargs) at $(host_address n1) …; inventory $LAB/inventory.yaml"
 }
 
-make_lab() {
+artifact_list() {
   local name
+  for name in "${ARTIFACTS[@]}"; do echo "$name $(artifact "$name")"; done
+}
+
+make_lab() {
   modprobe -aq overlay br_netfilter vxlan 2>/dev/null || true # where they are modules, hosts cannot load them
   mkdir -p "$LAB/hosts"
   shared sysctls_save
-  for name in "${ARTIFACTS[@]}"; do echo "$name $(artifact "$name")"; done >"$LAB/artifacts"
+  artifact_list >"$LAB/artifacts"
   ssh-keygen -q -t ed25519 -N '' -C kboot-testbed -f "$LAB/key"
   cp "$(artifact repo)/repo.asc" "$LAB/repo.asc"
   net_up
@@ -105,10 +121,10 @@ clear_lab() {
 down() {
   lock_lab
   clear_lab
+  rmdir --ignore-fail-on-non-empty "$LAB_DIR" 2>/dev/null || true
+  rm -f "$RUN_DIR/$LAB_NAME.lock"
   shared sysctls_restore
-  rm -f "$LAB_DIR/.$LAB_NAME.lock"
   exec {lab_lock}>&-
-  if [[ -z $(find "$LAB_DIR" -mindepth 1 ! -name .lock -print -quit) ]]; then rm -rf "$LAB_DIR"; fi
   say "lab $LAB_NAME is down"
 }
 
@@ -157,7 +173,6 @@ host_verb() {
   [[ $# == 2 ]] || die "host: takes a verb (add, remove, kill, start, reset) and a host"
   lock_lab
   need_lab
-  load_keys
   if [[ $verb == add ]]; then host=$(host_name "$2") || exit; else host=$(known_host "$2") || exit; fi
   case $verb in
   add)

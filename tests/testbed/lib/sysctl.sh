@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Some kernel settings are the machine's, not a namespace's: a host that boots (Debian's own sysctl.d) or a kubelet sets
-# them for all. The first lab on a machine records them, the last one to go puts them back.
+# them for all. The first lab on a machine records them, the last one to go puts them back. A reboot undoes both.
 
 SHARED_SYSCTLS=(
   kernel.core_uses_pid kernel.panic kernel.panic_on_oops kernel.pid_max kernel.sysrq
@@ -14,12 +14,12 @@ sysctl_path() { echo "/proc/sys/${1//.//}"; }
 
 sysctls_save() {
   local key path
-  if [[ ! -f $LAB_DIR/.sysctls ]]; then
+  if [[ ! -f $RUN_DIR/sysctls ]]; then
     for key in "${SHARED_SYSCTLS[@]}"; do
       path=$(sysctl_path "$key")
       [[ ! -r $path ]] || echo "$key $(<"$path")"
-    done >"$LAB_DIR/.sysctls.part"
-    mv "$LAB_DIR/.sysctls.part" "$LAB_DIR/.sysctls"
+    done >"$RUN_DIR/sysctls.part"
+    mv "$RUN_DIR/sysctls.part" "$RUN_DIR/sysctls"
   fi
   # All hosts' systemd, kubelet and containerd share root's inotify budget; the default is soon used up.
   (($(<"$(sysctl_path fs.inotify.max_user_instances)") >= 8192)) || echo 8192 >"$(sysctl_path fs.inotify.max_user_instances)"
@@ -28,11 +28,12 @@ sysctls_save() {
 
 sysctls_restore() { # only when no lab is left
   local key value path
-  [[ -f $LAB_DIR/.sysctls ]] || return 0
   [[ -z $(find "$(anchor)" -maxdepth 1 -type d -name 'kboot-testbed-*' -print -quit) ]] || return 0
   while read -r key value; do
     path=$(sysctl_path "$key")
     [[ $(<"$path") == "$value" ]] || echo "$value" >"$path"
-  done <"$LAB_DIR/.sysctls"
-  rm -f "$LAB_DIR/.sysctls"
+  done < <(cat "$RUN_DIR/sysctls" 2>/dev/null)
+  rm -f "$RUN_DIR/sysctls"
+  # The last one takes the folder, unless another command has begun meanwhile.
+  if [[ -z $(find "$RUN_DIR" -name '*.lock' -print -quit) ]]; then rm -rf "$RUN_DIR"; fi
 }

@@ -5,20 +5,24 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use clap::Args;
 
+use crate::engine::Failure;
+
 use super::exit::Problem;
 
 /// Write the man pages, one a command, into a folder
 #[derive(Args)]
 #[command(after_help = "Example:\n  kboot man /usr/local/share/man/man1")]
 pub struct Man {
+    /// Where to; made if it is not there
     #[arg(value_name = "FOLDER")]
     folder: Utf8PathBuf,
 }
 
 impl Man {
     pub fn run(self, command: clap::Command) -> Result<ExitCode, Problem> {
-        std::fs::create_dir_all(&self.folder)?;
-        clap_mangen::generate_to(command, &self.folder)?;
+        std::fs::create_dir_all(&self.folder)
+            .and_then(|()| clap_mangen::generate_to(command, &self.folder))
+            .map_err(|error| Failure::from(error).context(format_args!("write man pages into {}", self.folder)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -20,10 +20,18 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub fn run(self, mut command: clap::Command) -> Result<ExitCode, Problem> {
+    pub fn run(self, command: clap::Command) -> Result<ExitCode, Problem> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, "kboot", &mut script);
+        clap_complete::generate(self.shell, &mut visible(&command), "kboot", &mut script);
         print(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Without what is not for people: some of the scripts would offer it.
+fn visible(command: &clap::Command) -> clap::Command {
+    clap::Command::new("kboot")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(command.get_arguments().cloned())
+        .subcommands(command.get_subcommands().filter(|below| !below.is_hide_set()).cloned())
 }

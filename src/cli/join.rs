@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use crate::bootstrap::{self, ClusterInfo, DiscoveryError, Pins, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{Cluster, Host, Role};
+use crate::inventory::{API_PORT, Cluster, Host, Role};
 use crate::kube::{Connector, View};
 use crate::pki::kubeconfig::Kubeconfig;
-use crate::pki::{CaHash, CaHashError};
+use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::playbook;
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs};
@@ -69,6 +69,9 @@ impl Join {
         let mode = self.run.mode();
         let pins = self.pins()?;
         let token = self.token()?;
+        endpoint_url(&self.endpoint, API_PORT)
+            .map_err(DiscoveryError::Endpoint)
+            .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
         let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
         if host.is_control_plane() {
             return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
@@ -135,14 +138,9 @@ fn is_member() -> bool {
 /// Verifies the cluster, and takes over from it what nodes must agree on.
 async fn discover(endpoint: &str, token: Token, pins: &Pins, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
     let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
-    let found = bootstrap::discover(endpoint, &token, pins, deadline).await.map_err(|error| {
-        let failure = Failure::new(format!("failed to {error}")).hint(error.hint());
-        match error {
-            DiscoveryError::Endpoint(_) => Problem::Usage(failure),
-            _ => Problem::Failed(failure),
-        }
-    })?;
-    let ClusterInfo { server, ca_pem } = found;
+    let ClusterInfo { server, ca_pem } = bootstrap::discover(endpoint, &token, pins, deadline)
+        .await
+        .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
     let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &server, &ca_pem, token.expose());
     let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
     adopt(&view, cluster).await?;

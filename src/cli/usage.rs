@@ -119,7 +119,7 @@ fn meaning(arg: &Arg) -> String {
     let values: Vec<String> = arg
         .get_possible_values()
         .iter()
-        .filter(|_| arg.get_action().takes_values())
+        .filter(|_| arg.get_action().takes_values() && !arg.is_hide_possible_values_set())
         .map(|value| match value.get_help() {
             Some(help) => format!("`{}` ({help})", value.get_name()),
             None => format!("`{}`", value.get_name()),

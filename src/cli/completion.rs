@@ -5,21 +5,33 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::exit::Problem;
+use super::exit::{Problem, print};
 
 /// Print a shell's completion script
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kboot completion bash > /etc/bash_completion.d/kboot
-  kboot completion zsh > \"${fpath[1]}/_kboot\"")]
+  kboot completion zsh > \"${fpath[1]}/_kboot\"
+  kboot completion fish > ~/.config/fish/completions/kboot.fish")]
 pub struct Completion {
+    /// Whose
     shell: Shell,
 }
 
 impl Completion {
-    pub fn run(self, mut command: clap::Command) -> Result<ExitCode, Problem> {
-        clap_complete::generate(self.shell, &mut command, "kboot", &mut std::io::stdout());
+    pub fn run(self, command: clap::Command) -> Result<ExitCode, Problem> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut visible(&command), "kboot", &mut script);
+        print(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Without what is not for people: some of the scripts would offer it.
+fn visible(command: &clap::Command) -> clap::Command {
+    clap::Command::new("kboot")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(command.get_arguments().cloned())
+        .subcommands(command.get_subcommands().filter(|below| !below.is_hide_set()).cloned())
 }

@@ -1,13 +1,12 @@
 //! `kboot config`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use crate::inventory;
 
-use super::exit::Problem;
+use super::exit::{Problem, print};
 use super::up::InventoryArg;
 
 /// Look at inventories: check them, fill them in, describe them
@@ -16,11 +15,15 @@ pub enum Config {
     Validate(Validate),
     Print(Print),
     /// Print the inventory's JSON Schema, for editors
+    #[command(after_help = "Example:\n  kboot config schema > inventory.schema.json")]
     Schema,
 }
 
 /// Check an inventory and tell every mistake in it
+///
+/// Reads the inventory and the files that it names, and asks no host. Each mistake is told with its line and column.
 #[derive(Args)]
+#[command(after_help = "Example:\n  kboot config validate -i inventory.yaml")]
 pub struct Validate {
     #[command(flatten)]
     inventory: InventoryArg,
@@ -28,6 +31,7 @@ pub struct Validate {
 
 /// Print an inventory with every default filled in
 #[derive(Args)]
+#[command(after_help = "Example:\n  kboot config print -i inventory.yaml")]
 pub struct Print {
     #[command(flatten)]
     inventory: InventoryArg,
@@ -49,7 +53,7 @@ impl Config {
             Config::Print(print) => inventory::print(&print.inventory.load()?),
             Config::Schema => inventory::schema(),
         };
-        write!(std::io::stdout(), "{text}")?;
+        print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -46,10 +47,37 @@ impl Problem {
             Self::Failed(failure) if failure.interrupted => (render(&failure, options), INTERRUPTED),
             Self::Failed(failure) => (render(&failure, options), FAILED),
         };
-        // Nobody is left to be told where standard error is closed.
-        let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+        remark(text.trim_end());
         ExitCode::from(code)
     }
+}
+
+/// Writes a command's result to the standard output. A reader that has gone has seen what it wanted.
+pub fn print(text: &str) -> Result<(), Problem> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::from(error).context("write to the standard output").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says a word beside the result, on standard error.
+pub fn remark(text: impl fmt::Display) {
+    // Nobody is left to be told where standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A file that the command line names and that can't be read.
+pub fn unreadable(path: impl fmt::Display, error: &std::io::Error) -> Problem {
+    let why = match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".into(),
+        _ => error.to_string(),
+    };
+    Problem::usage(format!("failed to read {path}: {why}"))
 }
 
 fn render(failure: &Failure, options: report::Options) -> String {

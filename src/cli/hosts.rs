@@ -12,7 +12,7 @@ use crate::fleet::known_hosts::{self, Verdict};
 use crate::fleet::ssh::{self, Target};
 
 use super::Global;
-use super::exit::{FAILED, Problem};
+use super::exit::{FAILED, Problem, print, remark};
 use super::up::InventoryArg;
 
 /// The inventory's machines
@@ -30,7 +30,7 @@ pub enum Hosts {
 pub struct Trust {
     #[command(flatten)]
     inventory: InventoryArg,
-    /// Don't ask
+    /// Don't ask for a confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -64,32 +64,36 @@ impl Trust {
                             Verdict::Unknown => unknown.push((target, key)),
                             other => {
                                 is_whole = false;
-                                eprintln!("{}: {}: {}", target.name, key.fingerprint, told(&other));
+                                remark(format_args!("{}: {}: {}", target.name, key.fingerprint, told(&other)));
                             }
                         }
                     }
                 }
                 Err(error) => {
                     is_whole = false;
-                    eprintln!("{}: {error}", target.name);
+                    remark(format_args!("{}: {error}", target.name));
+                    if let Some(hint) = error.hint() {
+                        remark(format_args!("  hint: {hint}"));
+                    }
                 }
             }
         }
         let code = if is_whole { ExitCode::SUCCESS } else { ExitCode::from(FAILED) };
         if unknown.is_empty() {
-            eprintln!("no new host keys");
+            remark("no new host keys");
             return Ok(code);
         }
-        for (target, key) in &unknown {
-            println!("{:<12}{:<28}{}", target.name, target.address(), key.fingerprint);
-        }
+        let lines = unknown
+            .iter()
+            .map(|(target, key)| format!("{:<12}{:<28}{}\n", target.name, target.address(), key.fingerprint));
+        print(&lines.collect::<String>())?;
         if !self.yes && !is_agreed()? {
             return Err(Problem::Failed(Failure::new("no key was added")));
         }
         for (target, key) in &unknown {
             known_hosts::add(&target.known_hosts, &target.host, target.port, &key.key).map_err(Failure::from)?;
         }
-        eprintln!("added to {}", targets[0].known_hosts);
+        remark(format_args!("added to {}", targets[0].known_hosts));
         Ok(code)
     }
 }

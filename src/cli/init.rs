@@ -1,12 +1,12 @@
 //! `kboot init`
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 
 use crate::engine::{Failure, Mode};
@@ -17,7 +17,7 @@ use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
-use super::exit::Problem;
+use super::exit::{Problem, print, unreadable};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
@@ -33,29 +33,24 @@ Examples:
 pub struct Init {
     #[command(flatten)]
     machine: MachineArgs,
-    /// `host` or `host:port` by which nodes and people reach the API server
+    /// How nodes and people reach the API server. Default: this machine's address, port 6443
     #[arg(long, value_name = "HOST[:PORT]")]
     control_plane_endpoint: Option<String>,
-    /// The Kubernetes version, as v1.37.2
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", help = or_default("The exact version of Kubernetes", |c| c.kubernetes.version.clone()))]
     kubernetes_version: Option<String>,
-    /// Addresses for pods
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = cidr, help = or_default("Addresses of pods", |c| c.network.pod_subnet.to_string()))]
     pod_network_cidr: Option<IpNet>,
-    /// Addresses for services
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = cidr, help = or_default("Addresses of services", |c| c.network.service_subnet.to_string()))]
     service_cidr: Option<IpNet>,
-    /// The cluster's DNS domain
-    #[arg(long, value_name = "DOMAIN")]
+    #[arg(long, value_name = "DOMAIN", help = or_default("The cluster's DNS domain", |c| c.network.dns_domain.clone()))]
     service_dns_domain: Option<String>,
     /// More names and addresses for the API server's certificate
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     apiserver_cert_extra_sans: Vec<String>,
-    /// The registry and path that Kubernetes' images are named by
-    #[arg(long, value_name = "REGISTRY")]
+    #[arg(long, value_name = "REGISTRY", help = or_default("The registry and path of Kubernetes' images", |c| c.images.repository.clone()))]
     image_repository: Option<String>,
-    /// The pod network: flannel, weave, or none for your own
-    #[arg(long, value_name = "NAME", value_parser = cni)]
+    /// The pod network. Default: flannel; none for your own
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(["flannel", "weave", "none"]).map(|name| cni(&name)))]
     cni: Option<Cni>,
     #[command(flatten)]
     run: RunArgs,
@@ -75,8 +70,29 @@ pub struct MachineArgs {
     apiserver_advertise_address: Option<IpAddr>,
 }
 
-fn cni(text: &str) -> Result<Cni, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is one of flannel, weave, none".into())
+fn cni(name: &str) -> Cni {
+    match name {
+        "weave" => Cni::Weave,
+        "none" => Cni::None,
+        _ => Cni::Flannel,
+    }
+}
+
+fn cidr(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| "write it as an address and a prefix length, for example 10.244.0.0/16".into())
+}
+
+/// A flag's help. What counts where neither flag nor file says anything is the inventory's default.
+fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
+    let host = Host {
+        name: String::new(),
+        address: IpAddr::from([0; 4]),
+        roles: Vec::new(),
+        labels: BTreeMap::new(),
+        taints: None,
+        ssh: HostSsh::default(),
+    };
+    format!("{what}. Default: {}", of(&Cluster::single(host)))
 }
 
 impl Init {
@@ -128,16 +144,39 @@ impl Init {
     }
 }
 
+/// The flag that mends a field.
+const FLAGS: [(&str, &str); 9] = [
+    ("certificates.extraSANs", "--apiserver-cert-extra-sans"),
+    ("endpoint", "--control-plane-endpoint"),
+    ("hosts[0].address", "--apiserver-advertise-address"),
+    ("hosts[0].name", "--node-name"),
+    ("images.repository", "--image-repository"),
+    ("kubernetes.version", "--kubernetes-version"),
+    ("network.dnsDomain", "--service-dns-domain"),
+    ("network.podSubnet", "--pod-network-cidr"),
+    ("network.serviceSubnet", "--service-cidr"),
+];
+
 /// The same checks as for a file, for what flags and a file make together.
 pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
-    match inventory::parse(&inventory::print(&cluster), Utf8Path::new("<flags>")) {
-        Ok(_) => Ok(cluster),
-        Err(mistakes) => {
-            let lines: Vec<String> =
-                mistakes.iter().map(|mistake| format!("{}: {}", mistake.path, mistake.message)).collect();
-            Err(Problem::Usage(Failure::new("the flags do not describe a cluster").evidence(lines)))
-        }
+    let Err(mistakes) = inventory::parse(&inventory::print(&cluster), Utf8Path::new("<flags>")) else {
+        return Ok(cluster);
+    };
+    let told: Vec<(String, String)> = mistakes
+        .iter()
+        .map(|mistake| {
+            let path = mistake.path.to_string();
+            let flag = FLAGS.iter().find(|(field, _)| path.starts_with(field));
+            let place = flag.map_or(path.as_str(), |(_, flag)| flag);
+            (format!("{place}: {}", mistake.message), mistake.hints.join("\n"))
+        })
+        .collect();
+    if let [(cause, hint)] = told.as_slice() {
+        let problem = Problem::usage(cause);
+        return Err(if hint.is_empty() { problem } else { problem.hint(hint) });
     }
+    let lines = told.into_iter().map(|(cause, hint)| if hint.is_empty() { cause } else { format!("{cause}: {hint}") });
+    Err(Problem::Usage(Failure::new("the flags do not describe a cluster").evidence(lines)))
 }
 
 impl MachineArgs {
@@ -202,9 +241,8 @@ impl MachineArgs {
 
 /// Reads a configuration without looking for the files of SSH, which are the controller's.
 fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Problem::usage(format!("failed to read {path}: {error}")).hint("name a readable file: --config FILE")
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| unreadable(path, &error).hint("name a file like an inventory: --config FILE"))?;
     let mut cluster =
         inventory::parse(&text, path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
@@ -230,12 +268,10 @@ fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
         || "  kboot token create --print-join-command     prints the line for the other machines".to_string(),
         |line| format!("  {line}"),
     );
-    writeln!(
-        std::io::stdout(),
+    print(&format!(
         "\nThe control plane of {name} is up.\n\nTo use it:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n  kubectl get nodes\n\n\
          or as another user, copy /etc/kubernetes/admin.conf to ~/.kube/config.\n\n\
-         To add a worker, run there as root:\n\n{join}\n",
+         To add a worker, run there as root:\n\n{join}\n\n",
         name = cluster.name,
-    )?;
-    Ok(())
+    ))
 }

@@ -4,48 +4,51 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::bootstrap::{self, ClusterInfo, Pins, Token};
+use crate::bootstrap::{self, ClusterInfo, DiscoveryError, Pins, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{Cluster, Role};
+use crate::inventory::{API_PORT, Cluster, Host, Role};
 use crate::kube::{Connector, View};
-use crate::pki::CaHash;
 use crate::pki::kubeconfig::Kubeconfig;
+use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::playbook;
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs};
 
 use super::Global;
-use super::exit::Problem;
-use super::init::MachineArgs;
+use super::exit::{Problem, remark, unreadable};
+use super::init::{MachineArgs, validated};
 use super::run::{self, Job, Reach, RunArgs};
+use super::token;
 
 /// Make this machine a worker of a cluster
 ///
 /// Run as root on the machine itself, with the line that `kboot init` or `kboot token create --print-join-command` printed. The
 /// cluster is known by the hash of its certificate authority; nothing is changed before that has been verified.
 #[derive(Args)]
+#[command(group = ArgGroup::new("secret").args(["token", "token_file"]).required(true))]
 #[command(after_help = "\
 Examples:
   kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:…
   kboot join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:…")]
 pub struct Join {
-    /// The API server
+    /// The API server; the port is 6443 if none is given
     #[arg(value_name = "HOST:PORT")]
     endpoint: String,
     /// The bootstrap token. Other users of this machine can see it while the command runs: --token-file hides it
-    #[arg(long, required_unless_present = "token_file", value_name = "TOKEN")]
-    token: Option<Token>,
+    // Not parsed by clap, whose errors repeat what was given.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// A file with the bootstrap token; - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
     /// The hash of the cluster's certificate authority. May be given more than once
-    #[arg(long = "discovery-token-ca-cert-hash", value_name = "sha256:HEX")]
+    #[arg(long = "discovery-token-ca-cert-hash", value_name = "sha256:HEX", value_parser = ca_hash)]
     ca_hashes: Vec<CaHash>,
     /// Join whatever cluster answers: whoever is on the way can then take this machine over
     #[arg(long, conflicts_with = "ca_hashes")]
@@ -56,17 +59,27 @@ pub struct Join {
     run: RunArgs,
 }
 
+fn ca_hash(text: &str) -> Result<CaHash, String> {
+    text.parse().map_err(|error: CaHashError| format!("failed to {error}"))
+}
+
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let mode = self.run.mode();
         let pins = self.pins()?;
         let token = self.token()?;
+        endpoint_url(&self.endpoint, API_PORT)
+            .map_err(DiscoveryError::Endpoint)
+            .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
         let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
         if host.is_control_plane() {
             return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
                 .hint("run `kboot init` there; `kboot join` makes workers"));
         }
+        // Checked as a cluster's, which has to have a control plane.
+        cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
+        let mut cluster = validated(cluster)?;
         cluster.hosts = vec![host];
         cluster.endpoint = Some(self.endpoint.clone());
         // A machine that has joined already needs neither token nor cluster for another look.
@@ -88,7 +101,7 @@ impl Join {
         };
         let ended = run::run(job, global, Stream::Out).await?;
         if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {
-            eprintln!("See the node on a control plane: kubectl get nodes");
+            remark("See the node on a control plane: kubectl get nodes");
         }
         Ok(ended.code())
     }
@@ -105,15 +118,16 @@ impl Join {
 
     fn token(&self) -> Result<Token, Problem> {
         if let Some(token) = &self.token {
-            return Ok(token.clone());
+            return token::parse(token);
         }
         let path = self.token_file.as_deref().unwrap_or("-");
         let text = match path {
             "-" => std::io::read_to_string(std::io::stdin())?,
-            path => std::fs::read_to_string(path)
-                .map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?,
+            path => std::fs::read_to_string(path).map_err(|error| {
+                unreadable(path, &error).hint("name a file that holds the token: --token-file FILE")
+            })?,
         };
-        text.trim().parse().map_err(|error: bootstrap::token::TokenError| Problem::usage(format!("{path}: {error}")))
+        token::parse(text.trim())
     }
 }
 
@@ -126,7 +140,7 @@ async fn discover(endpoint: &str, token: Token, pins: &Pins, cluster: &mut Clust
     let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
     let ClusterInfo { server, ca_pem } = bootstrap::discover(endpoint, &token, pins, deadline)
         .await
-        .map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+        .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
     let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &server, &ca_pem, token.expose());
     let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
     adopt(&view, cluster).await?;

@@ -13,7 +13,7 @@ use crate::fleet::Fleet;
 use crate::pki::kubeconfig;
 
 use super::Global;
-use super::exit::Problem;
+use super::exit::{Problem, print, remark, unreadable};
 use super::up::InventoryArg;
 
 /// Fetch the administrator's kubeconfig from a control plane
@@ -44,20 +44,20 @@ impl Kubeconfig {
                 .hint("make the cluster first: kboot up")
         })?;
         let Some(path) = self.merge else {
-            write!(std::io::stdout(), "{text}")?;
+            print(&text)?;
             return Ok(ExitCode::SUCCESS);
         };
         let context = self.context.unwrap_or_else(|| cluster.name.clone());
-        let new =
-            kubeconfig::Kubeconfig::parse(&text).map_err(|error| Failure::new(error.to_string()).hint(error.hint()))?;
+        let new = kubeconfig::Kubeconfig::parse(&text)
+            .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
         let existing = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?,
+            other => other.map_err(|error| unreadable(&path, &error))?,
         };
         let merged = kubeconfig::merge(&existing, &new, &context)
-            .map_err(|error| Failure::new(format!("{path}: {error}")).hint(error.hint()))?;
+            .map_err(|error| Failure::new(format!("{path}: failed to {error}")).hint(error.hint()))?;
         replace(&path, merged.expose_secret())?;
-        eprintln!("{path}: the context {context} is the current one");
+        remark(format_args!("{path}: the context {context} is the current one"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -16,6 +16,7 @@ mod reset;
 mod run;
 mod token;
 mod up;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -23,11 +24,13 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
-use exit::Problem;
+use exit::{Problem, USAGE, remark};
 
-/// Turns Linux machines that answer to SSH into a Kubernetes cluster, and keeps them one.
+pub use usage::reference;
+
+/// Turns Linux machines that answer to SSH into a Kubernetes cluster, and keeps them one
 #[derive(Parser)]
-#[command(name = "kboot", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "kboot", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
@@ -38,10 +41,11 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  kboot up -i inventory.yaml             Make a cluster of the inventory's hosts, or mend it
-  kboot up -i inventory.yaml --dry-run   Show what would change on which host
-  kboot init                             Make this machine a control plane
-  kboot join 10.0.0.1:6443 --token …     Make this machine a worker
+  kboot up -i inventory.yaml              Make a cluster of the inventory's hosts, or mend it
+  kboot up -i inventory.yaml --dry-run    Show what would change on which host
+  kboot kubeconfig -i inventory.yaml      Fetch what kubectl needs
+  kboot init                              Make this machine a control plane
+  kboot token create --print-join-command Print the line that makes another machine a worker
 
 Exit codes:
   0    Done, or nothing to do
@@ -49,31 +53,38 @@ Exit codes:
   2    The command line or the inventory is wrong; nothing was touched
   130  Interrupted; the same command goes on where it stopped";
 
+/// The heading of the options that every command has, so that they don't stand between its own.
+const EVERYWHERE: &str = "Options of every command";
+
 #[derive(Args, Clone, Copy)]
 struct Global {
-    /// What is printed: live progress on a terminal and lines elsewhere, always lines, or one JSON object a line
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t = Output::Auto)]
+    /// What a run prints: auto is live progress on a terminal and lines elsewhere, plain is lines, json is one object a line
+    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_enum, default_value_t = Output::Auto)]
     output: Output,
-    /// Tell every change
-    #[arg(long, short, global = true, conflicts_with = "quiet")]
+    /// Tell every step and every change
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
     verbose: bool,
     /// Tell failures only
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
-    /// Whether to colour
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    /// Whether to colour: auto, always or never
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "WHEN", hide_possible_values = true, value_enum, default_value_t = When::Auto)]
     color: When,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
+    /// Live progress on a terminal, lines elsewhere
     Auto,
+    /// Lines
     Plain,
+    /// One JSON object a line, on the standard output
     Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum When {
+    /// On a terminal, unless NO_COLOR is set
     Auto,
     Always,
     Never,
@@ -125,7 +136,10 @@ impl Global {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     // One cryptography provider for the whole process. It can be set once, and this is the first to try.
     let _ = rustls::crypto::ring::default_provider().install_default();
     log(cli.global);
@@ -141,6 +155,18 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(problem) => problem.tell(global),
     }
+}
+
+/// What was asked for is help, the version, or nothing that kboot knows.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let Some(failure) = usage::failure(error, &Cli::command(), std::env::args()) else {
+        // Nobody is left to be told where the stream is closed.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
+    };
+    let is_colored = Options { stream: Stream::Err, ..Options::default() }.is_colored();
+    remark(crate::report::render_failure(&[], &failure, Verbosity::Normal, is_colored).trim_end());
+    ExitCode::from(USAGE)
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {

@@ -1,43 +1,43 @@
 //! `kboot playbook`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use crate::playbook::BUILTIN;
 
-use super::exit::Problem;
+use super::exit::{Problem, print};
 
 /// Read the order in which kboot works
 #[derive(Subcommand)]
 pub enum Playbook {
     /// List the built-in playbooks
+    #[command(after_help = "Example:\n  kboot playbook list")]
     List,
     Show(Show),
 }
 
 /// Print a built-in playbook
 #[derive(Args)]
+#[command(after_help = "Example:\n  kboot playbook show up")]
 pub struct Show {
+    /// Which
     #[arg(value_name = "NAME", value_parser = BUILTIN.map(|(name, _)| name))]
     name: String,
 }
 
 impl Playbook {
     pub fn run(self) -> Result<ExitCode, Problem> {
-        let mut out = std::io::stdout();
-        match self {
-            Playbook::List => {
-                for (name, _) in BUILTIN {
-                    writeln!(out, "{name:<8}{}", crate::playbook::builtin(name).description)?;
-                }
-            }
+        let text: String = match self {
+            Playbook::List => BUILTIN
+                .iter()
+                .map(|(name, _)| format!("{name:<8}{}\n", crate::playbook::builtin(name).description))
+                .collect(),
             Playbook::Show(show) => {
-                let text = BUILTIN.iter().find(|(name, _)| *name == show.name).map(|(_, text)| *text);
-                write!(out, "{}", text.unwrap_or_default())?;
+                BUILTIN.iter().filter(|(name, _)| *name == show.name).map(|(_, text)| *text).collect()
             }
-        }
+        };
+        print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -22,13 +22,14 @@ use super::run::{self, Job, Reach};
 /// Take this machine, or the hosts of an inventory, back from the cluster
 ///
 /// Stops the node's pods and its kubelet, and removes the node's state, etcd's data included, its certificates and its pod
-/// network. Packages and kernel settings stay.
+/// network. Kernel settings stay, and packages do unless --packages says otherwise.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot reset --yes                                This machine
-  kboot reset -i inventory.yaml --host n3 --yes    One host
-  kboot reset -i inventory.yaml --packages         All hosts, with Kubernetes' and containerd's packages; asks first")]
+  kboot reset --dry-run                    Show what would go from this machine
+  kboot reset --yes                        This machine, without asking
+  kboot reset -i inventory.yaml --host n3  One host
+  kboot reset -i inventory.yaml            All hosts, after a confirmation")]
 pub struct Reset {
     /// The inventory whose hosts are reset; this machine if none is given
     #[arg(long = "inventory", short = 'i', value_name = "FILE")]
@@ -39,7 +40,7 @@ pub struct Reset {
     /// Remove the packages and repositories that kboot brought, too
     #[arg(long)]
     packages: bool,
-    /// Don't ask
+    /// Don't ask for a confirmation
     #[arg(long)]
     yes: bool,
     /// Show what would change and touch nothing

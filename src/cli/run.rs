@@ -21,7 +21,7 @@ use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::Inputs;
 
 use super::Global;
-use super::exit::{FAILED, INTERRUPTED, Problem};
+use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub struct RunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Preflight checks whose errors don't count, as `NumCPU,Swap`, or `all`
+    /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
 }
@@ -142,7 +142,7 @@ async fn go(
     let mut inputs = Inputs {
         keys,
         has_containers: facts.values().any(Facts::is_container),
-        token: Some((Token::generate().map_err(|error| Failure::new(error.to_string()))?, 24)),
+        token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
@@ -248,7 +248,7 @@ fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Probl
 
 fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
     let Some(path) = &repository.key_file else { return Ok(None) };
-    let bytes = std::fs::read(path).map_err(|error| Problem::usage(format!("failed to read {path}: {error}")))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     let key = crate::openpgp::dearmor(&bytes).map_err(|error| Problem::usage(format!("{path}: {error}")))?;
     Ok(Some(key))
 }

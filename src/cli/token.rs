@@ -1,6 +1,5 @@
 //! `kboot token`
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::bootstrap::token::TokenError;
 use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
 use crate::bootstrap::{Token as BootstrapToken, cluster_info};
 use crate::engine::Failure;
@@ -17,12 +17,14 @@ use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
 use crate::pki::ca_hashes;
 
-use super::exit::Problem;
+use super::exit::{Problem, print};
 use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
 
 /// Make, list and delete the tokens by which machines join
+///
+/// Run on a control plane, or wherever an administrator's kubeconfig is.
 #[derive(Subcommand)]
 pub enum Token {
     Create(Create),
@@ -32,7 +34,7 @@ pub enum Token {
 
 #[derive(Args)]
 struct Access {
-    /// How the cluster is reached
+    /// The kubeconfig by which the cluster is reached
     #[arg(long, value_name = "FILE", env = "KUBECONFIG", default_value = ADMIN_CONF, hide_env_values = true)]
     kubeconfig: Utf8PathBuf,
 }
@@ -45,8 +47,9 @@ Examples:
   kboot token create --ttl 2h --description 'for rack 7'")]
 pub struct Create {
     /// The token, as abcdef.0123456789abcdef; one is made up if none is given
-    token: Option<BootstrapToken>,
-    /// How long it is valid, as 24h or 7d; 0 for ever
+    // Not parsed by clap, whose errors repeat what was given.
+    token: Option<String>,
+    /// How long it is valid, as 30m, 24h or 7d; 0 for ever
     #[arg(long, value_name = "TIME", default_value = "24h")]
     ttl: String,
     /// What it is for
@@ -67,6 +70,10 @@ pub struct Create {
 
 /// List the tokens
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot token list
+  kboot token list --output json")]
 pub struct List {
     #[command(flatten)]
     access: Access,
@@ -74,9 +81,10 @@ pub struct List {
 
 /// Delete tokens
 #[derive(Args)]
+#[command(after_help = "Example:\n  kboot token delete abcdef")]
 pub struct Delete {
     /// Tokens, or their first halves
-    #[arg(required = true, value_name = "TOKEN", value_parser = token_id)]
+    #[arg(required = true, value_name = "TOKEN")]
     ids: Vec<String>,
     #[command(flatten)]
     access: Access,
@@ -91,10 +99,20 @@ fn group(text: &str) -> Result<String, String> {
     }
 }
 
-fn token_id(text: &str) -> Result<String, String> {
+/// Reads a token; what is wrong with it is told without repeating it.
+pub fn parse(text: &str) -> Result<BootstrapToken, Problem> {
+    text.parse().map_err(|error: TokenError| Problem::usage(format!("failed to {error}")))
+}
+
+/// The id of a token or of its first half.
+fn token_id(text: &str) -> Result<&str, Problem> {
     let id = text.split('.').next().unwrap_or_default();
     let is_id = id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if is_id { Ok(id.into()) } else { Err("it begins with six lower-case letters and digits, as abcdef".into()) }
+    if is_id {
+        return Ok(id);
+    }
+    Err(Problem::usage("failed to read the token: it must begin with six lower-case letters and digits, as abcdef")
+        .hint("`kboot token list` shows the tokens"))
 }
 
 impl Token {
@@ -111,8 +129,8 @@ impl Create {
     async fn run(self) -> Result<ExitCode, Problem> {
         let expires = expiry(&self.ttl)?;
         let token = match self.token {
-            Some(token) => token,
-            None => BootstrapToken::generate().map_err(|error| Failure::new(error.to_string()))?,
+            Some(text) => parse(&text)?,
+            None => BootstrapToken::generate().map_err(|error| Failure::new(format!("failed to {error}")))?,
         };
         let (view, writer) = open(&self.access.kubeconfig).await?;
         if secret(&view, &token).await?.is_some() {
@@ -129,7 +147,7 @@ impl Create {
             }
             false => token.expose().expose_secret().to_string(),
         };
-        writeln!(std::io::stdout(), "{printed}")?;
+        print(&format!("{printed}\n"))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -187,31 +205,35 @@ impl List {
     async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let (view, _) = open(&self.access.kubeconfig).await?;
         let tokens = all(&view).await?;
-        let mut out = std::io::stdout();
+        let mut out = String::new();
         if matches!(global.output, Output::Json) {
             for listed in tokens {
                 let mut shown = serde_json::to_value(&listed.grant).expect("plain data");
                 shown["token"] = json!(listed.token.expose().expose_secret());
-                writeln!(out, "{shown}")?;
+                out += &format!("{shown}\n");
             }
+            print(&out)?;
             return Ok(ExitCode::SUCCESS);
         }
-        writeln!(out, "{:<25}{:<22}{:<24}DESCRIPTION", "TOKEN", "EXPIRES", "USAGES")?;
+        out += &format!("{:<25}{:<22}{:<24}DESCRIPTION\n", "TOKEN", "EXPIRES", "USAGES");
         for listed in tokens {
             let expires =
                 listed.grant.expires.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "never".into());
             let description = listed.grant.description.unwrap_or_default();
             let usages = listed.grant.usages.join(",");
-            writeln!(out, "{:<25}{expires:<22}{usages:<24}{description}", listed.token.expose().expose_secret())?;
+            let token = listed.token.expose();
+            out += &format!("{:<25}{expires:<22}{usages:<24}{description}\n", token.expose_secret());
         }
+        print(&out)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Delete {
     async fn run(self) -> Result<ExitCode, Problem> {
+        let ids = self.ids.iter().map(|text| token_id(text)).collect::<Result<Vec<_>, _>>()?;
         let (view, writer) = open(&self.access.kubeconfig).await?;
-        for id in &self.ids {
+        for id in ids {
             let name = format!("{}{id}", token_secret::SECRET_PREFIX);
             if view.get("v1", "Secret", Some(NAMESPACE), &name).await?.is_none() {
                 return Err(Problem::Failed(
@@ -219,13 +241,15 @@ impl Delete {
                 ));
             }
             writer.delete("v1", "Secret", Some(NAMESPACE), &name).await?;
-            writeln!(std::io::stdout(), "deleted token {id}")?;
+            print(&format!("deleted token {id}\n"))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 async fn open(kubeconfig: &Utf8Path) -> Result<(View, Writer), Problem> {
+    // An empty KUBECONFIG is none, as kubectl has it.
+    let kubeconfig = if kubeconfig.as_str().is_empty() { Utf8Path::new(ADMIN_CONF) } else { kubeconfig };
     if !kubeconfig.exists() {
         return Err(Problem::usage(format!("there is no {kubeconfig}"))
             .hint("run this on a control plane, or name a kubeconfig: --kubeconfig FILE"));

@@ -14,7 +14,7 @@ use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
-use super::exit::Problem;
+use super::exit::{Problem, remark};
 use super::run::{self, Job, Reach, RunArgs};
 
 /// Make a cluster of the inventory's hosts, or bring it back to what the inventory says
@@ -47,7 +47,7 @@ impl InventoryArg {
     pub fn load(&self) -> Result<Cluster, Problem> {
         let loaded = inventory::load(&self.path)?;
         if !loaded.warnings.is_empty() {
-            eprintln!("{}", loaded.warnings.to_string().trim_end());
+            remark(loaded.warnings.to_string().trim_end());
         }
         Ok(loaded.cluster)
     }

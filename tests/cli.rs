@@ -1,0 +1,22 @@
+//! The binary as people and scripts meet it: exit code and both streams, whole.
+
+#[path = "cli/bad_flags.rs"]
+mod bad_flags;
+#[path = "cli/bad_inventory.rs"]
+mod bad_inventory;
+#[path = "cli/config.rs"]
+mod config;
+#[path = "cli/generated.rs"]
+mod generated;
+#[path = "cli/help.rs"]
+mod help;
+#[path = "cli/sandbox.rs"]
+mod sandbox;
+#[path = "cli/ssh.rs"]
+mod ssh;
+#[path = "cli/sshd.rs"]
+mod sshd;
+#[path = "cli/streams.rs"]
+mod streams;
+#[path = "cli/terminal.rs"]
+mod terminal;

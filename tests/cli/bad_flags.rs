@@ -1,0 +1,200 @@
+//! Command lines that must be refused: exit code 2, nothing touched.
+
+use super::sandbox::{Sandbox, check};
+
+const TOKEN: &str = "abcdef.0123456789abcdef";
+const PIN: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Each with its snapshot's name. All run beside a good inventory, so that nothing else is wrong.
+fn refused(cases: &[(&str, &[&str])]) {
+    let sandbox = Sandbox::with_inventory();
+    for (name, arguments) in cases {
+        check(&sandbox, &format!("bad-{name}"), &sandbox.refused(arguments));
+    }
+}
+
+#[test]
+fn unknown_words() {
+    refused(&[
+        ("command-near", &["upp"]),
+        ("command-far", &["deploy"]),
+        ("command-nested", &["config", "validat"]),
+        ("flag-near", &["up", "--dryrun"]),
+        ("flag-far", &["up", "--force"]),
+        ("argument", &["up", "inventory.yaml"]),
+        ("shell", &["completion", "tcsh"]),
+        ("playbook", &["playbook", "show", "upgrade"]),
+    ]);
+}
+
+#[test]
+fn options_of_every_command() {
+    refused(&[
+        ("output", &["up", "--output", "yaml"]),
+        ("color", &["up", "--color", "sometimes"]),
+        ("quiet-and-verbose", &["up", "-q", "-v"]),
+        ("no-value", &["up", "--inventory"]),
+        ("twice", &["up", "-i", "a.yaml", "-i", "b.yaml"]),
+        ("missing-folder", &["man"]),
+        ("context-without-merge", &["kubeconfig", "--context", "lab"]),
+    ]);
+}
+
+#[test]
+fn preflight_checks_by_other_names() {
+    refused(&[
+        ("preflight-near", &["up", "--ignore-preflight", "NumCPUs"]),
+        ("preflight-far", &["up", "--ignore-preflight", "Mem,everything"]),
+        ("preflight-init", &["init", "--dry-run", "--ignore-preflight", "Swapp"]),
+        ("preflight-join", &["join", "192.0.2.1", "--token", TOKEN, "--dry-run", "--ignore-preflight", "Port-1"]),
+    ]);
+}
+
+#[test]
+fn init() {
+    // All with --dry-run and names that no machine has, in case that one is not refused.
+    let init = |more: &[&'static str]| [&["init", "--dry-run", "--node-name", "n1"], more].concat();
+    let sandbox = Sandbox::with_inventory();
+    sandbox.file("mistakes.yaml", "kind: Cluster\nhosts: []\nnetwork: {podSubnets: 10.0.0.0/8}\n");
+    let cases: [(&str, &[&'static str]); 15] = [
+        ("init-cidr", &["--pod-network-cidr", "10.244.0.0/33"]),
+        ("init-cidr-without-length", &["--service-cidr", "10.96.0.0"]),
+        ("init-host-bits", &["--pod-network-cidr", "10.244.0.1/16"]),
+        ("init-overlap", &["--pod-network-cidr", "10.96.0.0/16"]),
+        ("init-version-without-patch", &["--kubernetes-version", "1.37"]),
+        ("init-version-unsupported", &["--kubernetes-version", "v1.20.0"]),
+        ("init-two-mistakes", &["--kubernetes-version", "v1.20.0", "--service-dns-domain", "Cluster.Local"]),
+        ("init-cni", &["--cni", "calico"]),
+        ("init-endpoint", &["--control-plane-endpoint", "api.example.com:port"]),
+        ("init-address", &["--apiserver-advertise-address", "n1"]),
+        ("init-address-unusable", &["--apiserver-advertise-address", "127.0.0.1"]),
+        ("init-sans", &["--apiserver-cert-extra-sans", "api.example.com,not a name"]),
+        ("init-repository", &["--image-repository", "https://registry.example.com"]),
+        ("init-config-missing", &["--config", "nowhere.yaml"]),
+        ("init-config-mistakes", &["--config", "mistakes.yaml"]),
+    ];
+    for (name, more) in cases {
+        let mut arguments = init(more);
+        if !name.contains("address") {
+            arguments.extend(["--apiserver-advertise-address", "192.0.2.11"]);
+        }
+        check(&sandbox, &format!("bad-{name}"), &sandbox.refused(&arguments));
+    }
+    let told = sandbox.refused(&["init", "--dry-run", "--node-name", "Node_1"]);
+    check(&sandbox, "bad-init-node-name", &told);
+}
+
+#[test]
+fn init_and_join_on_the_wrong_machine() {
+    let sandbox = Sandbox::with_inventory();
+    let worker = "  - {name: n2, address: 192.0.2.12, roles: [worker]}\n";
+    sandbox.file("cluster.yaml", sandbox.inventory(22, worker));
+    let told = sandbox.refused(&["init", "--dry-run", "--config", "cluster.yaml", "--node-name", "n2"]);
+    check(&sandbox, "bad-init-on-a-worker", &told);
+    let told = sandbox.refused(&[
+        "join",
+        "192.0.2.1",
+        "--dry-run",
+        "--config",
+        "cluster.yaml",
+        "--node-name",
+        "n1",
+        "--token",
+        TOKEN,
+        "--discovery-token-ca-cert-hash",
+        PIN,
+    ]);
+    check(&sandbox, "bad-join-on-a-control-plane", &told);
+}
+
+#[test]
+fn join() {
+    let sandbox = Sandbox::with_inventory();
+    sandbox.file("empty", "").file("token", format!("{TOKEN}\n"));
+    let pinned: &[&str] = &["--discovery-token-ca-cert-hash", PIN];
+    let cases: [(&str, &[&str], &[&str]); 13] = [
+        ("join-no-token", &[], pinned),
+        ("join-two-tokens", &["--token", TOKEN, "--token-file", "token"], pinned),
+        ("join-no-pin", &["--token", TOKEN], &[]),
+        ("join-pin-and-none", &["--token", TOKEN, "--insecure-skip-ca-verification"], pinned),
+        ("join-pin-kind", &["--token", TOKEN], &["--discovery-token-ca-cert-hash", "sha1:0123"]),
+        ("join-pin-bare", &["--token", TOKEN], &["--discovery-token-ca-cert-hash", "0123456789abcdef"]),
+        ("join-pin-short", &["--token", TOKEN], &["--discovery-token-ca-cert-hash", "sha256:0123"]),
+        ("join-pin-digit", &["--token", TOKEN], &["--discovery-token-ca-cert-hash", "sha256:xyz"]),
+        ("join-token-file-missing", &["--token-file", "nowhere"], pinned),
+        ("join-token-file-folder", &["--token-file", "."], pinned),
+        ("join-token-file-empty", &["--token-file", "empty"], pinned),
+        ("join-config-missing", &["--token", TOKEN, "--config", "nowhere.yaml"], pinned),
+        (
+            "join-node-name",
+            &["--token", TOKEN, "--node-name", "n_1", "--apiserver-advertise-address", "192.0.2.7"],
+            pinned,
+        ),
+    ];
+    for (name, more, pins) in cases {
+        let told = sandbox.refused(&[&["join", "127.0.0.1:1", "--dry-run"], more, pins].concat());
+        check(&sandbox, &format!("bad-{name}"), &told);
+    }
+    check(&sandbox, "bad-join-no-endpoint", &sandbox.refused(&[&["join", "--token", TOKEN], pinned].concat()));
+    let token = ["--token", TOKEN, "--apiserver-advertise-address", "192.0.2.7", "--node-name", "n1"];
+    for (name, endpoint) in [("port", "127.0.0.1:http"), ("scheme", "https://127.0.0.1:6443"), ("bracket", "[::1:6443")]
+    {
+        let told = sandbox.refused(&[&["join", endpoint, "--dry-run"], token.as_slice(), pinned].concat());
+        check(&sandbox, &format!("bad-join-endpoint-{name}"), &told);
+    }
+}
+
+/// The greater part of a mistyped token may be right: it must not end up in a log.
+#[test]
+fn malformed_tokens_are_never_repeated() {
+    let sandbox = Sandbox::with_inventory();
+    for (name, token) in [
+        ("dot", "abcdef0123456789abcdef"),
+        ("id", "abcde.0123456789abcdef"),
+        ("secret", "abcdef.0123456789abcde"),
+        ("letters", "abcdef.0123456789ABCDEF"),
+    ] {
+        let pin = ["--discovery-token-ca-cert-hash", PIN];
+        let join = sandbox.refused(&[&["join", "127.0.0.1:1", "--token", token], pin.as_slice()].concat());
+        let file = [&["join", "127.0.0.1:1", "--token-file", "-"], pin.as_slice()].concat();
+        let file = sandbox.refused_reading(&file, &format!("{token}\n"));
+        let create = sandbox.refused(&["token", "create", token]);
+        for told in [&join, &file, &create] {
+            assert_eq!(told.stderr, join.stderr);
+            let secret = token.rsplit('.').next().unwrap();
+            assert!(!told.stderr.replace("abcdef.0123456789abcdef", "").contains(secret), "{told}");
+        }
+        check(&sandbox, &format!("bad-token-{name}"), &join);
+    }
+    let told = sandbox.refused(&["token", "delete", "ABCDEF.0123456789abcde"]);
+    assert!(!told.stderr.contains("0123456789abcde"), "{told}");
+    check(&sandbox, "bad-token-delete", &told);
+}
+
+#[test]
+fn token_commands() {
+    refused(&[
+        ("token-create-without-cluster", &["token", "create"]),
+        ("token-list-without-cluster", &["token", "list"]),
+        ("token-delete-without-cluster", &["token", "delete", "abcdef"]),
+        ("token-delete-nothing", &["token", "delete"]),
+        ("token-ttl", &["token", "create", "--ttl", "soon"]),
+        ("token-ttl-negative", &["token", "create", "--ttl=-1h"]),
+        ("token-usages", &["token", "create", "--usages", "signing,everything"]),
+        ("token-groups", &["token", "create", "--groups", "system:masters"]),
+        ("token-kubeconfig", &["token", "list", "--kubeconfig", "nowhere.conf"]),
+    ]);
+}
+
+#[test]
+fn resets_that_nobody_confirms() {
+    refused(&[
+        ("reset-here", &["reset"]),
+        ("reset-inventory", &["reset", "-i", "inventory.yaml"]),
+        ("reset-host-unknown", &["reset", "-i", "inventory.yaml", "--host", "n9", "--yes"]),
+        ("reset-host-without-inventory", &["reset", "--host", "n1", "--yes"]),
+    ]);
+    // Not even with the right answer: only a terminal is a person.
+    let sandbox = Sandbox::with_inventory();
+    sandbox.refused_reading(&["reset", "-i", "inventory.yaml"], "n1\n");
+}

@@ -1,0 +1,51 @@
+//! Hosts on which nobody has done anything yet.
+
+use crate::events::Run;
+use crate::footprint::Footprint;
+use crate::lab::Lab;
+use crate::suite::Test;
+
+pub const TESTS: &[Test] = &[Test {
+    name: "bare::a_dry_run_touches_nothing_and_shows_everything",
+    needs: None,
+    run: a_dry_run_touches_nothing_and_shows_everything,
+}];
+
+const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
+/// Where the agent is kept: it must be on the host to look at it.
+const AGENT: [&str; 2] = ["path /var/lib/kboot", "path /var/lib/kboot/agent"];
+
+fn a_dry_run_touches_nothing_and_shows_everything(lab: &Lab) {
+    lab.bare(&HOSTS);
+    let before = HOSTS.map(|host| Footprint::of(lab, host));
+    let inventory = lab.inventory();
+    let inventory = inventory.to_str().expect("a plain path");
+
+    let done = lab.kboot(&["up", "-i", inventory, "--dry-run"]).ok();
+    let run = Run::of(lab, &["up", "-i", inventory, "--dry-run"]).ends(0);
+
+    for footprint in &before {
+        footprint.still_holds(lab, &AGENT);
+    }
+    done.says(&[
+        "n1",
+        "n2",
+        "n3",
+        "kubelet",
+        "/etc/containerd/config.toml",
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+    ]);
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    assert_eq!(run.summary()["mode"], "plan", "{run}");
+    for host in HOSTS {
+        let planned: Vec<String> = run
+            .of_kind("planned")
+            .filter(|event| event["host"] == host)
+            .flat_map(|event| event["changes"].as_array().cloned().unwrap_or_default())
+            .map(|change| change.to_string())
+            .collect();
+        for thing in ["install-packages", "write-file", "/etc/modules-load.d", "net.ipv4.ip_forward"] {
+            assert!(planned.iter().any(|change| change.contains(thing)), "no {thing} in {host}'s plan: {planned:#?}");
+        }
+    }
+}

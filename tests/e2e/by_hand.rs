@@ -1,0 +1,5 @@
+//! To come.
+
+use crate::suite::Test;
+
+pub const TESTS: &[Test] = &[];

@@ -1,0 +1,26 @@
+//! The product on real hosts with the real Kubernetes: what a person does, from bare machines to a cluster and back.
+//!
+//! The hosts are the testbed's (tests/testbed). Tests run one after the other and share hosts where they can: booting is cheap,
+//! installing a cluster is not. `cargo test --test e2e -- --ignored [NAME…]` runs them, each with those that it needs first.
+//! They take the release binary that is there, or `$KBOOT_BIN`, and know it by its command line only.
+//!
+//! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards.
+//! - `KBOOT_E2E_LONG=1` adds the tests that are too slow for every day.
+
+mod bad_input;
+mod bare;
+mod by_hand;
+mod cluster;
+mod command;
+mod events;
+mod footprint;
+mod killed;
+mod lab;
+mod oracle;
+mod suite;
+mod up;
+
+fn main() -> std::process::ExitCode {
+    // Bare hosts first, then what a cluster is needed for, then what takes it apart.
+    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+}

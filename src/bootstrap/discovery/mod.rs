@@ -54,7 +54,7 @@ pub async fn discover(
 
     let first = fetch::config_map(&server, None, deadline).await?;
     let content = signed_kubeconfig(&first, &server, token)?;
-    let found = parse(content)?;
+    let found = ClusterInfo::parse(content)?;
     check_pins(&found.ca_pem, pins)?;
 
     let second = fetch::config_map(&server, Some(&found.ca_pem), deadline).await?;
@@ -89,26 +89,29 @@ fn expiry(map: &Value, token_id: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// Reads the nameless cluster of a kubeconfig, or its only one.
-fn parse(kubeconfig: &str) -> Result<ClusterInfo, DiscoveryError> {
-    let fail = |reason: &str| DiscoveryError::Malformed { reason: reason.into() };
-    let file: Yaml = serde_yaml::from_str(kubeconfig).map_err(|error| fail(&error.to_string()))?;
-    let clusters = file.get("clusters").and_then(Yaml::as_sequence).map(Vec::as_slice).unwrap_or_default();
-    let nameless = clusters.iter().find(|entry| entry.get("name").and_then(Yaml::as_str) == Some(""));
-    let cluster = match (nameless, clusters) {
-        (Some(entry), _) => entry.get("cluster"),
-        (None, [only]) => only.get("cluster"),
-        _ => None,
-    };
-    let cluster = cluster.ok_or_else(|| fail("it names no cluster, or several"))?;
-    let field = |name: &str| cluster.get(name).and_then(Yaml::as_str).unwrap_or_default();
-    let server = field("server");
-    if !server.starts_with("https://") {
-        return Err(fail(&format!("its server is {server:?}, which is no https address")));
+impl ClusterInfo {
+    /// Reads the nameless cluster of a kubeconfig, or its only one.
+    pub fn parse(kubeconfig: &str) -> Result<Self, DiscoveryError> {
+        let fail = |reason: &str| DiscoveryError::Malformed { reason: reason.into() };
+        let file: Yaml = serde_yaml::from_str(kubeconfig).map_err(|error| fail(&error.to_string()))?;
+        let clusters = file.get("clusters").and_then(Yaml::as_sequence).map(Vec::as_slice).unwrap_or_default();
+        let nameless = clusters.iter().find(|entry| entry.get("name").and_then(Yaml::as_str) == Some(""));
+        let cluster = match (nameless, clusters) {
+            (Some(entry), _) => entry.get("cluster"),
+            (None, [only]) => only.get("cluster"),
+            _ => None,
+        };
+        let cluster = cluster.ok_or_else(|| fail("it names no cluster, or several"))?;
+        let field = |name: &str| cluster.get(name).and_then(Yaml::as_str).unwrap_or_default();
+        let server = field("server");
+        if !server.starts_with("https://") {
+            return Err(fail(&format!("its server is {server:?}, which is no https address")));
+        }
+        let ca =
+            STANDARD.decode(field("certificate-authority-data")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let ca_pem = ca.filter(|pem| !pem.is_empty()).ok_or_else(|| fail("it includes no certificate authority"))?;
+        Ok(Self { server: server.into(), ca_pem })
     }
-    let ca = STANDARD.decode(field("certificate-authority-data")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let ca_pem = ca.filter(|pem| !pem.is_empty()).ok_or_else(|| fail("it includes no certificate authority"))?;
-    Ok(ClusterInfo { server: server.into(), ca_pem })
 }
 
 /// kubeadm is content with one pinned authority in a bundle. But the others are trusted just as much, and whoever knows

@@ -5,5 +5,6 @@ use crate::resource::{Absent, Converge};
 use super::write_bootstrap_kubeconfig::BOOTSTRAP_CONF;
 
 pub fn step() -> Converge {
-    Converge::new("remove-bootstrap-kubeconfig", "Remove the join token from the host").with(Absent::new(BOOTSTRAP_CONF))
+    Converge::new("remove-bootstrap-kubeconfig", "Remove the join token from the host")
+        .with(Absent::new(BOOTSTRAP_CONF))
 }

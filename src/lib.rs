@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod inventory;
 pub mod kube;
 pub mod manifest;
+mod names;
 pub mod openpgp;
 pub mod pki;
 pub mod playbook;

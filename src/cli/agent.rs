@@ -8,11 +8,30 @@ use super::exit::Problem;
 
 /// Serve this machine to a controller over standard input and output
 #[derive(Args)]
-pub struct Agent {}
+pub struct Agent {
+    /// Remove this program's file, and the folders above it that are then empty
+    #[arg(long)]
+    vanish: bool,
+}
 
 impl Agent {
     pub async fn run(self) -> Result<ExitCode, Problem> {
+        if self.vanish {
+            vanish()?;
+        }
         crate::agent::serve(tokio::io::stdin(), tokio::io::stdout()).await?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A program goes on running without its file.
+fn vanish() -> std::io::Result<()> {
+    let program = std::env::current_exe()?;
+    std::fs::remove_file(&program)?;
+    for folder in program.ancestors().skip(1).take(2) {
+        if std::fs::remove_dir(folder).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -189,7 +189,8 @@ async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                fleet.agent(job.cluster, host).await?
+                // A dry run leaves nothing on the host, not even itself.
+                fleet.agent(job.cluster, host, job.mode == Mode::Apply).await?
             }
         };
         let asked = now_millis();

@@ -42,11 +42,11 @@ impl Fleet {
         Self { keys: if is_attended { keys.asking(ask) } else { keys } }
     }
 
-    /// Starts an agent on a host.
-    pub async fn agent(&self, cluster: &Cluster, host: &Host) -> Result<Client> {
+    /// Starts an agent on a host. One that does not stay leaves no file behind.
+    pub async fn agent(&self, cluster: &Cluster, host: &Host, stays: bool) -> Result<Client> {
         let target = target(cluster, host);
         let connection = ssh::connect(&target, &self.keys).await?;
-        let process = start_agent(&connection, &target, AgentBinary::current()?).await?;
+        let process = start_agent(&connection, &target, AgentBinary::current()?, stays).await?;
         let input = Attached { output: process.stdout, _connection: connection, _status: process.status };
         Ok(Client::new(input, process.stdin))
     }

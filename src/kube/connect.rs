@@ -1,6 +1,7 @@
 //! Connections, one a kubeconfig file, made anew when the file changes.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -84,8 +85,23 @@ async fn connect(text: &[u8]) -> Result<Client, String> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| error.to_string())?;
+    by_address(&mut config).await?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     config.proxy_url = None;
     Client::try_from(config).map_err(|error| error.to_string())
+}
+
+/// Puts an address in the place of the server's name, which the certificate is still checked for.
+async fn by_address(config: &mut Config) -> Result<(), String> {
+    let host = config.cluster_url.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let addresses = crate::names::lookup(&host).await.map_err(|error| error.to_string())?;
+    let address = SocketAddr::new(addresses[0], config.cluster_url.port_u16().unwrap_or(443));
+    config.cluster_url =
+        format!("https://{address}").parse().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+    config.tls_server_name.get_or_insert(host);
+    Ok(())
 }

@@ -53,6 +53,10 @@ impl Narrator {
             return page;
         }
         let place = (event.host.clone(), event.phase.clone(), event.step.clone());
+        if !matches!(event.kind, Kind::Waiting { .. }) {
+            // Whatever happens in a phase ends the wait for its beginning.
+            self.steps.remove(&(event.host.clone(), event.phase.clone(), String::new()));
+        }
         let title = self.steps.get(&place).map_or(event.step.clone(), |running| running.title.clone());
         let head = || head(&event.host, &event.phase, &title);
         match &event.kind {

@@ -24,18 +24,19 @@ pub enum KeySource {
 
 #[async_trait]
 impl Resource for AptKey {
-    type Observed = Option<Vec<u8>>;
+    /// What is there, and the time in seconds since 1970.
+    type Observed = (Option<Vec<u8>>, u64);
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        probe.read(&self.path).await
+        Ok((probe.read(&self.path).await?, now()))
     }
 
-    fn diff(&self, present: Self::Observed) -> Result<Planned> {
+    fn diff(&self, (present, now): Self::Observed) -> Result<Planned> {
         match (&self.source, present) {
             (KeySource::Given(key), Some(bytes)) if bytes == *key => Ok(Planned::Satisfied),
             (KeySource::Given(key), before) => {
                 if let Some(fingerprint) = &self.fingerprint {
-                    check(key, fingerprint, "the key file of the inventory")?;
+                    check(key, fingerprint, "the key file of the inventory", now)?;
                 }
                 Ok(Planned::Changes(vec![Change::WriteFile {
                     path: self.path.clone(),
@@ -49,7 +50,7 @@ impl Resource for AptKey {
                     return Err(Failure::new(format!("the key at {url} can't be checked without its fingerprint"))
                         .hint("add `fingerprint:` beside `keyUrl:` in the inventory"));
                 };
-                if present.is_some_and(|bytes| check(&bytes, fingerprint, "").is_ok()) {
+                if present.is_some_and(|bytes| check(&bytes, fingerprint, "", now).is_ok()) {
                     return Ok(Planned::Satisfied);
                 }
                 let (url, path, fingerprint) = (url.clone(), self.path.clone(), fingerprint.clone());
@@ -59,16 +60,28 @@ impl Resource for AptKey {
     }
 }
 
-fn check(key: &[u8], fingerprint: &str, whose: &str) -> Result<()> {
-    let found =
-        openpgp::fingerprints(key).map_err(|error| Failure::new(format!("{whose} is no OpenPGP key: {error}")))?;
-    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    if found.iter().any(|known| known.eq_ignore_ascii_case(fingerprint)) {
-        return Ok(());
+/// The key must be there and not have expired: a wrong key and an old one are different news.
+fn check(key: &[u8], fingerprint: &str, whose: &str, now: u64) -> Result<()> {
+    let keys = openpgp::keys(key).map_err(|error| Failure::new(format!("{whose} is no OpenPGP key: {error}")))?;
+    let Some(known) = keys.iter().find(|key| key.fingerprint.to_string().eq_ignore_ascii_case(fingerprint)) else {
+        let found: Vec<String> = keys.iter().map(|key| key.fingerprint.to_string()).collect();
+        return Err(Failure::new(format!("{whose} is not the one that is expected"))
+            .evidence([format!("expected {fingerprint}"), format!("found {}", found.join(", "))])
+            .hint(
+                "someone may be in between, or the repository has a new key: compare with what its owner publishes",
+            ));
+    };
+    match known.expires {
+        Some(at) if at <= now => Err(Failure::new(format!("{whose} is the right one, but it has expired")).hint(
+            "get the key anew from the repository's owner: expired keys are extended under the same fingerprint",
+        )),
+        _ => Ok(()),
     }
-    Err(Failure::new(format!("{whose} is not the one that is expected"))
-        .evidence([format!("expected {fingerprint}"), format!("found {}", found.join(", "))])
-        .hint("someone may be in between, or the repository has a new key: compare with what its owner publishes"))
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str) -> Result<()> {
@@ -77,12 +90,15 @@ pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str) -> Resu
             .hint("see that this host reaches it, or give the key as `keyFile:` in the inventory")
             .retryable()
     })?;
-    check(&bytes, fingerprint, &format!("the key at {url}"))?;
+    check(&bytes, fingerprint, &format!("the key at {url}"), now())?;
     let key = openpgp::dearmor(&bytes).map_err(|error| Failure::new(format!("the key at {url}: {error}")))?;
     file::write(path, &key, FileMode::PUBLIC)
 }
 
 async fn download(url: &str) -> std::result::Result<Vec<u8>, reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(std::time::Duration::from_secs(60))
+        .dns_resolver(crate::names::Resolver::shared())
+        .build()?;
     Ok(client.get(url).send().await?.error_for_status()?.bytes().await?.to_vec())
 }

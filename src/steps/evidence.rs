@@ -1,8 +1,10 @@
 //! What tells why a component does not come up: the kubelet's journal, containers that ended, their last words.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::engine::Probe;
+use crate::kube::Connector;
 
 const LINES: &str = "8";
 
@@ -33,6 +35,22 @@ pub async fn containers(probe: &dyn Probe, names: &[&str]) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The cluster's pods that have a container which waits for something, and for what.
+pub async fn pods(kube: &Connector, probe: &dyn Probe) -> Vec<String> {
+    let Ok(Some(view)) = kube.view(probe).await else { return Vec::new() };
+    view.list("v1", "Pod", None, "").await.unwrap_or_default().iter().filter_map(trouble).collect()
+}
+
+/// Why a pod's container waits, if it does.
+fn trouble(pod: &Value) -> Option<String> {
+    let name = pod["metadata"]["name"].as_str()?;
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
+    let waiting = containers.map(|container| &container["state"]["waiting"]).find(|waiting| waiting.is_object())?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    Some(format!("pod {name}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
 }
 
 #[derive(Deserialize)]

@@ -75,12 +75,7 @@ impl Step for WaitForAddons {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let mut lines = Vec::new();
-        if let Ok(Some(view)) = self.kube.view(probe).await {
-            for pod in view.list("v1", "Pod", None, "").await.unwrap_or_default() {
-                lines.extend(trouble(&pod));
-            }
-        }
+        let mut lines = evidence::pods(&self.kube, probe).await;
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
         Evidence { lines, hint: Some(hint.into()) }
@@ -108,16 +103,6 @@ fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String>
     let is_seen = number(observed) >= number(&object["metadata"]["generation"]);
     let is_available = is_seen && wanted > 0 && available >= wanted;
     (!is_available).then(|| name.to_string())
-}
-
-/// Why a pod's container waits, if it does.
-fn trouble(pod: &Value) -> Option<String> {
-    let name = pod["metadata"]["name"].as_str()?;
-    let statuses = ["initContainerStatuses", "containerStatuses"];
-    let containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
-    let waiting = containers.map(|container| &container["state"]["waiting"]).find(|waiting| waiting.is_object())?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    Some(format!("pod {name}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
 }
 
 #[cfg(test)]

@@ -33,9 +33,7 @@ impl Step for WaitForCertificate {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        // The kubelet writes kubelet.conf first, and it names the certificate that is still to come.
-        let has_kubeconfig = probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some();
-        Ok(has_kubeconfig && probe.stat(Utf8Path::new(ROTATED_CLIENT_PEM)).await?.is_some())
+        has_certificate(probe).await
     }
 
     fn diff(&self, is_there: bool) -> Planned {
@@ -50,4 +48,10 @@ impl Step for WaitForCertificate {
         let hint = "see `journalctl -u kubelet` on the host, and `kubectl get csr` for requests that nobody approved";
         Evidence { lines: evidence::kubelet(probe).await, hint: Some(hint.into()) }
     }
+}
+
+/// Whether the kubelet has a certificate of its own. It writes kubelet.conf first, which names the certificate that is still to come.
+pub async fn has_certificate(probe: &dyn Probe) -> Result<bool> {
+    let has_kubeconfig = probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some();
+    Ok(has_kubeconfig && probe.stat(Utf8Path::new(ROTATED_CLIENT_PEM)).await?.is_some())
 }

@@ -70,6 +70,7 @@ impl Step for WaitForNodes {
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         let unready = self.observe(probe).await.ok().flatten().unwrap_or_default();
         let mut lines: Vec<String> = unready.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+        lines.extend(evidence::pods(&self.kube, probe).await);
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `kubectl describe node NAME` and `kubectl get pods -A -o wide`";
         Evidence { lines, hint: Some(hint.into()) }

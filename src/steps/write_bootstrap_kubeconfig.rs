@@ -8,7 +8,7 @@ use crate::engine::{Change, Content, FileMode, Planned, Probe, Result, Step};
 use crate::pki::kubeconfig::Kubeconfig;
 
 use super::issue_certificates::path;
-use super::wait_for_certificate::KUBELET_CONF;
+use super::wait_for_certificate::has_certificate;
 use super::{Context, Join};
 
 pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
@@ -43,7 +43,7 @@ impl Step for WriteBootstrapKubeconfig {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         Ok(Observed {
-            has_joined: probe.stat(Utf8Path::new(KUBELET_CONF)).await?.is_some(),
+            has_joined: has_certificate(probe).await?,
             ca: probe.read_text(&path("ca.crt")).await?,
             bootstrap: probe.read_text(Utf8Path::new(BOOTSTRAP_CONF)).await?,
         })

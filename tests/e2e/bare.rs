@@ -19,10 +19,9 @@ fn a_dry_run_touches_nothing_and_shows_everything(lab: &Lab) {
     lab.bare(&HOSTS);
     let before = HOSTS.map(|host| Footprint::of(lab, host));
     let inventory = lab.inventory();
-    let inventory = inventory.to_str().expect("a plain path");
 
-    let done = lab.kboot(&["up", "-i", inventory, "--dry-run"]).ok();
-    let run = Run::of(lab, &["up", "-i", inventory, "--dry-run"]).ends(0);
+    let done = lab.kboot(&["up", "-i", &inventory, "--dry-run"]).ok();
+    let run = Run::of(lab, &["up", "-i", &inventory, "--dry-run"]).ends(0);
 
     for footprint in &before {
         footprint.still_holds(lab, &AGENT);

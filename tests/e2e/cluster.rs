@@ -143,7 +143,7 @@ pub fn pods_reach_each_other(lab: &Lab) {
 
 /// What a pod gets from a URL: `kubectl exec` at work.
 pub fn fetch_in(lab: &Lab, pod: &str, url: &str) -> String {
-    kubectl(lab, &format!("exec {pod} -- wget -q -O - -T 5 {url}")).text().trim().into()
+    kubectl(lab, &format!("exec {pod} -- curl -sSm 5 {url}")).text().trim().into()
 }
 
 /// What the controller gets from a port, as any machine beside the cluster would.

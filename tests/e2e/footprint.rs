@@ -32,7 +32,7 @@ ip -o address | awk '{ print "address " $2 " " $4 "\t" $3 }'
 ip route show table all | awk '{ print "route " $0 "\t" }'
 awk '$2 !~ /^\/run\/user/ { print "mount " $2 "\t" $1, $3, $4 }' /proc/mounts
 awk 'NR > 1 { print "swap " $1 "\t" $2 }' /proc/swaps
-for key in net.ipv4.ip_forward vm.overcommit_memory kernel.panic kernel.panic_on_oops net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables; do
+for key in net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables; do
   printf 'sysctl %s\t%s\n' "$key" "$(sysctl -n "$key" 2>/dev/null)"
 done
 echo done

@@ -62,23 +62,23 @@ impl Lab {
     }
 
     /// The inventory of the booted hosts.
-    pub fn inventory(&self) -> PathBuf {
-        self.folder.join("inventory.yaml")
+    pub fn inventory(&self) -> String {
+        self.folder.join("inventory.yaml").display().to_string()
     }
 
     /// The inventory with changes, in a file beside it so that its relative paths hold.
-    pub fn inventory_with(&self, name: &str, change: impl FnOnce(&mut serde_yaml::Value)) -> PathBuf {
+    pub fn inventory_with(&self, name: &str, change: impl FnOnce(&mut serde_yaml::Value)) -> String {
         let text = std::fs::read_to_string(self.inventory()).expect("the lab is up");
         let mut inventory = serde_yaml::from_str(&text).expect("it is YAML");
         change(&mut inventory);
         let path = self.folder.join(format!("e2e-{name}.yaml"));
         let text = serde_yaml::to_string(&inventory).expect("it is plain data");
         std::fs::write(&path, text).expect("the lab's folder is writable");
-        path
+        path.display().to_string()
     }
 
     /// The inventory with these hosts only.
-    pub fn inventory_of(&self, hosts: &[&str]) -> PathBuf {
+    pub fn inventory_of(&self, hosts: &[&str]) -> String {
         self.inventory_with(&hosts.join("-"), |inventory| {
             let list = inventory["hosts"].as_sequence_mut().expect("it has hosts");
             list.retain(|host| host["name"].as_str().is_some_and(|name| hosts.contains(&name)));
@@ -116,6 +116,21 @@ impl Lab {
         let done = running.wait(RUN);
         self.spoken.borrow_mut().push(done.clone());
         done
+    }
+
+    /// The same, of a command that prints a secret because it is asked for one: not kept among what kboot has said.
+    #[track_caller]
+    pub fn kboot_secretly(&self, arguments: &[&str]) -> Done {
+        self.start_kboot(arguments).wait(RUN)
+    }
+
+    /// The administrator's kubeconfig, in a file on this side.
+    #[track_caller]
+    pub fn admin_conf(&self) -> String {
+        let path = self.scratch("admin.conf");
+        let text = self.on("n1", "cat /etc/kubernetes/admin.conf").ok().stdout;
+        std::fs::write(&path, text).expect("it is the tests' own folder");
+        path.display().to_string()
     }
 
     /// Runs a shell script as root on a host.

@@ -25,7 +25,7 @@ fn bare_hosts_become_a_cluster(lab: &Lab) {
     let hosts = ["n1", "n2", "n3"];
     lab.bare(&hosts);
     lab.touch(&hosts);
-    let run = Run::of(lab, &["up", "-i", &lab.inventory().to_string_lossy()]).ends(0);
+    let run = Run::of(lab, &["up", "-i", &lab.inventory()]).ends(0);
     for host in run.summary()["hosts"].as_array().expect("it lists the hosts") {
         assert_eq!(host["outcome"], "changed", "{run}");
     }
@@ -50,13 +50,13 @@ fn bare_hosts_become_a_cluster(lab: &Lab) {
 
 fn a_second_run_changes_nothing(lab: &Lab) {
     let inventory = lab.inventory();
-    let up = ["up", "-i", &inventory.to_string_lossy()];
+    let up = ["up", "-i", &inventory];
     Run::of(lab, &up).ends(0).is_unchanged();
     let done = lab.kboot(&up).ok();
     let said = done.text().to_lowercase();
     assert!(said.contains("nothing") || said.contains("no change") || said.contains("unchanged"), "{done}");
     assert!(done.took < Duration::from_secs(10), "a run that does nothing takes long\n{done}");
-    lab.kboot(&["up", "-i", &inventory.to_string_lossy(), "--dry-run"]).ok();
+    lab.kboot(&["up", "-i", &inventory, "--dry-run"]).ok();
 }
 
 /// Looks for the cluster's real keys and tokens in everything that kboot has said so far, and in the journals.
@@ -103,9 +103,8 @@ pub fn tokens(lab: &Lab) -> Vec<String> {
 }
 
 fn the_kubeconfig_is_fetched_and_merged(lab: &Lab) {
-    let (inventory, other) = (lab.inventory(), lab.scratch("merged.conf"));
-    let (inventory, other) = (inventory.to_string_lossy(), other.to_string_lossy());
-    let fetched = lab.exec(&[&lab.kboot_path().to_string_lossy(), "kubeconfig", "-i", &inventory]).ok();
+    let (inventory, other) = (lab.inventory(), lab.scratch("merged.conf").display().to_string());
+    let fetched = lab.kboot_secretly(&["kubeconfig", "-i", &inventory]).ok();
     assert_eq!(fetched.stdout, lab.on("n1", "cat /etc/kubernetes/admin.conf").ok().stdout);
 
     let existing = "apiVersion: v1\nkind: Config\ncurrent-context: old\n\

@@ -96,6 +96,7 @@ fn client(ca_pem: Option<&str>) -> Result<Client, DiscoveryError> {
     // No proxy and no redirect: the answer must come from the endpoint that the user named.
     Client::builder()
         .tls_backend_preconfigured(config)
+        .dns_resolver(crate::names::Resolver::shared())
         .https_only(true)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

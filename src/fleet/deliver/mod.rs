@@ -27,8 +27,15 @@ const START: Duration = Duration::from_secs(60);
 const UPLOAD: Limits = Limits { time: Duration::from_secs(900), bytes: 64 << 10 };
 
 /// Starts the agent as root, uploading it first if the host does not have it. Its streams begin after [`MARKER`].
-pub async fn start_agent(connection: &Connection, target: &Target, agent: &AgentBinary) -> Result<Process> {
-    let place = Place { folder: FOLDER, sudo: target.user != "root" };
+///
+/// One that does not stay removes itself once it runs, and with it the folders that were made for it.
+pub async fn start_agent(
+    connection: &Connection,
+    target: &Target,
+    agent: &AgentBinary,
+    stays: bool,
+) -> Result<Process> {
+    let place = Place { folder: FOLDER, sudo: target.user != "root", stays };
     start_in(connection, target, agent, &place).await
 }
 
@@ -36,10 +43,11 @@ pub async fn start_agent(connection: &Connection, target: &Target, agent: &Agent
 struct Place<'a> {
     folder: &'a str,
     sudo: bool,
+    stays: bool,
 }
 
 async fn start_in(connection: &Connection, target: &Target, agent: &AgentBinary, place: &Place<'_>) -> Result<Process> {
-    let command = script::start(place.folder, agent.digest(), place.sudo);
+    let command = script::start(place.folder, agent.digest(), place.sudo, "");
     let architecture = match begin(connection, &command).await? {
         Begun::Running(process) => return Ok(process),
         Begun::Absent { architecture } => architecture,
@@ -56,6 +64,8 @@ async fn start_in(connection: &Connection, target: &Target, agent: &AgentBinary,
         )));
     }
     upload(connection, agent, place).await?;
+    let options = if place.stays { "" } else { " --vanish" };
+    let command = script::start(place.folder, agent.digest(), place.sudo, options);
     match begin(connection, &command).await? {
         Begun::Running(process) => Ok(process),
         Begun::Absent { .. } => Err(Failure::new(format!("the agent vanished from {} right after its upload", place.folder))
@@ -164,7 +174,7 @@ fn not_started(target: &Target, place: &Place<'_>, exit: &Exit, printed: &str) -
 
 async fn upload(connection: &Connection, agent: &AgentBinary, place: &Place<'_>) -> Result<()> {
     let source = agent.open().await?;
-    let command = script::upload(place.folder, agent.digest(), place.sudo);
+    let command = script::upload(place.folder, agent.digest(), place.sudo, place.stays);
     let output = connection
         .exec_within(&command, source, UPLOAD)
         .await

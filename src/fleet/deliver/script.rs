@@ -11,14 +11,18 @@ pub const UPLOADED: &str = "KBOOT-UPLOADED";
 /// Printed, with a word after it, by an upload that failed.
 pub const PROBLEM: &str = "KBOOT-PROBLEM ";
 
-/// Becomes the agent, or says that it is not there.
-pub fn start(folder: &str, digest: &str, sudo: bool) -> String {
+/// Becomes the agent, or says that it is not there. `options` are the agent's own.
+pub fn start(folder: &str, digest: &str, sudo: bool, options: &str) -> String {
     let program = quote(&format!("{folder}/kboot-{digest}"));
-    as_root(&format!("p={program}; test -f \"$p\" && exec \"$p\" agent; echo {ABSENT}$(uname -m); exit 3"), sudo)
+    as_root(
+        &format!("p={program}; test -f \"$p\" && exec \"$p\" agent{options}; echo {ABSENT}$(uname -m); exit 3"),
+        sudo,
+    )
 }
 
-/// Places what comes through standard input as the agent, all of it or nothing, and removes other agents.
-pub fn upload(folder: &str, digest: &str, sudo: bool) -> String {
+/// Places what comes through standard input as the agent, all of it or nothing, and removes other agents if it is to stay.
+pub fn upload(folder: &str, digest: &str, sudo: bool, stays: bool) -> String {
+    let others = "for o in \"$d\"/kboot-*; do test \"$o\" = \"$p\" || rm -f \"$o\"; done";
     let steps = [
         "umask 077",
         "export LC_ALL=C",
@@ -37,7 +41,7 @@ pub fn upload(folder: &str, digest: &str, sudo: bool) -> String {
         // A crash of the host must not leave an empty file under a name that promises the whole.
         "sync \"$t\" 2> /dev/null || sync",
         "mv -f \"$t\" \"$p\" || problem write",
-        "for o in \"$d\"/kboot-*; do test \"$o\" = \"$p\" || rm -f \"$o\"; done",
+        if stays { others } else { "true" },
         // What a broken connection left. Younger ones may belong to an upload that is under way.
         "find \"$d\" -name '.upload.*' -mmin +60 -delete || true",
         &format!("echo {UPLOADED}"),
@@ -67,7 +71,9 @@ mod tests {
 
     #[test]
     fn holds_nothing_that_csh_or_a_line_reader_would_touch() {
-        for command in [start("/var/lib/kboot/agent", "00ff", true), upload("/var/lib/kboot/agent", "00ff", true)] {
+        for command in
+            [start("/var/lib/kboot/agent", "00ff", true, ""), upload("/var/lib/kboot/agent", "00ff", true, true)]
+        {
             assert!(!command.contains(['\n', '!']), "{command}");
         }
     }

@@ -20,7 +20,7 @@ async fn start(sshd: &Sshd, agent: &AgentBinary, sudo: bool) -> Result<(Connecti
     let target = Target { user: sshd.stranger().user, ..sshd.target() };
     let connection = connect(&target, &Keyring::default()).await?;
     let folder = sshd.path("host/agent");
-    let place = Place { folder: folder.as_str(), sudo };
+    let place = Place { folder: folder.as_str(), sudo, stays: true };
     let process = start_in(&connection, &Target { user: "admin".into(), ..target }, agent, &place).await?;
     Ok((connection, process))
 }

@@ -1,6 +1,6 @@
 //! From an address to a connection whose host is who it should be: name, TCP, key exchange, host key.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -289,35 +289,14 @@ async fn dial(target: &Target) -> Result<TcpStream, ConnectError> {
     Err(last)
 }
 
-/// The host's addresses. Names are looked up by `getent`, so that this machine's own rules (nsswitch.conf) hold: a static
-/// binary can't follow them itself.
 async fn resolve(target: &Target) -> Result<Vec<SocketAddr>, ConnectError> {
-    let host = target.host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, target.port)]);
-    }
-    let unknown = || ConnectError::Name { host: host.to_owned() };
-    if host.is_empty() || host.starts_with('-') {
-        return Err(unknown());
-    }
-    let lookup = tokio::process::Command::new("getent")
-        .args(["ahosts", host])
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(target.connect_timeout, lookup).await.map_err(|_| unknown())?.map_err(|_| unknown())?;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
-        if let Some(Ok(address)) = line.split_whitespace().next().map(str::parse)
-            && !addresses.contains(&address)
-        {
-            addresses.push(address);
+    let found = timeout(target.connect_timeout, crate::names::lookup(&target.host)).await;
+    match found {
+        Ok(Ok(addresses)) => Ok(addresses.into_iter().map(|address| SocketAddr::new(address, target.port)).collect()),
+        Ok(Err(_)) | Err(_) => {
+            Err(ConnectError::Name { host: target.host.trim_start_matches('[').trim_end_matches(']').to_owned() })
         }
     }
-    if addresses.is_empty() {
-        return Err(unknown());
-    }
-    Ok(addresses.into_iter().map(|address| SocketAddr::new(address, target.port)).collect())
 }
 
 fn not_connected(target: &Target, error: &std::io::Error) -> ConnectError {

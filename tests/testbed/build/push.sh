@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # Run by build/images inside an empty network namespace: fills $OUT/storage through a registry on loopback.
+set -euo pipefail
 ip link set lo up
 cat >registry.yml <<Y
 version: 0.1

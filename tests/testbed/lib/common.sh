@@ -20,7 +20,7 @@ REGISTRY_PORT=5000
 export GATEWAY REPO_PORT REGISTRY_PORT
 
 set -a
-# shellcheck source=tests/testbed/versions.env
+# shellcheck source-path=SCRIPTDIR source=../versions.env
 . "$TESTBED/versions.env"
 set +a
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Runs one host from power-on to power-off: supervise.sh HOST. A reboot from inside gets fresh links too, as a machine would.
-# shellcheck source=tests/testbed/lib/common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 for part in cgroup net host; do
   # shellcheck source=/dev/null

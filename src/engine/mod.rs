@@ -7,6 +7,8 @@
 mod change;
 mod event;
 mod failure;
+#[cfg(test)]
+pub(crate) mod fake;
 mod journal;
 mod lock;
 mod probe;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
 use super::journal::State;
@@ -105,7 +106,6 @@ impl Runner {
                         return Err(not_converged(&changes));
                     }
                     for batch in changes.chunk_by(|a, b| a.may_overlap() && b.may_overlap()) {
-                        self.stop_if_cancelled()?;
                         self.apply_batch(step.id(), batch, sink).await?;
                         made += batch.len();
                     }
@@ -129,9 +129,24 @@ impl Runner {
         }
     }
 
+    /// After a failure, or when asked to stop, no further change is begun; those in hand are finished.
     async fn apply_batch(&self, step: &str, batch: &[Change], sink: &Sink) -> Result<()> {
-        let changes: Vec<_> = batch.iter().map(|change| self.apply(step, change, sink)).collect();
-        stream::iter(changes).buffer_unordered(AT_ONCE).try_collect().await
+        let mut waiting = batch.iter();
+        let mut in_hand = FuturesUnordered::new();
+        let mut result = Ok(());
+        loop {
+            while in_hand.len() < AT_ONCE && result.is_ok() {
+                let Some(change) = waiting.next() else { break };
+                match self.stop_if_cancelled() {
+                    Ok(()) => in_hand.push(self.apply(step, change, sink)),
+                    interrupted => result = interrupted,
+                }
+            }
+            match in_hand.next().await {
+                Some(ended) => result = result.and(ended),
+                None => return result,
+            }
+        }
     }
 
     async fn apply(&self, step: &str, change: &Change, sink: &Sink) -> Result<()> {
@@ -164,3 +179,6 @@ fn not_converged(changes: &[Change]) -> Failure {
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

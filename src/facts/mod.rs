@@ -10,9 +10,6 @@ mod kernel;
 mod network;
 mod packages;
 
-#[cfg(test)]
-pub(crate) mod fake;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 

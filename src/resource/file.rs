@@ -103,7 +103,13 @@ impl Resource for Edited {
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
         let Some((metadata, text)) = observed else { return Ok(Planned::Satisfied) };
-        let edited = Content::Text((self.edit)(&text));
+        let edited = (self.edit)(&text);
+        // Written through no link, as any file; but here what it leads to is somebody else's.
+        if edited != text && metadata.kind == FileKind::Symlink {
+            return Err(Failure::new(format!("{} is a symbolic link, and kboot edits only a file itself", self.path))
+                .hint(format!("see where it leads: `readlink -f {}`; put a copy in its place", self.path)));
+        }
+        let edited = Content::Text(edited);
         let mode = FileMode(metadata.mode);
         Ok(Planned::of(write_if_different(&self.path, Some((metadata, text.into_bytes())), &edited, mode)))
     }
@@ -242,3 +248,6 @@ pub(super) fn remove(path: &Utf8Path) -> Result<()> {
 fn sync_directory(path: &Utf8Path) -> Result<()> {
     Ok(fs::File::open(path)?.sync_all()?)
 }
+
+#[cfg(test)]
+mod tests;

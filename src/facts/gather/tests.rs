@@ -1,13 +1,13 @@
 use super::*;
-use crate::facts::fake::FakeProbe;
+use crate::engine::fake::FakeHost;
 
 const STATUS: &str = "Name:\tkboot\nUid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\nCpus_allowed_list:\t0-1\n";
 const DATE: &str = "date +%s%3N";
 const DF: &str = "df -B1 --output=avail / /var/lib";
 
 /// What every host has.
-fn host() -> FakeProbe {
-    FakeProbe::default()
+fn host() -> FakeHost {
+    FakeHost::default()
         .file("/proc/self/status", STATUS)
         .file("/proc/1/status", STATUS)
         .file("/proc/self/uid_map", "         0          0 4294967295\n")
@@ -16,16 +16,16 @@ fn host() -> FakeProbe {
         .file("/proc/sys/kernel/hostname", "n1\n")
         .file("/proc/meminfo", "MemTotal:        2048000 kB\n")
         .file("/proc/net/dev", "x\ny\n    lo: 0\n  eth0: 0\n")
-        .query(DATE, 0, "1795369052980\n")
-        .query(DF, 0, "  Avail\n5000000000\n4000000000\n")
+        .answer(DATE, 0, "1795369052980\n")
+        .answer(DF, 0, "  Avail\n5000000000\n4000000000\n")
 }
 
-fn machine() -> FakeProbe {
-    host().query("systemd-detect-virt", 0, "kvm\n")
+fn machine() -> FakeHost {
+    host().answer("systemd-detect-virt", 0, "kvm\n")
 }
 
 /// One as the testbed has them: no modules' files, a kernel shared with others, v1 cgroups, no CAP_SYS_RESOURCE.
-fn container() -> FakeProbe {
+fn container() -> FakeHost {
     let status = "Uid:\t0\t0\t0\t0\nCapEff:\t000001fffeffffff\nCpus_allowed_list:\t0\n";
     host()
         .file("/run/systemd/container", "systemd-nspawn")
@@ -42,7 +42,7 @@ fn container() -> FakeProbe {
         .file("/var/lib/dpkg/status", "Package: dpkg\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n")
 }
 
-async fn facts(probe: FakeProbe) -> Facts {
+async fn facts(probe: FakeHost) -> Facts {
     gather(&probe).await.unwrap()
 }
 
@@ -50,7 +50,7 @@ async fn facts(probe: FakeProbe) -> Facts {
 async fn a_bare_machine() {
     let facts = facts(
         machine()
-            .query("uname -m", 0, "x86_64\n")
+            .answer("uname -m", 0, "x86_64\n")
             .file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
             .file("/sys/class/dmi/id/product_uuid", "5a2e0000-0000-0000-0000-00000000000b\n")
             .file("/usr/lib/os-release", "ID=fedora\nVERSION_ID=42\n"),
@@ -89,13 +89,13 @@ async fn a_system_container() {
 
 #[tokio::test]
 async fn sys_resource_needs_all_of_the_initial_namespace_the_first_process_and_kboot() {
-    let probe = machine().query("uname -m", 0, "aarch64").file("/proc/self/uid_map", "0 100000 65536\n");
+    let probe = machine().answer("uname -m", 0, "aarch64").file("/proc/self/uid_map", "0 100000 65536\n");
     let facts = facts(probe).await;
     assert!(!facts.has_sys_resource);
     assert_eq!(facts.architecture, "arm64");
 
     let own = STATUS.replace("1ffffffffff", "1fffeffffff");
-    let probe = machine().query("uname -m", 0, "x86_64").file("/proc/self/status", own);
+    let probe = machine().answer("uname -m", 0, "x86_64").file("/proc/self/status", own);
     assert!(!self::facts(probe).await.has_sys_resource);
 }
 
@@ -112,7 +112,7 @@ async fn modules_on_disk() {
 
     let dep = "kernel/net/bridge/br_netfilter.ko: kernel/net/bridge/bridge.ko\n";
     let facts =
-        self::facts(machine().query("uname -m", 0, "x86_64").file("/lib/modules/6.1.0-18-amd64/modules.dep", dep))
+        self::facts(machine().answer("uname -m", 0, "x86_64").file("/lib/modules/6.1.0-18-amd64/modules.dep", dep))
             .await;
     assert_eq!(facts.module("br_netfilter"), ModuleState::Loadable);
     assert_eq!(facts.module("overlay"), ModuleState::Missing);
@@ -133,7 +133,7 @@ async fn a_control_plane() {
             .file("/run/systemd/units/invocation:containerd.service", "")
             .file("/proc/net/tcp6", tcp)
             .file("/usr/sbin/ss", "")
-            .query("ss -Hltnp", 0, "LISTEN 0 4096 *:6443 *:* users:((\"kube-apiserver\",pid=7,fd=3))\n"),
+            .answer("ss -Hltnp", 0, "LISTEN 0 4096 *:6443 *:* users:((\"kube-apiserver\",pid=7,fd=3))\n"),
     )
     .await;
     let node = &facts.node;
@@ -185,14 +185,14 @@ async fn what_root_alone_may_read_is_missed_by_others_only() {
 
 #[tokio::test]
 async fn a_clock_without_milliseconds_is_an_error() {
-    let failure = gather(&container().query(DATE, 0, "1795369052%3N\n")).await.unwrap_err();
+    let failure = gather(&container().answer(DATE, 0, "1795369052%3N\n")).await.unwrap_err();
     assert!(failure.cause.contains("clock"), "{failure:?}");
     assert_eq!(failure.evidence, ["1795369052%3N\n"]);
 }
 
 #[tokio::test]
 async fn df_may_fail() {
-    assert_eq!(facts(container().query(DF, 1, "")).await.free_bytes, None);
+    assert_eq!(facts(container().answer(DF, 1, "")).await.free_bytes, None);
 }
 
 /// Looks at the machine that runs the tests.

@@ -32,7 +32,7 @@ impl Sandbox {
     /// With an inventory that is good as it stands: one host behind a port where nobody listens, and a key.
     pub fn with_inventory() -> Self {
         let sandbox = Self::new();
-        sandbox.key("key", "").file("known_hosts", "").file("inventory.yaml", &sandbox.inventory(1, ""));
+        sandbox.key("key", "").file("known_hosts", "").file("inventory.yaml", sandbox.inventory(1, ""));
         sandbox
     }
 

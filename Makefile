@@ -10,7 +10,6 @@ TESTBED := tests/testbed/testbed
 # .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
-export KBOOT_BIN = $(KBOOT)
 
 ##@ Try it
 
@@ -38,8 +37,10 @@ lint: ## Formatting, clippy with warnings denied, shellcheck
 unit: ## Unit, integration and command-line tests; they need no root and no network beyond loopback
 	$(CARGO) test --locked
 
-e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where this machine can't run them
-	tests/e2e.sh
+e2e bench: export KBOOT_BIN = $(KBOOT)
+
+e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
+	tests/e2e.sh $(TESTS)
 
 bench: setup-build build ## Times against kubeadm, on the testbed
 	tests/bench/run
@@ -48,7 +49,7 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh
+SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run)
 
 ##@ Housekeeping
 

@@ -1,6 +1,6 @@
 //! kboot turns Linux machines into a Kubernetes cluster, and keeps them one. ARCHITECTURE.md tells how the pieces fit.
 
-// Not in Cargo.toml, for test crates print and unwrap as they like.
+// Not in Cargo.toml, for test crates print, unwrap and sleep as they like.
 #![deny(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,6 +10,8 @@
     clippy::unwrap_used,
     reason = "on a host a panic is a change left half done: say `expect(\"why it can't fail\")` of a true invariant"
 )]
+// clippy.toml has the list, with reasons.
+#![deny(clippy::disallowed_methods)]
 
 pub mod agent;
 pub mod bootstrap;

@@ -53,6 +53,80 @@ fn what_a_page_shows_of_the_repository_is_there() {
     }
 }
 
+/// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
+const MAY_USE: [(&str, &str); 17] = [
+    ("agent", "engine facts kube playbook resource steps"),
+    ("bootstrap", "inventory names pki"),
+    ("cli", "agent bootstrap engine facts fleet inventory kube openpgp pki playbook preflight report steps"),
+    ("engine", "inventory pki"),
+    ("facts", "engine"),
+    ("fleet", "agent engine inventory names report"),
+    ("inventory", "openpgp"),
+    ("kube", "engine names"),
+    ("manifest", "inventory"),
+    ("names", ""),
+    ("openpgp", ""),
+    ("pki", "inventory"),
+    ("playbook", "agent engine facts inventory steps"),
+    ("preflight", "engine facts inventory"),
+    ("report", "engine"),
+    ("resource", "engine inventory kube names openpgp pki"),
+    ("steps", "bootstrap engine facts inventory kube manifest pki resource"),
+];
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut used = BTreeSet::new();
+    for file in sources(&Utf8Path::new(ROOT).join("src")) {
+        let relative = file.strip_prefix(ROOT).unwrap().as_str();
+        let module = relative.split('/').nth(1).unwrap().trim_end_matches(".rs").to_string();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        for other in uses(&read(&file)) {
+            if other == module {
+                continue;
+            }
+            let (_, allowed) = MAY_USE.iter().find(|(known, _)| *known == module).expect("a module of the table");
+            assert!(
+                allowed.split(' ').any(|name| name == other),
+                "{relative} uses {other}, which {module} must not know"
+            );
+            used.insert((module.clone(), other));
+        }
+    }
+    for (module, allowed) in MAY_USE {
+        for other in allowed.split_whitespace() {
+            let edge = (module.to_string(), other.to_string());
+            assert!(used.contains(&edge), "{module} does not use {other} any more: take it out of the table");
+        }
+    }
+}
+
+/// Source files that are more than tests.
+fn sources(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
+    const OF_TESTS: [&str; 6] = ["tests.rs", "_tests.rs", "testing.rs", "samples.rs", "fake.rs", "fixture.rs"];
+    let mut files = Vec::new();
+    for entry in folder.read_dir_utf8().unwrap() {
+        let path = entry.unwrap().into_path();
+        if path.is_dir() {
+            files.extend(sources(&path));
+        } else if path.extension() == Some("rs") && !OF_TESTS.iter().any(|end| path.as_str().ends_with(end)) {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The modules of the crate that a file's code names, its tests left out.
+fn uses(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let names = lines.flat_map(|line| line.split("crate::").skip(1));
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    names.map(word).filter(|name| !name.is_empty()).collect()
+}
+
 /// The code spans that begin the rows of a page's tables.
 fn first_column(page: &str) -> BTreeSet<String> {
     let text = read(&Utf8Path::new(ROOT).join(page));

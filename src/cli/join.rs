@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use camino::Utf8Path;
 use clap::{ArgGroup, Args};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -14,11 +15,11 @@ use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{API_PORT, Cluster, Host, Role};
 use crate::kube::{Connector, View};
-use crate::pki::kubeconfig::Kubeconfig;
+use crate::pki::kubeconfig::{Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::playbook;
 use crate::report::Stream;
-use crate::steps::{Inputs, Join as JoinInputs};
+use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
 use super::Global;
 use super::exit::{Problem, remark, unreadable};
@@ -82,9 +83,13 @@ impl Join {
         let mut cluster = validated(cluster)?;
         cluster.hosts = vec![host];
         cluster.endpoint = Some(self.endpoint.clone());
-        // A machine that has joined already needs neither token nor cluster for another look.
         let join = match is_member() {
-            true => None,
+            true => {
+                // It knows the cluster already, and the cluster knows it: no token is needed for another look.
+                let (view, _) = Connector::open(Utf8Path::new(KUBELET_CONF)).await?;
+                adopt(&view, &mut cluster).await?;
+                None
+            }
             false => Some(discover(&self.endpoint, token, &pins, &mut cluster).await?),
         };
         let job = Job {
@@ -131,8 +136,9 @@ impl Join {
     }
 }
 
+/// Whether the kubelet has joined and has its certificate.
 fn is_member() -> bool {
-    std::path::Path::new("/etc/kubernetes/kubelet.conf").exists()
+    [KUBELET_CONF, ROTATED_CLIENT_PEM].iter().all(|path| Utf8Path::new(path).exists())
 }
 
 /// Verifies the cluster, and takes over from it what nodes must agree on.

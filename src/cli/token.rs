@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::bootstrap::token::TokenError;
 use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
-use crate::bootstrap::{Token as BootstrapToken, cluster_info};
+use crate::bootstrap::{ClusterInfo, Token as BootstrapToken, cluster_info, discovery};
 use crate::engine::Failure;
 use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
@@ -290,11 +290,10 @@ async fn join_line(view: &View, token: &BootstrapToken) -> Result<String, Failur
     };
     let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
     let text = info.as_ref().and_then(|info| info["data"]["kubeconfig"].as_str()).ok_or_else(unreadable)?;
-    let kubeconfig = crate::pki::kubeconfig::Kubeconfig::parse(text).map_err(|_| unreadable())?;
-    let crate::pki::kubeconfig::Authority::Pem(ca) = &kubeconfig.authority else { return Err(unreadable()) };
-    let hashes = ca_hashes(ca).map_err(|error| Failure::new(format!("failed to {error}")))?;
+    let ClusterInfo { server, ca_pem } = discovery::parse(text).map_err(|_| unreadable())?;
+    let hashes = ca_hashes(&ca_pem).map_err(|error| Failure::new(format!("failed to {error}")))?;
     let pins: Vec<String> = hashes.iter().map(|hash| format!("--discovery-token-ca-cert-hash {hash}")).collect();
-    let endpoint = kubeconfig.server.trim_start_matches("https://");
+    let endpoint = server.trim_start_matches("https://");
     let token = token.expose();
     Ok(format!("kboot join {endpoint} --token {} {}", token.expose_secret(), pins.join(" ")))
 }

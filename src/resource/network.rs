@@ -17,7 +17,9 @@ impl Resource for LinksAbsent {
     type Observed = Vec<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        Ok(probe.list(Utf8Path::new("/sys/class/net")).await?.unwrap_or_default())
+        // Unlike /sys/class/net, this is always of the network namespace that we are in.
+        let table = probe.read_text(Utf8Path::new("/proc/net/dev")).await?.unwrap_or_default();
+        Ok(links(&table))
     }
 
     fn diff(&self, links: Vec<String>) -> Result<Planned> {
@@ -30,6 +32,11 @@ impl Resource for LinksAbsent {
         };
         Ok(Planned::of(links.into_iter().filter(is_unwanted).map(delete).collect()))
     }
+}
+
+/// The names in /proc/net/dev, whose first two lines are a head.
+fn links(table: &str) -> Vec<String> {
+    table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_string())).collect()
 }
 
 /// No rules and chains of Kubernetes or of a pod network; all others stay.
@@ -80,6 +87,12 @@ pub(super) async fn remove_rules(program: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_read_below_the_head() {
+        let table = "Inter-|   Receive\n face |bytes\n    lo: 0 0\nflannel.1:10 1\n";
+        assert_eq!(links(table), ["lo", "flannel.1"]);
+    }
 
     #[test]
     fn only_rules_of_kubernetes_and_the_pod_network_are_ours() {

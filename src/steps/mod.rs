@@ -44,6 +44,7 @@ mod write_static_pods;
 use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, Join, Outbox, Outputs, Services};
+pub use wait_for_certificate::KUBELET_CONF;
 
 /// What a step may be made of.
 pub struct Make<'a> {

@@ -44,10 +44,14 @@ impl Lab {
         })?;
         down_when_interrupted();
         let folder = std::env::var_os("KBOOT_LAB_DIR").map_or("/var/lib/kboot-testbed".into(), PathBuf::from);
-        let touched = RefCell::default();
-        let lab = Self { folder: folder.join(name()), own, touched, spoken: RefCell::default(), _lock: lock };
+        let folder = folder.join(name());
+        let lab = Self { folder, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
+        if is_reused() {
+            lab.touch(&["n1", "n2", "n3"]);
+        }
+        let up: &[&str] = if is_reused() { &["up"] } else { &["up", "--fresh"] };
         // The first time, everything is built.
-        let done = Running::start(testbed(&["up", "--fresh"]), "").wait(Duration::from_secs(3600));
+        let done = Running::start(testbed(up), "").wait(Duration::from_secs(3600));
         if done.code == Some(0) { Ok(lab) } else { Err(done.to_string()) }
     }
 
@@ -188,10 +192,15 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if std::env::var_os("KBOOT_E2E_KEEP").is_none() {
+        if std::env::var_os("KBOOT_E2E_KEEP").is_none() && !is_reused() {
             take_down();
         }
     }
+}
+
+/// Go on with the lab that an earlier run kept: only the named tests run, and what they need is taken for done.
+pub fn is_reused() -> bool {
+    std::env::var_os("KBOOT_E2E_REUSE").is_some()
 }
 
 /// Two runs would take each other's hosts away.

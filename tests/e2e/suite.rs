@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::lab::Lab;
+use crate::lab::{self, Lab};
 
 pub struct Test {
     pub name: &'static str,
@@ -124,7 +124,8 @@ impl Arguments {
                 while let Some(name) = next {
                     names.insert(name);
                     let needed = tests.iter().find(|test| test.name == name);
-                    next = needed.unwrap_or_else(|| panic!("there is no test {name}")).needs;
+                    let needs = needed.unwrap_or_else(|| panic!("there is no test {name}")).needs;
+                    next = needs.filter(|_| !lab::is_reused());
                 }
             }
         }

@@ -89,8 +89,9 @@ fn expiry(map: &Value, token_id: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// Reads the nameless cluster of a kubeconfig, or its only one.
-fn parse(kubeconfig: &str) -> Result<ClusterInfo, DiscoveryError> {
+/// Reads the nameless cluster of cluster-info's kubeconfig, or its only one. Whoever did not get it over a trusted connection must
+/// have verified its signature before.
+pub fn parse(kubeconfig: &str) -> Result<ClusterInfo, DiscoveryError> {
     let fail = |reason: &str| DiscoveryError::Malformed { reason: reason.into() };
     let file: Yaml = serde_yaml::from_str(kubeconfig).map_err(|error| fail(&error.to_string()))?;
     let clusters = file.get("clusters").and_then(Yaml::as_sequence).map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,7 @@
-/* The process that holds a pod's namespaces: it reaps what is orphaned to it and leaves when told. */
+/* The process that holds a pod's namespaces: it reaps what is orphaned to it and leaves when told. With -v it only tells its
+   version, by which kubeadm's health check sees that pods can be run. */
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +16,8 @@ static void reap(int signal) {
   }
 }
 
-int main(void) {
+int main(int count, char **words) {
+  if (count > 1 && strcmp(words[1], "-v") == 0) return write(1, "pause\n", 6) == 6 ? 0 : 1;
   signal(SIGINT, leave);
   signal(SIGTERM, leave);
   signal(SIGCHLD, reap);

@@ -47,6 +47,8 @@ apiVersion: kboot/v1alpha1
 kind: Cluster
 name: lab
 kubernetes: {version: v$K8S_VERSION}
+# The hosts share this machine's disk: what is full for its size may have room enough for a test.
+kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}}
 network: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local, cni: flannel}
 packages:
   kubernetes: {url: http://$GATEWAY:$REPO_PORT/kubernetes, suite: /, keyFile: ./repo.asc}

@@ -55,6 +55,8 @@ packages:
   containerd: {url: http://$GATEWAY:$REPO_PORT/docker, suite: $DEBIAN_RELEASE, components: [stable], keyFile: ./repo.asc}
 images:
   mirrors: {registry.k8s.io: http://$GATEWAY:$REGISTRY_PORT, ghcr.io: http://$GATEWAY:$REGISTRY_PORT}
+# The hosts' disks are this machine's, of which others may have left less than the 15 % that the kubelet wants by default.
+kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}}
 ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}
 hosts:
 Y

@@ -47,16 +47,14 @@ apiVersion: kboot/v1alpha1
 kind: Cluster
 name: lab
 kubernetes: {version: v$K8S_VERSION}
-# The hosts share this machine's disk: what is full for its size may have room enough for a test.
-kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}}
 network: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12, dnsDomain: cluster.local, cni: flannel}
 packages:
   kubernetes: {url: http://$GATEWAY:$REPO_PORT/kubernetes, suite: /, keyFile: ./repo.asc}
   containerd: {url: http://$GATEWAY:$REPO_PORT/docker, suite: $DEBIAN_RELEASE, components: [stable], keyFile: ./repo.asc}
 images:
   mirrors: {registry.k8s.io: http://$GATEWAY:$REGISTRY_PORT, ghcr.io: http://$GATEWAY:$REGISTRY_PORT}
-# The hosts' disks are this machine's, of which others may have left less than the 15 % that the kubelet wants by default.
-kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}}
+# The disk is the whole machine's, and may well be fuller than the kubelet's tenths allow.
+kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, nodefs.inodesFree: 1%, imagefs.available: 1Gi, imagefs.inodesFree: 1%}}}
 ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}
 hosts:
 Y

@@ -28,21 +28,34 @@ on_all() {
 }
 
 prepare() {
+  write_inventory
   timed bare kboot 1 kboot_up "$OUT/bare-1"
   note "three bare hosts became a cluster in $(last_seconds) s"
   save_flannel
   list_images
   on_all pull_images "${HOSTS[@]}"
-  kboot_here <"$LAB/inventory.yaml"
+  kboot_here
   filled "$BENCH/kubeadm.yaml" | host_ssh n1 'cat >/root/bench/kubeadm.yaml'
   reset "${HOSTS[@]}"
   on_all remember "${HOSTS[@]}"
 }
 
 # The first host gets what is measured there: the binary, its configuration, and the pod network's objects for kubectl.
+# The hosts share this machine's disk; how full it is must not decide what the kubelets do, on either side.
+KUBELET='evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
+imageGCHighThresholdPercent: 100'
+write_inventory() {
+  {
+    # Its files are beside it.
+    sed "s|: \./|: $LAB/|g" "$LAB/inventory.yaml"
+    printf 'kubelet:\n  config:\n'
+    sed 's/^/    /' <<<"$KUBELET"
+  } >"$OUT/inventory.yaml"
+}
+
 kboot_here() {
-  host_ssh n1 mkdir -p /root/bench
-  host_ssh n1 'cat >/root/bench/inventory.yaml'
+  host_ssh n1 mkdir -p /root/bench </dev/null
+  host_ssh n1 "sed 's|$LAB/|./|g' >/root/bench/inventory.yaml" <"$OUT/inventory.yaml"
   host_ssh n1 'cat >/root/bench/repo.asc' <"$LAB/repo.asc"
   host_ssh n1 'cat >/root/bench/flannel.yaml' <"$OUT/flannel.yaml"
   host_ssh n1 'cat >/usr/local/bin/kboot && chmod 755 /usr/local/bin/kboot' <"$KBOOT"
@@ -51,7 +64,7 @@ kboot_here() {
 filled() {
   local driver=cgroupfs
   ! unified || driver=systemd
-  sed "s/@K8S_VERSION@/$K8S_VERSION/; s/@CGROUP_DRIVER@/$driver/; s/@TOKEN@/$TOKEN/" "$1"
+  sed "s/@K8S_VERSION@/$K8S_VERSION/; s/@CGROUP_DRIVER@/$driver/; s/@TOKEN@/$TOKEN/" "$1" | awk -v kubelet="$KUBELET" '/^@KUBELET@/ { print kubelet; next } { print }'
 }
 
 # The objects of the pod network as kboot made them, without what the API server keeps in them.
@@ -77,7 +90,7 @@ reset() {
   local hosts=() host log
   for host in "$@"; do hosts+=(--host "$host"); done
   log=$OUT/reset.log
-  ip netns exec "$NETNS" "$KBOOT" reset -i "$LAB/inventory.yaml" "${hosts[@]}" --yes >"$log" 2>&1 || die "the reset of $* failed: see $log"
+  ip netns exec "$NETNS" "$KBOOT" reset -i "$OUT/inventory.yaml" "${hosts[@]}" --yes >"$log" 2>&1 || die "the reset of $* failed: see $log"
 }
 
 remember() { script_on "$1" state >"$OUT/state-$1"; }

@@ -17,24 +17,22 @@ sample() { awk -v a="$4" -v b="$5" -v what="$1" -v side="$2" -v run="$3" 'BEGIN 
 last_seconds() { tail -n1 "$OUT/samples" | cut -f4; }
 
 # On the host itself, so that no login is measured: the commands, then what both sides are held to. Prints when it began and ended.
-on_host() { # LOG COMMANDS
-  {
-    # shellcheck disable=SC2016
-    printf 'started=$EPOCHREALTIME\n{\n%s\n(\n' "$2"
-    # In a subshell, for it sets options of its own.
-    printf 'set -- n1\n'
-    cat "$BENCH/host/ready.sh"
-    # shellcheck disable=SC2016
-    printf ')\n} >/root/bench/log 2>&1 </dev/null || { cat /root/bench/log >&2; exit 1; }\necho "$started $EPOCHREALTIME"\n'
-  } >"$1.sh"
-  host_ssh n1 bash -euo pipefail -s <"$1.sh" >"$1.times" 2>"$1.log"
+on_host() { # COMMANDS
+  # shellcheck disable=SC2016
+  printf '%s\n' 'set -euo pipefail' 'exec 3>&1 >/root/bench/log 2>&1 </dev/null' 'started=$EPOCHREALTIME' "$1" 'set -- n1'
+  cat "$BENCH/host/ready.sh"
+  # shellcheck disable=SC2016
+  printf 'echo "$started $EPOCHREALTIME" >&3\n'
 }
 init_side() { # SIDE RUN COMMANDS
-  local log=$OUT/init-$1-$2 started ended
-  on_host "$log" "$3" || die "init, $1, run $2 failed: see $log.log"
+  local log=$OUT/init-$1-$2 started ended failed=
+  on_host "$3" >"$log.sh"
+  host_ssh n1 "cat >/root/bench/side.sh" <"$log.sh"
+  host_ssh n1 bash /root/bench/side.sh >"$log.times" || failed=1
+  host_ssh n1 cat /root/bench/log >"$log.log"
+  [[ ! $failed ]] || die "init, $1, run $2 failed: see $log.log"
   read -r started ended <"$log.times"
   sample init "$1" "$2" "$started" "$ended"
-  host_ssh n1 'cat /root/bench/log' >"$log.log"
 }
 
 init_kboot() { init_side kboot "$1" 'kboot init --config /root/bench/inventory.yaml --output json'; }
@@ -45,7 +43,7 @@ kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /root/bench/flannel.yam
 
 # The controller's peak memory is written beside the log.
 kboot_up() { # LOG
-  /usr/bin/time -f %M -o "$1.kib" ip netns exec "$NETNS" "$KBOOT" up -i "$LAB/inventory.yaml" --output json >"$1.json" 2>"$1.log"
+  /usr/bin/time -f %M -o "$1.kib" ip netns exec "$NETNS" "$KBOOT" up -i "$OUT/inventory.yaml" --output json >"$1.json" 2>"$1.log"
 }
 all_ready() { script_on n1 ready n1 n2 n3 >"$1.ready" 2>&1; }
 

@@ -1,6 +1,6 @@
 //! The command line: one file a command. The only place that knows about flags and exit codes.
 
-#![expect(clippy::print_stderr, reason = "commands speak with people")]
+#![expect(clippy::print_stderr, reason = "commands ask people questions")]
 
 mod agent;
 mod completion;

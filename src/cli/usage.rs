@@ -18,8 +18,9 @@ pub fn failure(error: &clap::Error, root: &Command, arguments: impl Iterator<Ite
     let mut paragraphs = text.split("\n\n");
     let cause: Vec<&str> = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect();
     let cause = cause.join("\n");
-    let tips: Vec<&str> =
-        paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: ")).collect();
+    let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    // How to pass what begins with a dash as a value is never what was meant.
+    let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass ")).collect();
     let hint = match tips.is_empty() {
         true => format!("see `{} --help`", command_line(root, arguments)),
         false => tips.join("\n"),

@@ -37,20 +37,40 @@ pub async fn containers(probe: &dyn Probe, names: &[&str]) -> Vec<String> {
     lines
 }
 
-/// The cluster's pods that have a container which waits for something, and for what.
+/// The cluster's pods that wait for something, and the nodes that keep pods away, each with the reason.
 pub async fn pods(kube: &Connector, probe: &dyn Probe) -> Vec<String> {
     let Ok(Some(view)) = kube.view(probe).await else { return Vec::new() };
-    view.list("v1", "Pod", None, "").await.unwrap_or_default().iter().filter_map(trouble).collect()
+    let nodes = view.list("v1", "Node", None, "").await.unwrap_or_default();
+    let pods = view.list("v1", "Pod", None, "").await.unwrap_or_default();
+    nodes.iter().flat_map(pressure).chain(pods.iter().filter_map(trouble)).collect()
 }
 
-/// Why a pod's container waits, if it does.
+/// What a node runs out of. It then takes no further pods, and evicts some.
+fn pressure(node: &Value) -> Vec<String> {
+    let name = node["metadata"]["name"].as_str().unwrap_or_default();
+    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let is_pressed = |condition: &&Value| {
+        condition["status"] == "True" && condition["type"].as_str().is_some_and(|kind| kind.ends_with("Pressure"))
+    };
+    conditions.filter(is_pressed).map(|condition| format!("node {name}: {}", text(&condition["message"]))).collect()
+}
+
+/// Why a pod has no place yet, or a container of it waits, if one does.
 fn trouble(pod: &Value) -> Option<String> {
     let name = pod["metadata"]["name"].as_str()?;
+    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let is_unplaced = |condition: &&Value| condition["type"] == "PodScheduled" && condition["status"] == "False";
+    if let Some(condition) = conditions.find(is_unplaced) {
+        return Some(format!("pod {name}: {} {}", text(&condition["reason"]), text(&condition["message"])));
+    }
     let statuses = ["initContainerStatuses", "containerStatuses"];
     let containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
     let waiting = containers.map(|container| &container["state"]["waiting"]).find(|waiting| waiting.is_object())?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     Some(format!("pod {name}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -70,4 +90,32 @@ struct Metadata {
     name: String,
     #[serde(default)]
     attempt: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_tells_what_it_runs_out_of() {
+        let condition =
+            |kind: &str, status: &str| json!({"type": kind, "status": status, "message": format!("about {kind}")});
+        let conditions =
+            [condition("DiskPressure", "True"), condition("MemoryPressure", "False"), condition("Ready", "True")];
+        let node = json!({"metadata": {"name": "n1"}, "status": {"conditions": conditions}});
+        assert_eq!(pressure(&node), ["node n1: about DiskPressure"]);
+    }
+
+    #[test]
+    fn a_pod_tells_what_it_waits_for() {
+        let pod = |status: Value| json!({"metadata": {"name": "p"}, "status": status});
+        let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}]});
+        assert_eq!(trouble(&pod(unplaced)).unwrap(), "pod p: Unschedulable no node");
+        let waiting =
+            json!({"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "404"}}}]});
+        assert_eq!(trouble(&pod(waiting)).unwrap(), "pod p: ImagePullBackOff 404");
+        assert_eq!(trouble(&pod(json!({"containerStatuses": [{"state": {"running": {}}}]}))), None);
+    }
 }

@@ -186,6 +186,20 @@ fn token_commands() {
     ]);
 }
 
+/// As kubectl has it, an empty KUBECONFIG is none.
+#[test]
+fn an_empty_variable_is_none() {
+    let sandbox = Sandbox::new();
+    let default = "/etc/kubernetes/admin.conf";
+    if std::path::Path::new(default).exists() {
+        return eprintln!("skipped: this machine is a control plane");
+    }
+    let output = sandbox.command(&["token", "list"]).env("KUBECONFIG", "").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.starts_with(&format!("error: there is no {default}\n")), "{told}");
+}
+
 #[test]
 fn resets_that_nobody_confirms() {
     refused(&[

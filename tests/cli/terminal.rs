@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::sandbox::{Sandbox, Told};
@@ -18,22 +19,22 @@ fn typing(sandbox: &Sandbox, arguments: &[&str], line: &str) -> Option<Told> {
         return None;
     };
     let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let reading = std::thread::spawn(move || {
+    let (sender, reading) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = String::new();
-        screen.read_to_string(&mut text).map(|_| text).unwrap()
+        screen.read_to_string(&mut text).unwrap();
+        let _ = sender.send(text);
     });
     let deadline = Instant::now() + Duration::from_secs(30);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-        }
+    let stdout = loop {
         let _ = keyboard.write_all(format!("{line}\n").as_bytes());
-        std::thread::sleep(Duration::from_millis(50));
+        match reading.recv_timeout(Duration::from_millis(50)) {
+            Ok(text) => break text.replace('\r', ""),
+            Err(_) if Instant::now() > deadline => child.kill().unwrap(),
+            Err(_) => {}
+        }
     };
-    let stdout = reading.join().unwrap().replace('\r', "");
+    let status = child.wait().unwrap();
     Some(Told { line: inner, code: status.code(), stdout, stderr: String::new() })
 }
 

@@ -37,7 +37,11 @@ fn init(lab: &Lab) {
     before.still_holds(lab, &[]);
 
     let done = lab.kboot_on("n1", &format!("init {CONFIG}")).ok();
-    done.clone().says(&["/etc/kubernetes/admin.conf", "kboot join 10.77.0.11:6443 --token ", " --discovery-token-ca-cert-hash sha256:"]);
+    done.clone().says(&[
+        "/etc/kubernetes/admin.conf",
+        "kboot join 10.77.0.11:6443 --token ",
+        " --discovery-token-ca-cert-hash sha256:",
+    ]);
     cluster::nodes_are_ready(lab, &["n1"]);
     cluster::system_pods_run(lab);
 }
@@ -59,7 +63,10 @@ fn join_line(lab: &Lab, ttl: &str) -> (String, String) {
 }
 
 fn join_with(lab: &Lab, token: &str, hash: &str, more: &str) -> Done {
-    lab.kboot_on("n2", &format!("join 10.77.0.11:6443 --token {token} --discovery-token-ca-cert-hash {hash} {CONFIG} {more}"))
+    lab.kboot_on(
+        "n2",
+        &format!("join 10.77.0.11:6443 --token {token} --discovery-token-ca-cert-hash {hash} {CONFIG} {more}"),
+    )
 }
 
 fn refused_joins(lab: &Lab) {
@@ -118,10 +125,15 @@ fn join(lab: &Lab) {
 }
 
 fn again(lab: &Lab) {
-    for (host, command) in [("n1", "init"), ("n2", "join 10.77.0.11:6443 --token aaaaaa.bbbbbbbbbbbbbbbb --insecure-skip-ca-verification")] {
+    for (host, command) in
+        [("n1", "init"), ("n2", "join 10.77.0.11:6443 --token aaaaaa.bbbbbbbbbbbbbbbb --insecure-skip-ca-verification")]
+    {
         let done = lab.kboot_on(host, &format!("{command} {CONFIG} --output json")).ok();
         let report = done.text();
-        let summary = report.lines().find(|line| line.contains("\"event\":\"summary\"")).unwrap_or_else(|| panic!("no summary\n{done}"));
+        let summary = report
+            .lines()
+            .find(|line| line.contains("\"event\":\"summary\""))
+            .unwrap_or_else(|| panic!("no summary\n{done}"));
         assert!(summary.contains("\"changes\":0") && !report.contains("change-started"), "{done}");
         let told = lab.kboot_on(host, &format!("{command} {CONFIG}")).ok();
         assert!(told.text().to_lowercase().contains("nothing"), "{told}");
@@ -167,6 +179,7 @@ fn reset(lab: &Lab) {
     kubectl(lab, "get pods -A").ok();
     // With the packages as well, if one wants that.
     lab.kboot_on("n2", "reset --yes --packages").ok();
-    let left = lab.on("n2", "dpkg-query -W kubelet kubeadm kubectl containerd.io 2>/dev/null; ls /etc/apt/sources.list.d");
+    let left =
+        lab.on("n2", "dpkg-query -W kubelet kubeadm kubectl containerd.io 2>/dev/null; ls /etc/apt/sources.list.d");
     assert_eq!(left.stdout, "debian.sources\n", "{left}");
 }

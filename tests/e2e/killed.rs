@@ -77,7 +77,11 @@ fn killed_runs(lab: &Lab) {
     lab.bare(&hosts);
     lab.touch(&hosts);
     let inventory = lab.inventory();
-    lab.on("n3", "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends containerd").ok();
+    lab.on(
+        "n3",
+        "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends containerd",
+    )
+    .ok();
     let dpkg = dpkg_at_work(lab, "n2");
 
     // The controller dies while n2 waits for dpkg and the others install packages.
@@ -109,7 +113,9 @@ fn killed_runs(lab: &Lab) {
     assert!(!run.changes().is_empty(), "{run}");
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
     for host in hosts {
-        let done = lab.on(host, "dpkg --audit && dpkg-query -W -f '${Version}' containerd.io && ! dpkg-query -W containerd").ok();
+        let done = lab
+            .on(host, "dpkg --audit && dpkg-query -W -f '${Version}' containerd.io && ! dpkg-query -W containerd")
+            .ok();
         assert!(done.stdout.starts_with("2."), "{done}");
     }
 }
@@ -148,7 +154,11 @@ fn a_host_without_power(lab: &Lab) {
     lab.testbed(&["host", "start", "n3"]).ok();
     eventually(Duration::from_secs(60), "n3 is Ready again", || {
         let node = cluster::object(lab, "node n3");
-        if cluster::condition(&node, "Ready") == "True" { Ok(()) } else { Err(node["status"]["conditions"].to_string()) }
+        if cluster::condition(&node, "Ready") == "True" {
+            Ok(())
+        } else {
+            Err(node["status"]["conditions"].to_string())
+        }
     });
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();

@@ -104,8 +104,7 @@ fn upgrade_plan(lab: &Lab) {
 }
 
 fn kubeadm_join(lab: &Lab) {
-    lab.testbed(&["host", "remove", "n4"]);
-    lab.testbed(&["host", "add", "n4"]).ok();
+    let _n4 = Fourth::add(lab);
     let testbed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed"));
     // By hand, as kubeadm's own instructions have it: no kboot has ever been on this host.
     lab.put("n4", &testbed.join("cluster/prepare.sh"), "/root/prepare.sh", "644");
@@ -124,11 +123,26 @@ fn kubeadm_join(lab: &Lab) {
             Err(node["status"]["conditions"].to_string())
         }
     });
-    // It is a node like the others for kboot, too.
     lab.on("n4", "kubeadm reset -f").ok();
     kubectl(lab, "delete node n4").ok();
-    lab.testbed(&["host", "remove", "n4"]).ok();
     cluster::nodes_are_ready(lab, &["n1", "n2", "n3"]);
+}
+
+/// A host more, as long as this lives: the lab's inventory has it, and no other test wants that.
+struct Fourth<'a>(&'a Lab);
+
+impl<'a> Fourth<'a> {
+    fn add(lab: &'a Lab) -> Self {
+        lab.testbed(&["host", "remove", "n4"]);
+        lab.testbed(&["host", "add", "n4"]).ok();
+        Self(lab)
+    }
+}
+
+impl Drop for Fourth<'_> {
+    fn drop(&mut self) {
+        self.0.testbed(&["host", "remove", "n4"]);
+    }
 }
 
 /// Its images can't be had here; that its objects are right, the API server itself says.

@@ -221,7 +221,7 @@ async fn an_interrupted_upload_leaves_nothing() {
     let folder = sshd.path("host/agent");
     let connection = connect(&sshd.target(), &Keyring::default()).await.unwrap();
     let digest = "0".repeat(64);
-    let mut process = connection.spawn(&script::upload(folder.as_str(), &digest, false)).await.unwrap();
+    let mut process = connection.spawn(&script::upload(folder.as_str(), &digest, false, true)).await.unwrap();
     process.stdin.write_all(&[1; 100_000]).await.unwrap();
     let wait = async |empty: bool| {
         for _ in 0..500 {

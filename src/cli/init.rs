@@ -105,6 +105,7 @@ impl Init {
             playbook: playbook::builtin("init"),
             cluster: &cluster,
             reach: Reach::Here,
+            inventory: None,
             mode,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

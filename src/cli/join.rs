@@ -97,6 +97,7 @@ impl Join {
             playbook: playbook::builtin("join"),
             cluster: &cluster,
             reach: Reach::Here,
+            inventory: None,
             mode,
             ignore: Some(ignore),
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

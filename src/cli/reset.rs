@@ -61,6 +61,7 @@ impl Reset {
             playbook: playbook::builtin("reset"),
             cluster: &cluster,
             reach,
+            inventory: self.inventory.as_deref(),
             mode,
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# The benchmarks' hosts: prepared once, and taken back to the very same state before each measurement.
+
+HOSTS=(n1 n2 n3)
+
+# root_on HOST COMMAND: as root whoever logs in.
+root_on() {
+  local host=$1
+  shift
+  if [[ $(host_user "$host") == root ]]; then host_ssh "$host" "$@"; else host_ssh "$host" sudo "$@"; fi
+}
+# script_on HOST SCRIPT ARGUMENT…: a script of tests/bench/host, run as root there.
+script_on() {
+  local host=$1 script=$2
+  shift 2
+  root_on "$host" bash -s -- "$@" <"$BENCH/host/$script.sh"
+}
+
+# on_all COMMAND HOST…: the command once for each host, at the same time.
+on_all() {
+  local command=$1 host jobs=() job
+  shift
+  for host in "$@"; do
+    $command "$host" &
+    jobs+=($!)
+  done
+  for job in "${jobs[@]}"; do wait "$job"; done
+}
+
+prepare() {
+  write_inventory
+  timed bare kboot 1 kboot_up "$OUT/bare-1"
+  note "three bare hosts became a cluster in $(last_seconds) s"
+  save_flannel
+  list_images
+  on_all pull_images "${HOSTS[@]}"
+  kboot_here
+  filled "$BENCH/kubeadm.yaml" | host_ssh n1 'cat >/root/bench/kubeadm.yaml'
+  reset "${HOSTS[@]}"
+  on_all remember "${HOSTS[@]}"
+}
+
+# The first host gets what is measured there: the binary, its configuration, and the pod network's objects for kubectl.
+# The hosts share this machine's disk; how full it is must not decide what the kubelets do, on either side.
+KUBELET='evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
+imageGCHighThresholdPercent: 100'
+write_inventory() {
+  {
+    # Its files are beside it.
+    sed "s|: \./|: $LAB/|g" "$LAB/inventory.yaml"
+    printf 'kubelet:\n  config:\n'
+    sed 's/^/    /' <<<"$KUBELET"
+  } >"$OUT/inventory.yaml"
+}
+
+kboot_here() {
+  host_ssh n1 mkdir -p /root/bench </dev/null
+  host_ssh n1 "sed 's|$LAB/|./|g' >/root/bench/inventory.yaml" <"$OUT/inventory.yaml"
+  host_ssh n1 'cat >/root/bench/repo.asc' <"$LAB/repo.asc"
+  host_ssh n1 'cat >/root/bench/flannel.yaml' <"$OUT/flannel.yaml"
+  host_ssh n1 'cat >/usr/local/bin/kboot && chmod 755 /usr/local/bin/kboot' <"$KBOOT"
+}
+
+filled() {
+  local driver=cgroupfs
+  ! unified || driver=systemd
+  sed "s/@K8S_VERSION@/$K8S_VERSION/; s/@CGROUP_DRIVER@/$driver/; s/@TOKEN@/$TOKEN/" "$1" | awk -v kubelet="$KUBELET" '/^@KUBELET@/ { print kubelet; next } { print }'
+}
+
+# The objects of the pod network as kboot made them, without what the API server keeps in them.
+save_flannel() {
+  {
+    kubectl get -o yaml namespace/kube-flannel clusterrole/flannel clusterrolebinding/flannel
+    echo ---
+    kubectl -n kube-flannel get -o yaml serviceaccount/flannel configmap/kube-flannel-cfg daemonset/kube-flannel-ds
+  } | sed -E '/^    (creationTimestamp|resourceVersion|uid|generation):/d' >"$OUT/flannel.yaml"
+}
+kubectl() { host_ssh n1 kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
+
+# So that no side has to pull; CoreDNS may be placed on any node.
+pull_images() {
+  root_on "$1" xargs -n1 crictl pull <"$OUT/images" >"$OUT/pull-$1.log" 2>&1 || die "failed to pull images on $1: $OUT/pull-$1.log"
+}
+list_images() {
+  host_ssh n1 crictl images | awk 'NR > 1 { print $1 ":" $2 }' >"$OUT/images"
+}
+
+# reset HOST…: by kboot, whichever side made the node.
+reset() {
+  local hosts=() host log
+  for host in "$@"; do hosts+=(--host "$host"); done
+  log=$OUT/reset.log
+  ip netns exec "$NETNS" "$KBOOT" reset -i "$OUT/inventory.yaml" "${hosts[@]}" --yes >"$log" 2>&1 || die "the reset of $* failed: see $log"
+}
+
+remember() { script_on "$1" state >"$OUT/state-$1"; }
+# Nothing of the last run may be left: what a host shows of itself is what it showed after it was prepared.
+take_back() {
+  reset "$@"
+  on_all compare "$@"
+}
+compare() {
+  script_on "$1" state >"$OUT/state-$1.now"
+  diff -u "$OUT/state-$1" "$OUT/state-$1.now" >&2 || die "$1 is not what it was before: see above"
+}

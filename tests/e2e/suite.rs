@@ -135,9 +135,7 @@ static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 /// A panic's text and place belong under its test, not between the lines.
 fn keep_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let payload = panic.payload();
-        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("a panic without a text");
+        let text = panic.payload_as_str().unwrap_or("a panic without a text");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         let told = format!("{place}: {text}\n");
         LAST_PANIC.lock().unwrap_or_else(|lock| lock.into_inner()).push_str(&told);

@@ -23,7 +23,7 @@ use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
 use super::Global;
 use super::exit::{Problem, remark, unreadable};
-use super::init::{MachineArgs, validated};
+use super::init::{MachineArgs, require_root, validated};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 

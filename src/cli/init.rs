@@ -158,6 +158,16 @@ const FLAGS: [(&str, &str); 9] = [
     ("network.serviceSubnet", "--service-cidr"),
 ];
 
+/// For commands on this machine that come to need it before any check is made.
+pub fn require_root() -> Result<(), Problem> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => {
+            Err(Problem::Failed(Failure::new("kboot does not run as root here").hint("run the same command with sudo")))
+        }
+    }
+}
+
 /// The same checks as for a file, for what flags and a file make together.
 pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
     let Err(mistakes) = inventory::parse(&inventory::print(&cluster), Utf8Path::new("<flags>")) else {

@@ -18,7 +18,7 @@ pub struct WaitForAddons {
 }
 
 /// Kind, namespace and name.
-type Workload = (&'static str, &'static str, &'static str);
+pub(super) type Workload = (&'static str, &'static str, &'static str);
 
 pub fn step(make: &Make<'_>) -> WaitForAddons {
     WaitForAddons {
@@ -28,15 +28,46 @@ pub fn step(make: &Make<'_>) -> WaitForAddons {
     }
 }
 
+/// What runs on every node.
+pub(super) fn on_nodes(cni: Cni) -> Vec<Workload> {
+    let proxy = ("DaemonSet", "kube-system", "kube-proxy");
+    match cni {
+        Cni::Flannel => vec![proxy, ("DaemonSet", "kube-flannel", "kube-flannel-ds")],
+        Cni::Weave => vec![proxy, ("DaemonSet", "kube-system", "weave-net")],
+        Cni::None => vec![proxy],
+    }
+}
+
+/// Those that are not available yet, in words.
+pub(super) async fn missing(kube: &Connector, probe: &dyn Probe, workloads: &[Workload]) -> Result<Vec<String>> {
+    let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
+    let mut missing = Vec::new();
+    for (kind, namespace, name) in workloads {
+        match view.get("apps/v1", kind, Some(namespace), name).await {
+            Ok(object) => missing.extend(unavailable(kind, name, object.as_ref())),
+            Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(missing)
+}
+
+/// Why pods don't come up.
+pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
+    let mut lines = evidence::pods(kube, probe).await;
+    lines.extend(evidence::kubelet(probe).await);
+    let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
+    Evidence { lines, hint: Some(hint.into()) }
+}
+
 impl WaitForAddons {
     fn workloads(&self) -> Vec<Workload> {
-        let network = match self.cni {
-            Cni::Flannel => ("DaemonSet", "kube-flannel", "kube-flannel-ds"),
-            Cni::Weave => ("DaemonSet", "kube-system", "weave-net"),
-            // CoreDNS waits for the pod network that its owner has yet to bring.
-            Cni::None => return vec![("DaemonSet", "kube-system", "kube-proxy")],
-        };
-        vec![("DaemonSet", "kube-system", "kube-proxy"), network, ("Deployment", "kube-system", "coredns")]
+        let mut workloads = on_nodes(self.cni);
+        // Without a pod network CoreDNS waits for the one that its owner has yet to bring.
+        if self.cni != Cni::None {
+            workloads.push(("Deployment", "kube-system", "coredns"));
+        }
+        workloads
     }
 }
 
@@ -54,16 +85,7 @@ impl Step for WaitForAddons {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        let Some(view) = self.kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
-        let mut missing = Vec::new();
-        for (kind, namespace, name) in self.workloads() {
-            match view.get("apps/v1", kind, Some(namespace), name).await {
-                Ok(object) => missing.extend(unavailable(kind, name, object.as_ref())),
-                Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(missing)
+        missing(&self.kube, probe, &self.workloads()).await
     }
 
     fn diff(&self, missing: Vec<String>) -> Planned {
@@ -75,10 +97,7 @@ impl Step for WaitForAddons {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let mut lines = evidence::pods(&self.kube, probe).await;
-        lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
-        Evidence { lines, hint: Some(hint.into()) }
+        evidence(&self.kube, probe).await
     }
 }
 

@@ -23,6 +23,7 @@ mod label_nodes;
 mod load_kernel_modules;
 mod mark_control_plane;
 mod pull_images;
+mod readiness;
 mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
 mod remove_packages;

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::inventory::Cni;
-use crate::kube::Connector;
+use crate::kube::{Connector, View};
 
-use super::{Make, evidence};
+use super::{Make, evidence, readiness};
 
 pub struct WaitForAddons {
     kube: Connector,
@@ -42,14 +42,24 @@ pub(super) fn on_nodes(cni: Cni) -> Vec<Workload> {
 pub(super) async fn missing(kube: &Connector, probe: &dyn Probe, workloads: &[Workload]) -> Result<Vec<String>> {
     let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
     let mut missing = Vec::new();
-    for (kind, namespace, name) in workloads {
-        match view.get("apps/v1", kind, Some(namespace), name).await {
-            Ok(object) => missing.extend(unavailable(kind, name, object.as_ref())),
+    for workload in workloads {
+        match lacking(&view, workload).await {
+            Ok(lacking) => missing.extend(lacking),
             Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
             Err(failure) => return Err(failure),
         }
     }
     Ok(missing)
+}
+
+/// The workload's name if it is not available, neither by its state nor by its pods' own word.
+async fn lacking(view: &View, (kind, namespace, name): &Workload) -> Result<Option<String>> {
+    let object = view.get("apps/v1", kind, Some(namespace), name).await?;
+    let Some(lacking) = unavailable(kind, name, object.as_ref()) else { return Ok(None) };
+    match &object {
+        Some(set) if *kind == "DaemonSet" && is_seen(set) && readiness::all_answer(view, set).await? => Ok(None),
+        _ => Ok(Some(lacking)),
+    }
 }
 
 /// Why pods don't come up.
@@ -103,25 +113,22 @@ impl Step for WaitForAddons {
 
 fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String> {
     let Some(object) = object else { return Some(format!("{name} (not there)")) };
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let (wanted, available, observed) = match kind {
-        "DaemonSet" => {
-            let status = &object["status"];
-            (
-                number(&status["desiredNumberScheduled"]),
-                number(&status["numberAvailable"]),
-                &status["observedGeneration"],
-            )
-        }
-        _ => {
-            let status = &object["status"];
-            let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
-            (replicas, number(&status["availableReplicas"]), &status["observedGeneration"])
-        }
+    let status = &object["status"];
+    let (wanted, available) = match kind {
+        "DaemonSet" => (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"])),
+        _ => (object["spec"]["replicas"].as_u64().unwrap_or(1), number(&status["availableReplicas"])),
     };
-    let is_seen = number(observed) >= number(&object["metadata"]["generation"]);
-    let is_available = is_seen && wanted > 0 && available >= wanted;
+    let is_available = is_seen(object) && wanted > 0 && available >= wanted;
     (!is_available).then(|| name.to_string())
+}
+
+/// Whether its state is that of the object as it is now.
+fn is_seen(object: &Value) -> bool {
+    number(&object["status"]["observedGeneration"]) >= number(&object["metadata"]["generation"])
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use super::{Client, Items};
 use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::LocalHost;

@@ -9,11 +9,10 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
 
+use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use super::{Client, Items};
-use crate::engine::{Busy, Cancel, Failure, HostLock, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
-use crate::playbook::Item;
 use crate::resource::LocalHost;
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
@@ -200,12 +199,12 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
     Ok(journal)
 }
 
-fn count(items: &Items) -> usize {
+fn count(items: &[Item]) -> usize {
     items
         .iter()
         .map(|item| match item {
             Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(count).sum(),
+            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
         })
         .sum()
 }
@@ -219,7 +218,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn all<'b>(&'b self, items: &'b Items) -> BoxFuture<'b, Result<Outcome>> {
+    fn all<'b>(&'b self, items: &'b [Item]) -> BoxFuture<'b, Result<Outcome>> {
         async move {
             let mut outcome = Outcome::Unchanged;
             for item in items {

@@ -131,7 +131,7 @@ async fn go(
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
-    let fleet = Fleet::new();
+    let fleet = Fleet::new(crate::report::ask_secret);
     let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {

@@ -8,6 +8,7 @@ mod evidence;
 
 mod apply_addons;
 mod apply_cluster_objects;
+mod apply_dns;
 mod configure_containerd;
 mod configure_crictl;
 mod configure_kubelet;
@@ -22,6 +23,7 @@ mod label_nodes;
 mod load_kernel_modules;
 mod mark_control_plane;
 mod pull_images;
+mod readiness;
 mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
 mod remove_packages;
@@ -56,9 +58,10 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 36] = [
+const STEPS: [(&str, Maker); 37] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
+    ("apply-dns", |make| boxed(apply_dns::step(make)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
     ("configure-crictl", |_| boxed(configure_crictl::step()?)),
     ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),

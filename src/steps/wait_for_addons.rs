@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::inventory::Cni;
-use crate::kube::Connector;
+use crate::kube::{Connector, View};
 
-use super::{Make, evidence};
+use super::{Make, evidence, readiness};
 
 pub struct WaitForAddons {
     kube: Connector,
@@ -18,7 +18,7 @@ pub struct WaitForAddons {
 }
 
 /// Kind, namespace and name.
-type Workload = (&'static str, &'static str, &'static str);
+pub(super) type Workload = (&'static str, &'static str, &'static str);
 
 pub fn step(make: &Make<'_>) -> WaitForAddons {
     WaitForAddons {
@@ -28,15 +28,56 @@ pub fn step(make: &Make<'_>) -> WaitForAddons {
     }
 }
 
+/// What runs on every node.
+pub(super) fn on_nodes(cni: Cni) -> Vec<Workload> {
+    let proxy = ("DaemonSet", "kube-system", "kube-proxy");
+    match cni {
+        Cni::Flannel => vec![proxy, ("DaemonSet", "kube-flannel", "kube-flannel-ds")],
+        Cni::Weave => vec![proxy, ("DaemonSet", "kube-system", "weave-net")],
+        Cni::None => vec![proxy],
+    }
+}
+
+/// Those that are not available yet, in words.
+pub(super) async fn missing(kube: &Connector, probe: &dyn Probe, workloads: &[Workload]) -> Result<Vec<String>> {
+    let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
+    let mut missing = Vec::new();
+    for workload in workloads {
+        match lacking(&view, workload).await {
+            Ok(lacking) => missing.extend(lacking),
+            Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(missing)
+}
+
+/// The workload's name if it is not available, neither by its state nor by its pods' own word.
+async fn lacking(view: &View, (kind, namespace, name): &Workload) -> Result<Option<String>> {
+    let object = view.get("apps/v1", kind, Some(namespace), name).await?;
+    let Some(lacking) = unavailable(kind, name, object.as_ref()) else { return Ok(None) };
+    match &object {
+        Some(set) if *kind == "DaemonSet" && is_seen(set) && readiness::all_answer(view, set).await? => Ok(None),
+        _ => Ok(Some(lacking)),
+    }
+}
+
+/// Why pods don't come up.
+pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
+    let mut lines = evidence::pods(kube, probe).await;
+    lines.extend(evidence::kubelet(probe).await);
+    let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
+    Evidence { lines, hint: Some(hint.into()) }
+}
+
 impl WaitForAddons {
     fn workloads(&self) -> Vec<Workload> {
-        let network = match self.cni {
-            Cni::Flannel => ("DaemonSet", "kube-flannel", "kube-flannel-ds"),
-            Cni::Weave => ("DaemonSet", "kube-system", "weave-net"),
-            // CoreDNS waits for the pod network that its owner has yet to bring.
-            Cni::None => return vec![("DaemonSet", "kube-system", "kube-proxy")],
-        };
-        vec![("DaemonSet", "kube-system", "kube-proxy"), network, ("Deployment", "kube-system", "coredns")]
+        let mut workloads = on_nodes(self.cni);
+        // Without a pod network CoreDNS waits for the one that its owner has yet to bring.
+        if self.cni != Cni::None {
+            workloads.push(("Deployment", "kube-system", "coredns"));
+        }
+        workloads
     }
 }
 
@@ -54,16 +95,7 @@ impl Step for WaitForAddons {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        let Some(view) = self.kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
-        let mut missing = Vec::new();
-        for (kind, namespace, name) in self.workloads() {
-            match view.get("apps/v1", kind, Some(namespace), name).await {
-                Ok(object) => missing.extend(unavailable(kind, name, object.as_ref())),
-                Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(missing)
+        missing(&self.kube, probe, &self.workloads()).await
     }
 
     fn diff(&self, missing: Vec<String>) -> Planned {
@@ -75,34 +107,28 @@ impl Step for WaitForAddons {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let mut lines = evidence::pods(&self.kube, probe).await;
-        lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
-        Evidence { lines, hint: Some(hint.into()) }
+        evidence(&self.kube, probe).await
     }
 }
 
 fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String> {
     let Some(object) = object else { return Some(format!("{name} (not there)")) };
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let (wanted, available, observed) = match kind {
-        "DaemonSet" => {
-            let status = &object["status"];
-            (
-                number(&status["desiredNumberScheduled"]),
-                number(&status["numberAvailable"]),
-                &status["observedGeneration"],
-            )
-        }
-        _ => {
-            let status = &object["status"];
-            let replicas = object["spec"]["replicas"].as_u64().unwrap_or(1);
-            (replicas, number(&status["availableReplicas"]), &status["observedGeneration"])
-        }
+    let status = &object["status"];
+    let (wanted, available) = match kind {
+        "DaemonSet" => (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"])),
+        _ => (object["spec"]["replicas"].as_u64().unwrap_or(1), number(&status["availableReplicas"])),
     };
-    let is_seen = number(observed) >= number(&object["metadata"]["generation"]);
-    let is_available = is_seen && wanted > 0 && available >= wanted;
+    let is_available = is_seen(object) && wanted > 0 && available >= wanted;
     (!is_available).then(|| name.to_string())
+}
+
+/// Whether its state is that of the object as it is now.
+fn is_seen(object: &Value) -> bool {
+    number(&object["status"]["observedGeneration"]) >= number(&object["metadata"]["generation"])
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
 }
 
 #[cfg(test)]

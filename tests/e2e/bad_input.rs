@@ -178,7 +178,7 @@ fn old_containerd(lab: &Lab) {
     // It can only be known once the lists of packages have been read.
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(1);
     told(&run, "n1", &["the distribution's containerd is 1.6", "2.0 or newer is needed", "cgroup driver"]);
-    lab.on("n1", "! dpkg-query -W containerd kubelet").ok();
+    lab.on("n1", "! dpkg-query -W -f '${db:Status-Abbrev}\\n' containerd kubelet 2>/dev/null | grep ^ii").ok();
     // Where it is there already, preflight says so.
     lab.on("n1", "DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends containerd").ok();
     refused(lab, &inventory, "n1", &["containerd 1.6", "older than 2.0", "distribution"]);

@@ -13,8 +13,12 @@ KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
 
 ##@ Try it
 
-demo: setup-build build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
+demo: demo-check setup-build build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
 	tests/demo "$(KBOOT)"
+
+# Before the build, which takes minutes.
+demo-check:
+	@tests/demo check
 
 demo-down: ## Throw the demo's cluster away
 	KBOOT_LAB=demo $(TESTBED) down
@@ -68,4 +72,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test lint unit e2e bench deny setup-build setup-test setup-bench clean-testbed help
+.PHONY: demo demo-check demo-down build test lint unit e2e bench deny setup-build setup-test setup-bench clean-testbed help

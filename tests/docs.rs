@@ -55,12 +55,12 @@ fn what_a_page_shows_of_the_repository_is_there() {
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 17] = [
-    ("agent", "engine facts kube playbook resource steps"),
+    ("agent", "engine facts kube resource steps"),
     ("bootstrap", "inventory names pki"),
     ("cli", "agent bootstrap engine facts fleet inventory kube openpgp pki playbook preflight report steps"),
     ("engine", "inventory pki"),
     ("facts", "engine"),
-    ("fleet", "agent engine inventory names report"),
+    ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
     ("kube", "engine names"),
     ("manifest", "inventory"),

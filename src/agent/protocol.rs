@@ -2,15 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Event, Failure, Mode};
+use crate::engine::{Event, Failure, Item, Mode};
 use crate::facts::Facts;
-use crate::playbook::Item;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
 pub const MARKER: &str = "KBOOT-AGENT 1";
-
-pub type Items = Vec<Item>;
 
 /// From the controller.
 #[derive(Serialize, Deserialize)]
@@ -26,7 +23,7 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Items,
+    pub steps: Vec<Item>,
     pub mode: Mode,
     /// Who runs this, for the one who finds the host locked.
     pub owner: String,

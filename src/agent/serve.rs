@@ -1,6 +1,7 @@
 //! The agent's side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use camino::Utf8Path;
 use futures_util::FutureExt as _;
@@ -8,11 +9,10 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
 
+use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use super::{Client, Items};
-use crate::engine::{Cancel, Failure, HostLock, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
-use crate::playbook::Item;
 use crate::resource::LocalHost;
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
@@ -42,7 +42,8 @@ pub async fn serve(
     }
     // The controller is gone or done: finish the change in hand and let go of the host.
     agent.cancel.cancel();
-    if let Some(last) = running {
+    if let Some(last) = running.filter(|running| !running.is_finished()) {
+        agent.leave().await;
         let _ = last.await;
     }
     drop(agent);
@@ -100,6 +101,15 @@ impl Agent {
         }
     }
 
+    /// Lets the next run know that it need only wait a moment.
+    async fn leave(&self) {
+        if let Some((lock, _)) = self.lock.lock().await.as_ref()
+            && let Err(failure) = lock.leave()
+        {
+            tracing::warn!("the lock could not be marked: {failure}");
+        }
+    }
+
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
@@ -137,7 +147,7 @@ async fn run_phase(
     let started = std::time::Instant::now();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &run.owner).await?,
+        Mode::Apply => own(&lock, &run.owner, &cancel, sink).await?,
     };
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
     let runner = Runner { host, mode: run.mode, journal, cancel };
@@ -152,27 +162,49 @@ async fn run_phase(
     Ok(outputs)
 }
 
-/// Takes the host's lock, once for the agent's whole life, and opens its journal.
-async fn own(lock: &Ownership, owner: &str) -> Result<Arc<Journal>> {
+/// How soon an agent notices that its controller was killed.
+const NOTICE: Duration = Duration::from_secs(2);
+/// How long the change in hand of such an agent may take: packages that are being installed.
+const LEAVE: Duration = Duration::from_secs(600);
+
+/// Takes the host's lock, once for the agent's whole life, and opens its journal. An agent whose controller was killed is
+/// waited for; one that is at work is not.
+async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
     let mut held = lock.lock().await;
     if let Some((_, journal)) = held.as_ref() {
         return Ok(journal.clone());
     }
-    let taken = HostLock::take(Utf8Path::new(HostLock::PATH), owner)?.map_err(|busy| {
-        Failure::new(format!("another kboot works on this host: {}", busy.holder))
-            .hint("wait until it is done, then run the same command again")
-    })?;
+    let started = std::time::Instant::now();
+    let mut is_told = false;
+    let taken = loop {
+        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), owner)? {
+            Ok(taken) => break taken,
+            Err(busy) => busy,
+        };
+        if started.elapsed() > if is_leaving { LEAVE } else { NOTICE } {
+            return Err(Failure::new(format!("another kboot works on this host: {holder}"))
+                .hint("wait until it is done, then run the same command again"));
+        }
+        if cancel.is_cancelled() {
+            return Err(Failure::interrupted());
+        }
+        if is_leaving && !is_told {
+            is_told = true;
+            sink.emit(Kind::Waiting { what: format!("the last change of a run that was cut off: {holder}") });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
     let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
     *held = Some((taken, journal.clone()));
     Ok(journal)
 }
 
-fn count(items: &Items) -> usize {
+fn count(items: &[Item]) -> usize {
     items
         .iter()
         .map(|item| match item {
             Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(count).sum(),
+            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
         })
         .sum()
 }
@@ -186,7 +218,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn all<'b>(&'b self, items: &'b Items) -> BoxFuture<'b, Result<Outcome>> {
+    fn all<'b>(&'b self, items: &'b [Item]) -> BoxFuture<'b, Result<Outcome>> {
         async move {
             let mut outcome = Outcome::Unchanged;
             for item in items {

@@ -105,6 +105,7 @@ impl Init {
             playbook: playbook::builtin("init"),
             cluster: &cluster,
             reach: Reach::Here,
+            inventory: None,
             mode,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
@@ -156,6 +157,16 @@ const FLAGS: [(&str, &str); 9] = [
     ("network.podSubnet", "--pod-network-cidr"),
     ("network.serviceSubnet", "--service-cidr"),
 ];
+
+/// For commands on this machine that come to need it before any check is made.
+pub fn require_root() -> Result<(), Problem> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => {
+            Err(Problem::Failed(Failure::new("kboot does not run as root here").hint("run the same command with sudo")))
+        }
+    }
+}
 
 /// The same checks as for a file, for what flags and a file make together.
 pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {

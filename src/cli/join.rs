@@ -23,7 +23,7 @@ use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
 use super::Global;
 use super::exit::{Problem, remark, unreadable};
-use super::init::{MachineArgs, validated};
+use super::init::{MachineArgs, require_root, validated};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
@@ -73,6 +73,8 @@ impl Join {
         endpoint_url(&self.endpoint, API_PORT)
             .map_err(DiscoveryError::Endpoint)
             .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
+        // Preflight says so too, but comes after the cluster has been asked for its settings.
+        require_root()?;
         let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
         if host.is_control_plane() {
             return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
@@ -97,6 +99,7 @@ impl Join {
             playbook: playbook::builtin("join"),
             cluster: &cluster,
             reach: Reach::Here,
+            inventory: None,
             mode,
             ignore: Some(ignore),
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

@@ -39,10 +39,13 @@ impl Kubeconfig {
     pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
         let cluster = self.inventory.load()?;
         let host = cluster.control_planes().next().ok_or_else(|| Failure::new("the inventory has no control plane"))?;
-        let text = Fleet::new().read_file(&cluster, host, "/etc/kubernetes/admin.conf").await?.ok_or_else(|| {
-            Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
-                .hint("make the cluster first: kboot up")
-        })?;
+        let text = Fleet::new(crate::report::ask_secret)
+            .read_file(&cluster, host, "/etc/kubernetes/admin.conf")
+            .await?
+            .ok_or_else(|| {
+                Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
+                    .hint("make the cluster first: kboot up")
+            })?;
         let Some(path) = self.merge else {
             print(&text)?;
             return Ok(ExitCode::SUCCESS);

@@ -16,7 +16,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::Problem;
-use super::init::MachineArgs;
+use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
 
 /// Take this machine, or the hosts of an inventory, back from the cluster
@@ -61,6 +61,7 @@ impl Reset {
             playbook: playbook::builtin("reset"),
             cluster: &cluster,
             reach,
+            inventory: self.inventory.as_deref(),
             mode,
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
@@ -73,6 +74,7 @@ impl Reset {
 
     fn target(&self) -> Result<(Cluster, Reach), Problem> {
         let Some(path) = &self.inventory else {
+            require_root()?;
             let (mut cluster, host) = MachineArgs::here().resolve(Role::Worker)?;
             cluster.hosts = vec![host];
             return Ok((cluster, Reach::Here));

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use camino::Utf8Path;
 use clap::Args;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -65,6 +66,8 @@ pub struct Job<'a> {
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
     pub reach: Reach,
+    /// The inventory's file, for hints.
+    pub inventory: Option<&'a Utf8Path>,
     pub mode: Mode,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
@@ -128,7 +131,7 @@ async fn go(
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
-    let fleet = Fleet::new();
+    let fleet = Fleet::new(crate::report::ask_secret);
     let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
@@ -203,7 +206,10 @@ async fn reach(
             Some((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
-            sink.emit(Kind::Failed { failure });
+            let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
+            // Connections know nothing of inventories; the command that a hint gives should work as it stands.
+            let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
+            sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
             None
         }
     }

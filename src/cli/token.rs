@@ -17,7 +17,7 @@ use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
 use crate::pki::ca_hashes;
 
-use super::exit::{Problem, print};
+use super::exit::{Problem, print, unreadable};
 use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -254,7 +254,11 @@ async fn open(kubeconfig: &Utf8Path) -> Result<(View, Writer), Problem> {
         return Err(Problem::usage(format!("there is no {kubeconfig}"))
             .hint("run this on a control plane, or name a kubeconfig: --kubeconfig FILE"));
     }
-    Ok(Connector::open(kubeconfig).await?)
+    std::fs::read(kubeconfig).map_err(|error| unreadable(kubeconfig, &error))?;
+    // Nothing was asked of the cluster yet: what is wrong is wrong with the file.
+    Connector::open(kubeconfig).await.map_err(|failure| {
+        Problem::Usage(failure).hint(format!("look at it with `kubectl config view --kubeconfig {kubeconfig}`"))
+    })
 }
 
 async fn all(view: &View) -> Result<Vec<Listed>, Failure> {
@@ -268,7 +272,7 @@ async fn secret(view: &View, token: &BootstrapToken) -> Result<Option<Value>, Fa
 
 /// The `kboot join` line with a token that is still good; None if there is none.
 pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Problem> {
-    let (view, _) = open(kubeconfig).await?;
+    let (view, _) = Connector::open(kubeconfig).await?;
     let soon = OffsetDateTime::now_utc() + time::Duration::minutes(10);
     let usable = all(&view)
         .await?

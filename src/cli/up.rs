@@ -71,6 +71,7 @@ impl Up {
             playbook: playbook::builtin("up"),
             cluster: &cluster,
             reach: Reach::Ssh,
+            inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
             ignore: Some(ignore),
             inputs: &inputs,

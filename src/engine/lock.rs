@@ -11,14 +11,19 @@ use super::{Failure, Result};
 
 /// Held as long as this lives.
 pub struct HostLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 /// Who holds the lock, in the holder's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Busy {
     pub holder: String,
+    /// It only finishes the change in hand, for nobody tells it what to do any more.
+    pub is_leaving: bool,
 }
+
+/// The second line of the lock's file, once its holder is leaving.
+const LEAVING: &str = "leaving";
 
 impl HostLock {
     pub const PATH: &str = "/run/kboot.lock";
@@ -32,14 +37,23 @@ impl HostLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder)?;
-                return Ok(Err(Busy { holder: holder.trim().into() }));
+                let (holder, is_leaving) = match holder.trim().split_once('\n') {
+                    Some((holder, rest)) => (holder, rest == LEAVING),
+                    None => (holder.trim(), false),
+                };
+                return Ok(Err(Busy { holder: holder.into(), is_leaving }));
             }
             Err(error) => return Err(Failure::new(format!("failed to lock {path}: {error}"))),
         }
         file.file().set_len(0)?;
         file.rewind()?;
         file.write_all(owner.as_bytes())?;
-        Ok(Ok(Self { _file: file }))
+        Ok(Ok(Self { file }))
+    }
+
+    /// Tells those who wait that the lock is about to be released.
+    pub fn leave(&self) -> Result<()> {
+        Ok((&self.file).write_all(format!("\n{LEAVING}").as_bytes())?)
     }
 }
 
@@ -53,7 +67,10 @@ mod tests {
         let path = camino::Utf8PathBuf::try_from(folder.path().join("lock")).unwrap();
         let first = HostLock::take(&path, "up from desk, process 7").unwrap().unwrap_or_else(|_| panic!("free"));
         let second = HostLock::take(&path, "reset").unwrap();
-        assert_eq!(second.err(), Some(Busy { holder: "up from desk, process 7".into() }));
+        let busy = |is_leaving| Some(Busy { holder: "up from desk, process 7".into(), is_leaving });
+        assert_eq!(second.err(), busy(false));
+        first.leave().unwrap();
+        assert_eq!(HostLock::take(&path, "reset").unwrap().err(), busy(true));
         drop(first);
         assert!(HostLock::take(&path, "reset").unwrap().is_ok());
     }

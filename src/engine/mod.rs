@@ -9,6 +9,7 @@ mod event;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
+mod item;
 mod journal;
 mod lock;
 mod probe;
@@ -18,6 +19,7 @@ mod step;
 pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
+pub use item::Item;
 pub use journal::{Journal, Record, State};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Host, Metadata, Output, Probe};

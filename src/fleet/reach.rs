@@ -1,6 +1,5 @@
 //! From an inventory's host to a conversation with the agent on it.
 
-use std::io::IsTerminal as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,10 +35,13 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub fn new() -> Self {
-        let keys = Keyring::from_environment();
-        let is_attended = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-        Self { keys: if is_attended { keys.asking(ask) } else { keys } }
+    /// `ask` gets a question and gives what a person answers, if there is one.
+    pub fn new(ask: fn(&str) -> Option<SecretString>) -> Self {
+        let ask = move |file: &Utf8Path, attempt: u32| {
+            let again = if attempt > 0 { " (that was not it)" } else { "" };
+            ask(&format!("Passphrase of {file}{again}: "))
+        };
+        Self { keys: Keyring::from_environment().asking(ask) }
     }
 
     /// Starts an agent on a host. One that does not stay leaves no file behind.
@@ -66,17 +68,6 @@ impl Fleet {
         let text = String::from_utf8(output.stdout);
         text.map(Some).map_err(|_| Failure::new(format!("{path} on {} is not text", host.name)))
     }
-}
-
-impl Default for Fleet {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn ask(file: &Utf8Path, attempt: u32) -> Option<SecretString> {
-    let again = if attempt > 0 { " (that was not it)" } else { "" };
-    crate::report::ask_secret(&format!("Passphrase of {file}{again}: "))
 }
 
 /// The agent's output together with what must live as long.

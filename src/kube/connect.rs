@@ -81,7 +81,9 @@ impl Connector {
 
 async fn connect(text: &[u8]) -> Result<Client, String> {
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
-    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| error.to_string())?;
+    // The further lines of the error show the file's own, and keys and tokens are what it holds.
+    let first = |text: String| text.lines().next().unwrap_or_default().to_string();
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| first(error.to_string()))?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| error.to_string())?;

@@ -196,9 +196,9 @@ fn explain(error: kube::Error, what: &str) -> Failure {
                 _ => failure,
             }
         }
-        other => {
-            Failure::new(format!("failed to {what}: the API server does not answer: {}", chain(&other))).retryable()
-        }
+        other => Failure::new(format!("failed to {what}: the API server does not answer: {}", chain(&other)))
+            .hint("on a control plane, `crictl ps -a` shows whether it runs and `journalctl -u kubelet -n 50` why not")
+            .retryable(),
     }
 }
 

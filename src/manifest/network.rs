@@ -25,7 +25,14 @@ pub fn pod_network(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
 
 /// Flannel with VXLAN. Each node's subnet comes from the controller manager.
 pub fn flannel(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
-    objects(Template::Flannel, &json!({"cluster": cluster, "image": FLANNEL, "pluginImage": FLANNEL_PLUGIN}))
+    let values = json!({
+        "cluster": cluster,
+        "image": FLANNEL,
+        "pluginImage": FLANNEL_PLUGIN,
+        "endpointHost": cluster.endpoint_host(),
+        "endpointPort": cluster.endpoint_port(),
+    });
+    objects(Template::Flannel, &values)
 }
 
 /// Weave Net, which hands out addresses of the whole pod subnet itself.

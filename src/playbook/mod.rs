@@ -6,5 +6,5 @@
 mod parse;
 mod run;
 
-pub use parse::{BUILTIN, Item, Phase, Playbook, Selector, builtin};
+pub use parse::{BUILTIN, Phase, Playbook, Selector, builtin};
 pub use run::{HostResult, Member, Plan, run};

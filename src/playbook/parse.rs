@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Item;
 use crate::inventory::Host;
 
 /// A list of phases.
@@ -33,14 +34,6 @@ pub enum Selector {
     ControlPlane,
     /// Those that are no control plane.
     Worker,
-}
-
-/// A step's name, or branches that run at the same time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Item {
-    Step(String),
-    Parallel { parallel: Vec<Vec<Item>> },
 }
 
 impl Selector {

@@ -1,12 +1,15 @@
 //! Asking a person for something secret.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use console::Term;
 use secrecy::SecretString;
 
-/// None where it can't be asked or nothing was said.
+/// None where there is nobody to ask or nothing was said.
 pub fn ask_secret(question: &str) -> Option<SecretString> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return None;
+    }
     let terminal = Term::stderr();
     write!(&terminal, "{question}").ok()?;
     terminal.flush().ok()?;

@@ -86,6 +86,47 @@ fn missing(package: &Package, status: &Status) -> Option<PackageChange> {
     })
 }
 
+/// No other source file names this repository: apt refuses to work at all when two name different keys for it.
+pub struct SoleSource {
+    pub url: String,
+    pub own: Utf8PathBuf,
+}
+
+#[async_trait]
+impl Resource for SoleSource {
+    /// Files that name the repository.
+    type Observed = Vec<Utf8PathBuf>;
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        const FOLDER: &str = "/etc/apt/sources.list.d";
+        let names = probe.list(FOLDER.into()).await?.unwrap_or_default();
+        let files = names.iter().filter(|name| name.ends_with(".list") || name.ends_with(".sources"));
+        let files = files.map(|name| Utf8PathBuf::from(format!("{FOLDER}/{name}")));
+        let mut found = Vec::new();
+        for file in files.chain(["/etc/apt/sources.list".into()]).filter(|file| *file != self.own) {
+            let text = probe.read_text(&file).await?.unwrap_or_default();
+            if names_repository(&text, &self.url) {
+                found.push(file);
+            }
+        }
+        Ok(found)
+    }
+
+    fn diff(&self, others: Self::Observed) -> Result<Planned> {
+        let Some(other) = others.first() else { return Ok(Planned::Satisfied) };
+        Err(Failure::new(format!("{other} names the repository {}, too", self.url)).hint(format!(
+            "kboot writes {} with the repository's key; two files with different keys stop apt altogether: `rm {other}`",
+            self.own
+        )))
+    }
+}
+
+/// Whether a source file, of either format, has this address and does not only mention it.
+fn names_repository(text: &str, url: &str) -> bool {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines.flat_map(str::split_whitespace).any(|word| word.trim_end_matches('/') == url.trim_end_matches('/'))
+}
+
 /// Packages that are not installed.
 pub struct Removed(pub Vec<&'static str>);
 
@@ -298,6 +339,16 @@ mod tests {
             sources: vec!["/etc/apt/sources.list.d/k.sources".into()],
             refresh_all: false,
         }
+    }
+
+    #[test]
+    fn a_source_of_either_format_is_found_and_a_comment_is_not() {
+        let url = "https://pkgs.k8s.io/core:/stable:/v1.37/deb/";
+        let line = "deb [signed-by=/etc/apt/keyrings/k.gpg] https://pkgs.k8s.io/core:/stable:/v1.37/deb /";
+        assert!(names_repository(line, url));
+        assert!(names_repository(&format!("Types: deb\nURIs: {url}\n"), url));
+        assert!(!names_repository(&format!("# {line}"), url));
+        assert!(!names_repository("deb https://pkgs.k8s.io/core:/stable:/v1.36/deb/ /", url));
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Resource for Absent {
     }
 }
 
-/// A directory with nothing in it, or none.
+/// A directory with nothing in it but what its package put there, or none.
 pub struct Emptied {
     path: Utf8PathBuf,
 }
@@ -189,7 +189,10 @@ impl Resource for Emptied {
     type Observed = Vec<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        Ok(probe.list(&self.path).await?.unwrap_or_default())
+        let mut names = probe.list(&self.path).await?.unwrap_or_default();
+        // Packages keep their empty directories by such files, as `.kubelet-keep`.
+        names.retain(|name| !(name.starts_with('.') && name.ends_with("-keep")));
+        Ok(names)
     }
 
     fn diff(&self, names: Vec<String>) -> Result<Planned> {

@@ -19,7 +19,7 @@ mod object;
 mod unit;
 mod vetted;
 
-pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed};
+pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
 pub use certificate::{Certificate, KeyPair};
 pub use converge::{AnyResource, Converge, Resource};

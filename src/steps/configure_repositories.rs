@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use crate::engine::{Failure, Result};
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
-use crate::resource::{AptKey, Converge, File, KeySource};
+use crate::resource::{AptKey, Converge, File, KeySource, SoleSource};
 
 use super::{Context, unrendered};
 
@@ -60,6 +60,7 @@ impl Source<'_> {
             }
         };
         Ok(step
+            .with(SoleSource { url: repository.url.clone(), own: self.source.into() })
             .with(AptKey { path: keyring.clone(), fingerprint: repository.fingerprint.clone(), source })
             .with(File::text(self.source, manifest::apt_source(&repository, keyring.as_str()).map_err(unrendered)?))
             .with(File::text(self.preferences, manifest::apt_pin(self.pinned, &repository.url).map_err(unrendered)?)))

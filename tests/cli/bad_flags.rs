@@ -186,6 +186,21 @@ fn token_commands() {
     ]);
 }
 
+/// Whatever is wrong with a kubeconfig, what it holds is not shown.
+#[test]
+fn kubeconfigs_that_are_none() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("text.conf", "kubeconfig-secret\n")
+        .file("open.conf", "users: [{name: u, user: {token: kubeconfig-secret}}\n");
+    sandbox.file("empty.conf", "apiVersion: v1\nkind: Config\n");
+    for name in ["text.conf", "open.conf", "empty.conf", "."] {
+        let told = sandbox.refused(&["token", "list", "--kubeconfig", name]);
+        assert!(!told.stderr.contains("kubeconfig-secret"), "{told}");
+        check(&sandbox, &format!("bad-kubeconfig-{}", name.trim_end_matches(".conf").replace('.', "folder")), &told);
+    }
+}
+
 /// As kubectl has it, an empty KUBECONFIG is none.
 #[test]
 fn an_empty_variable_is_none() {

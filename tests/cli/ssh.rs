@@ -103,6 +103,24 @@ fn json_is_all_that_the_standard_output_holds() {
 }
 
 #[test]
+fn token_commands_where_no_api_server_answers() {
+    let sandbox = Sandbox::new();
+    let kubeconfig = "apiVersion: v1\nkind: Config\ncurrent-context: x\n\
+                      clusters: [{name: c, cluster: {server: \"https://127.0.0.1:1\"}}]\n\
+                      users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n";
+    sandbox.file("admin.conf", kubeconfig);
+    for (name, arguments) in [
+        ("token-list", ["token", "list"].as_slice()),
+        ("token-create", &["token", "create", "abcdef.0123456789abcdef"]),
+        ("token-delete", &["token", "delete", "abcdef"]),
+    ] {
+        let told = sandbox.untouched(1, arguments);
+        assert!(!told.stderr.contains("0123456789abcdef"), "{told}");
+        check(&sandbox, &format!("closed-{name}"), &told);
+    }
+}
+
+#[test]
 fn an_api_server_that_does_not_answer() {
     let sandbox = Sandbox::with_inventory();
     sandbox.file("config.yaml", sandbox.inventory(22, "").replace("connect: 20", "connect: 1"));

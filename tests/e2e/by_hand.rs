@@ -116,6 +116,7 @@ fn join(lab: &Lab) {
     lab.touch(&["n2"]);
     // Through standard input, where no other user sees it.
     lab.on("n2", &format!("printf %s {token} | /usr/local/bin/kboot {line}")).ok();
+    cluster::node_becomes_ready(lab, "n2");
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
     // What it joined with is not kept, and it speaks with a certificate of its own.
     lab.on("n2", "! grep -rl 'token:' /etc/kubernetes /var/lib/kubelet/*.conf && test -f /var/lib/kubelet/pki/kubelet-client-current.pem").ok();

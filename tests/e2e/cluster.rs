@@ -79,6 +79,15 @@ pub fn nodes_are_ready(lab: &Lab, names: &[&str]) {
     }
 }
 
+/// The same a moment later: kubeadm's users know that `join` waits for the node, and not for its network.
+#[track_caller]
+pub fn node_becomes_ready(lab: &Lab, name: &str) {
+    eventually(Duration::from_secs(60), &format!("{name} is Ready"), || {
+        let node = object(lab, &format!("node {name}"));
+        if condition(&node, "Ready") == "True" { Ok(()) } else { Err(node["status"]["conditions"].to_string()) }
+    });
+}
+
 pub fn condition(object: &Value, kind: &str) -> String {
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     conditions.iter().find(|condition| condition["type"] == kind).map_or("none".into(), |found| text(&found["status"]))

@@ -61,7 +61,10 @@ impl Running {
             }
             if ended || Instant::now() > deadline {
                 let end = if ended { "it ended" } else { "time is up" };
-                panic!("{end} before there was {what}: {}\n{}\n{}", self.what, self.stdout(), self.stderr.text());
+                let said = self.stdout();
+                let last: Vec<&str> = said.lines().rev().take(15).collect();
+                let last: Vec<&str> = last.into_iter().rev().collect();
+                panic!("{end} before there was {what}: {}\n{}\n{}", self.what, last.join("\n"), self.stderr.text());
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -152,14 +152,7 @@ fn a_host_without_power(lab: &Lab) {
     assert!(run.changes().iter().any(|change| change.starts_with("n2: ")), "{run}");
 
     lab.testbed(&["host", "start", "n3"]).ok();
-    eventually(Duration::from_secs(60), "n3 is Ready again", || {
-        let node = cluster::object(lab, "node n3");
-        if cluster::condition(&node, "Ready") == "True" {
-            Ok(())
-        } else {
-            Err(node["status"]["conditions"].to_string())
-        }
-    });
+    cluster::node_becomes_ready(lab, "n3");
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
 }

@@ -5,7 +5,6 @@
 //! They take the release binary that is there, or `$KBOOT_BIN`, and know it by its command line only.
 //!
 //! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards; `KBOOT_E2E_REUSE=1` goes on with it, and runs the named tests alone.
-//! - `KBOOT_E2E_LONG=1` adds the tests that are too slow for every day.
 
 mod bad_input;
 mod bare;

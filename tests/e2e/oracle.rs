@@ -1,11 +1,8 @@
 //! kubeadm looks at a cluster that kboot made, and works with it.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::cluster::{self, kubectl};
-use crate::command::eventually;
 use crate::events::{Run, text};
 use crate::lab::Lab;
 use crate::suite::Test;
@@ -115,14 +112,7 @@ fn kubeadm_join(lab: &Lab) {
     let join = line.trim().replacen("kboot join", "kubeadm join", 1);
     assert!(join.starts_with("kubeadm join 10.77.0.11:6443 --token "), "{line}");
     lab.on("n4", &format!("{join} --ignore-preflight-errors=SystemVerification")).ok();
-    eventually(Duration::from_secs(60), "n4 is Ready", || {
-        let node = cluster::object(lab, "node n4");
-        if cluster::condition(&node, "Ready") == "True" {
-            Ok(())
-        } else {
-            Err(node["status"]["conditions"].to_string())
-        }
-    });
+    cluster::node_becomes_ready(lab, "n4");
     lab.on("n4", "kubeadm reset -f").ok();
     kubectl(lab, "delete node n4").ok();
     cluster::nodes_are_ready(lab, &["n1", "n2", "n3"]);

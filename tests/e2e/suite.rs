@@ -16,11 +16,6 @@ pub struct Test {
     pub run: fn(&Lab),
 }
 
-/// Too slow for every day.
-pub fn is_long() -> bool {
-    std::env::var_os("KBOOT_E2E_LONG").is_some()
-}
-
 pub fn main(groups: &[&[Test]]) -> ExitCode {
     let tests: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
     let arguments = Arguments::read();
@@ -54,6 +49,7 @@ fn run(tests: &[&Test], all: usize) -> ExitCode {
     keep_panics();
     let mut failed = BTreeMap::new();
     for test in tests {
+        lab::park_if_interrupted();
         say(&format!("test {} ... ", test.name));
         let since = Instant::now();
         let result = match test.needs.filter(|need| failed.contains_key(need)) {
@@ -61,6 +57,7 @@ fn run(tests: &[&Test], all: usize) -> ExitCode {
             None => catch_unwind(AssertUnwindSafe(|| (test.run)(&lab))).map_err(|_| taken_panic()),
         };
         let took = since.elapsed().as_secs_f64();
+        lab::park_if_interrupted();
         match result {
             Ok(()) => say(&format!("ok ({took:.1} s)\n")),
             Err(why) => {

@@ -53,6 +53,8 @@ packages:
   containerd: {url: http://$GATEWAY:$REPO_PORT/docker, suite: $DEBIAN_RELEASE, components: [stable], keyFile: ./repo.asc}
 images:
   mirrors: {registry.k8s.io: http://$GATEWAY:$REGISTRY_PORT, ghcr.io: http://$GATEWAY:$REGISTRY_PORT}
+# The disk is the whole machine's, and may well be fuller than the kubelet's tenths allow.
+kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, nodefs.inodesFree: 1%, imagefs.available: 1Gi, imagefs.inodesFree: 1%}}}
 ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}
 hosts:
 Y

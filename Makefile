@@ -46,14 +46,14 @@ e2e bench: export KBOOT_BIN = $(KBOOT)
 e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
 
-bench: setup-build build ## Times against kubeadm, on the testbed
+bench: setup-bench build ## Times against kubeadm, on the testbed
 	tests/bench/run
 
 deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run)
+SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
 
 ##@ Housekeeping
 
@@ -63,10 +63,13 @@ setup-build: ## Install what building needs from Debian, by name; only what is m
 setup-test: ## The same for testing; the testbed has needs of its own: tests/testbed/testbed setup
 	tests/setup test
 
+setup-bench: ## The same for measuring
+	tests/setup bench
+
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
 	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-check demo-down build test lint unit e2e bench deny setup-build setup-test clean-testbed help
+.PHONY: demo demo-check demo-down build test lint unit e2e bench deny setup-build setup-test setup-bench clean-testbed help

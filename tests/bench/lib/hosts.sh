@@ -49,7 +49,7 @@ write_inventory() {
     # Its files are beside it.
     sed "s|: \./|: $LAB/|g" "$LAB/inventory.yaml"
     printf 'kubelet:\n  config:\n'
-    sed 's/^/    /' <<<"$KUBELET"
+    printf "    %s\n" "${KUBELET//$'\n'/$'\n    '}"
   } >"$OUT/inventory.yaml"
 }
 

@@ -46,8 +46,8 @@ KUBELET='evictionHard: {memory.available: 100Mi, nodefs.available: 1%, nodefs.in
 imageGCHighThresholdPercent: 100'
 write_inventory() {
   {
-    # Its files are beside it.
-    sed "s|: \./|: $LAB/|g" "$LAB/inventory.yaml"
+    # Its files are beside it; its kubelet settings, which have the same reason, make room for those that kubeadm gets as well.
+    sed "s|: \./|: $LAB/|g; /^kubelet:/d; /^# The disk is/d" "$LAB/inventory.yaml"
     printf 'kubelet:\n  config:\n'
     printf "    %s\n" "${KUBELET//$'\n'/$'\n    '}"
   } >"$OUT/inventory.yaml"

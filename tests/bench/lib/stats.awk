@@ -27,6 +27,6 @@ END {
       line = line sprintf("  kubeadm %.2f s  ratio min %.2f  median %.2f  max %.2f", side_median(what, "kubeadm"), ratios[1], middle, ratios[n])
       delete ratios
     }
-    printf "%s  (%d runs, medians)\n", line, runs[what]
+    printf "%s  (%s)\n", line, (runs[what] > 1 ? runs[what] " runs, medians" : "one run")
   }
 }

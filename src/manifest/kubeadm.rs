@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::emit::emit;
 use super::kubelet::{CgroupDriver, KubeletValues, shared_configuration};
+use super::static_pod::StaticPod;
 use super::template::{RenderError, Template};
 use super::yaml::{document, objects};
 use crate::inventory::{CONTROL_PLANE, Cluster, Component, Host};
@@ -65,12 +66,12 @@ pub(super) fn component_hash(values: &[&str]) -> String {
 }
 
 fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
-    let components = &cluster.control_plane;
-    let mut api_server = component(&components.api_server);
+    let settings = |pod: StaticPod| component(&pod.settings(cluster));
+    let mut api_server = settings(StaticPod::ApiServer);
     if !cluster.certificates.extra_sans.is_empty() {
         api_server["certSANs"] = json!(cluster.certificates.extra_sans);
     }
-    let mut etcd = component(&components.etcd);
+    let mut etcd = settings(StaticPod::Etcd);
     if let Some(etcd) = etcd.as_object_mut() {
         etcd.remove("extraVolumes");
         etcd.insert("dataDir".into(), json!("/var/lib/etcd"));
@@ -81,8 +82,8 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
         "caValidity": period(cluster.certificates.ca_validity.hours()),
         "validity": period(cluster.certificates.validity.hours()),
         "apiServer": api_server,
-        "controllerManager": component(&components.controller_manager),
-        "scheduler": component(&components.scheduler),
+        "controllerManager": settings(StaticPod::ControllerManager),
+        "scheduler": settings(StaticPod::Scheduler),
         "etcd": etcd,
     });
     Ok(emit(&document(Template::ClusterConfiguration, &values)?))
@@ -132,7 +133,11 @@ mod tests {
                 "certificatesDir": "/etc/kubernetes/pki",
                 "clusterName": "lab",
                 "controlPlaneEndpoint": "10.77.0.11:6443",
-                "controllerManager": {},
+                // What kboot sets beyond kubeadm, which then keeps it.
+                "controllerManager": {"extraArgs": [
+                    {"name": "kube-api-burst", "value": "200"},
+                    {"name": "kube-api-qps", "value": "100"},
+                ]},
                 "dns": {},
                 "encryptionAlgorithm": "ECDSA-P256",
                 "etcd": {"local": {"dataDir": "/var/lib/etcd"}},

@@ -23,6 +23,13 @@ const ETCD_METRICS_PORT: u16 = 2381;
 const CONTROLLER_MANAGER_PORT: u16 = 10257;
 const SCHEDULER_PORT: u16 = 10259;
 
+/// What kboot sets beyond kubeadm, where the inventory says nothing else. It goes into kubeadm's configuration as well, so that
+/// kubeadm keeps it when it upgrades.
+///
+/// Each controller has an account of its own, made and asked for when it starts: with the default of 20 requests a second it
+/// takes several seconds until the first of them runs, and with it the first pod.
+const CONTROLLER_MANAGER_FLAGS: [(&str, &str); 2] = [("kube-api-qps", "100"), ("kube-api-burst", "200")];
+
 /// The manifest of one of the control plane's pods, for `/etc/kubernetes/manifests`.
 pub fn static_pod(pod: StaticPod, cluster: &Cluster, node: &NodeValues) -> Result<String, RenderError> {
     let template = pod.template();
@@ -41,7 +48,7 @@ pub fn static_pod(pod: StaticPod, cluster: &Cluster, node: &NodeValues) -> Resul
     for (_, mount) in &volumes {
         insert(list(spec, "/containers/0/volumeMounts").map_err(shape)?, mount);
     }
-    replace_flags(list(spec, "/containers/0/command").map_err(shape)?, settings);
+    replace_flags(list(spec, "/containers/0/command").map_err(shape)?, &settings);
     Ok(emit(&manifest))
 }
 
@@ -99,13 +106,20 @@ impl StaticPod {
         }
     }
 
-    fn settings(self, cluster: &Cluster) -> &Component {
+    /// What the inventory says of it, and what kboot adds.
+    pub(super) fn settings(self, cluster: &Cluster) -> Component {
         let components = &cluster.control_plane;
         match self {
-            StaticPod::Etcd => &components.etcd,
-            StaticPod::ApiServer => &components.api_server,
-            StaticPod::ControllerManager => &components.controller_manager,
-            StaticPod::Scheduler => &components.scheduler,
+            StaticPod::Etcd => components.etcd.clone(),
+            StaticPod::ApiServer => components.api_server.clone(),
+            StaticPod::Scheduler => components.scheduler.clone(),
+            StaticPod::ControllerManager => {
+                let mut settings = components.controller_manager.clone();
+                for (flag, value) in CONTROLLER_MANAGER_FLAGS {
+                    settings.extra_args.entry(flag.into()).or_insert_with(|| value.into());
+                }
+                settings
+            }
         }
     }
 }
@@ -225,12 +239,12 @@ fn authority(address: IpAddr) -> String {
     }
 }
 
-/// The user's flags in place of the template's, and all of them sorted by name behind the executable.
+/// The user's flags in place of the template's and, as with kubeadm, after those, which are sorted by name.
 fn replace_flags(command: &mut Vec<Value>, settings: &Component) {
     let mut flags: Vec<Value> = command.drain(1..).collect();
     flags.retain(|flag| flag.as_str().and_then(flag_name).is_none_or(|name| !settings.extra_args.contains_key(name)));
-    flags.extend(settings.extra_args.iter().map(|(name, value)| json!(format!("--{name}={value}"))));
     flags.sort_by(|a, b| a.as_str().and_then(flag_name).cmp(&b.as_str().and_then(flag_name)));
+    flags.extend(settings.extra_args.iter().map(|(name, value)| json!(format!("--{name}={value}"))));
     command.append(&mut flags);
 }
 

@@ -36,21 +36,21 @@ pub(super) fn failed(argv: &[&str], output: &Output) -> Failure {
 /// Runs a command and gives what it printed, however it ended. In the C locale, without standard input unless given.
 pub(super) async fn output(argv: &[&str], environment: &[(&str, &str)], stdin: Option<&[u8]>) -> Result<Output> {
     let [program, arguments @ ..] = argv else { return Err(Failure::new("an empty command")) };
-    let mut command = Command::new(program);
+    let path = search_path();
+    let Ok(found) = which::which_in(program, Some(&path), "/") else {
+        return Ok(Output { code: Some(127), ..Output::default() });
+    };
+    let mut command = Command::new(found);
     command
         .args(arguments)
         .env("LC_ALL", "C")
+        .env("PATH", &path)
         .envs(environment.iter().copied())
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Output { code: Some(127), ..Output::default() });
-        }
-        Err(error) => return Err(Failure::from(error).context(format_args!("start {program}"))),
-    };
+    let started = command.spawn();
+    let mut child = started.map_err(|error| Failure::from(error).context(format_args!("start {program}")))?;
     if let (Some(bytes), Some(mut pipe)) = (stdin, child.stdin.take()) {
         // A program that reads no further says itself why.
         let _ = pipe.write_all(bytes).await;
@@ -61,4 +61,13 @@ pub(super) async fn output(argv: &[&str], environment: &[(&str, &str)], stdin: O
         stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
     })
+}
+
+/// Where programs are looked for: also where an administrator's are, which a shell that `su` opened may not know.
+fn search_path() -> String {
+    const ADMINISTRATION: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+    match std::env::var("PATH") {
+        Ok(path) if !path.is_empty() => format!("{path}:{ADMINISTRATION}"),
+        _ => ADMINISTRATION.into(),
+    }
 }

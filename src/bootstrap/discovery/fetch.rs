@@ -27,16 +27,19 @@ const MAX_BODY: usize = 1 << 20;
 /// may be any.
 pub(super) async fn config_map(server: &str, ca_pem: Option<&str>, deadline: Instant) -> Result<Value, DiscoveryError> {
     let client = client(ca_pem)?;
+    let mut known = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let error = match timeout(left, request(&client, server)).await {
             Ok(Ok(map)) => return Ok(map),
             Ok(Err(error)) => error,
-            Err(_) => DiscoveryError::TimedOut { server: server.into() },
+            // What an earlier attempt was told says more than that the last one was cut short.
+            Err(_) => known.take().unwrap_or_else(|| DiscoveryError::TimedOut { server: server.into() }),
         };
         if !error.is_retryable() || Instant::now() + PAUSE >= deadline {
             return Err(error);
         }
+        known = Some(error);
         sleep(PAUSE).await;
     }
 }

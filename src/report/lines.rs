@@ -292,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_for_a_phase_is_over_when_the_phase_goes_on() {
+        let start = Instant::now();
+        let mut narrator = Narrator::new(Verbosity::Normal, false);
+        let _ = narrator.event(&at("n1", "join", "", Kind::Waiting { what: "the other hosts".into() }), start);
+        assert!(narrator.due().is_some());
+        let _ = narrator.event(&at("n1", "join", "start", Kind::StepStarted { title: "Start".into() }), start);
+        assert_eq!(narrator.due(), None);
+    }
+
+    #[test]
     fn a_wait_that_is_over_is_not_told() {
         let start = Instant::now();
         let ends = [

@@ -7,4 +7,4 @@ mod parse;
 mod run;
 
 pub use parse::{BUILTIN, Phase, Playbook, Selector, builtin};
-pub use run::{HostResult, Member, Plan, run};
+pub use run::{Member, Plan, run};

@@ -30,13 +30,6 @@ pub struct Plan<'a> {
     pub cancel: Cancel,
 }
 
-/// How it ended on one host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HostResult {
-    pub host: String,
-    pub result: Result<()>,
-}
-
 /// How far a phase is, over all hosts that take part in it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
@@ -46,14 +39,10 @@ struct Progress {
 
 type Gates = BTreeMap<String, watch::Sender<Progress>>;
 
-/// Runs the playbook to its end on every member; one host's failure stops only what needs that host.
-pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> Vec<HostResult> {
+/// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
+pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
     let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members) };
-    join_all(members.iter().map(|member| async {
-        let result = walk(plan, member, &shared, events).await;
-        HostResult { host: member.host.clone(), result }
-    }))
-    .await
+    join_all(members.iter().map(|member| walk(plan, member, &shared, events))).await;
 }
 
 struct Shared {

@@ -9,13 +9,11 @@ mod script;
 
 use std::time::Duration;
 
+use crate::agent::MARKER;
 use crate::engine::{Failure, Result};
 use crate::fleet::ssh::{Connection, ExecError, Exit, Limits, Process, Stdout, Target};
 
 pub use binary::AgentBinary;
-
-/// The agent's first line. Whatever comes before it was printed by a login shell's start-up files.
-pub const MARKER: &str = "KBOOT-AGENT 1";
 
 /// Where agents are kept on a host; for root only.
 const FOLDER: &str = "/var/lib/kboot/agent";

@@ -9,6 +9,8 @@ mod event;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(debug_assertions)]
+pub mod fault;
 mod item;
 mod journal;
 mod lock;

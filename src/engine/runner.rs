@@ -8,6 +8,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
+#[cfg(debug_assertions)]
+use super::fault;
 use super::journal::Stage;
 use super::{AnyStep, Change, Failure, Host, Journal, Kind, Outcome, Planned, Result, Sink};
 
@@ -154,7 +156,11 @@ impl Runner {
         sink.emit(Kind::ChangeStarted { change: shown.clone() });
         let started = Instant::now();
         self.journal.record(step, change, Stage::Intent)?;
+        #[cfg(debug_assertions)]
+        fault::at(fault::Point::AfterIntent, change);
         let result = self.host.apply(change).await;
+        #[cfg(debug_assertions)]
+        fault::at(fault::Point::AfterAct, change);
         let state = match &result {
             Ok(()) => Stage::Done,
             Err(failure) => Stage::Failed { cause: failure.cause.clone() },

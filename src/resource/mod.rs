@@ -15,7 +15,9 @@ mod kernel;
 mod kubeconfig;
 mod local;
 mod network;
+mod node;
 mod object;
+mod state;
 mod unit;
 mod vetted;
 
@@ -30,5 +32,7 @@ pub use kernel::{Module, SwapOff, Sysctl};
 pub use kubeconfig::ClientKubeconfig;
 pub use local::LocalHost;
 pub use network::{FilterRules, LinksAbsent};
-pub use object::{Node, Objects};
+pub use node::Node;
+pub use object::Objects;
+pub use state::state;
 pub use unit::Unit;

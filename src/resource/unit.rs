@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, command, file};
-use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, UnitChange};
+use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange};
 
 /// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
 const STARTED: &str = "/run/kboot/started";
@@ -74,16 +74,9 @@ impl Resource for Unit {
     type Observed = Observed;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let fields = "--property=ActiveState,UnitFileState";
-        let shown = probe.query(&["systemctl", "show", &self.name, fields]).await?;
-        let field = |name: &str| {
-            shown.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
-        };
-        let mut observed = Observed {
-            is_enabled: field("UnitFileState") == "enabled",
-            is_active: matches!(field("ActiveState"), "active" | "activating" | "reloading"),
-            ..Observed::default()
-        };
+        let shown = Shown::of(probe, &self.name).await?;
+        let (is_enabled, is_active) = (shown.is_enabled(), shown.is_active());
+        let mut observed = Observed { is_enabled, is_active, ..Observed::default() };
         if self.files.is_empty() {
             return Ok(observed);
         }
@@ -141,6 +134,37 @@ fn noted<'a>(note: &'a str, file: &Utf8Path) -> Option<&'a str> {
     pairs.find_map(|(digest, name)| (name == file.as_str()).then_some(digest))
 }
 
+/// What `systemctl show` prints.
+struct Shown(String);
+
+impl Shown {
+    async fn of(probe: &dyn Probe, unit: &str) -> Result<Self> {
+        let fields = "--property=LoadState,ActiveState,UnitFileState";
+        Ok(Self(probe.query(&["systemctl", "show", unit, fields]).await?.stdout))
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.field("UnitFileState") == "enabled"
+    }
+
+    fn is_active(&self) -> bool {
+        matches!(self.field("ActiveState"), "active" | "activating" | "reloading")
+    }
+}
+
+/// How a unit is, for the journal.
+pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
+    let shown = Shown::of(probe, unit).await?;
+    Ok(match shown.field("LoadState") {
+        "not-found" | "" => State::Absent,
+        _ => State::Unit { is_enabled: shown.is_enabled(), is_active: shown.is_active() },
+    })
+}
+
 fn digest(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -179,7 +203,7 @@ mod tests {
     use super::*;
     use crate::engine::fake::FakeHost;
 
-    const SHOW: &str = "systemctl show kubelet.service --property=ActiveState,UnitFileState";
+    const SHOW: &str = "systemctl show kubelet.service --property=LoadState,ActiveState,UnitFileState";
     const RUNNING: &str = "ActiveState=active\nUnitFileState=enabled\n";
     const DROP_IN: &str = "/etc/systemd/system/kubelet.service.d/50-kboot.conf";
     const NOTE: &str = "/run/kboot/started/kubelet.service";

@@ -210,7 +210,7 @@ fn of_a_component(lab: &Lab) {
     let (run, anew) = up(lab, &edited(lab, "flag", &fields));
     let manifest = "n1 write-file /etc/kubernetes/manifests/kube-apiserver.yaml";
     assert_eq!(made(&run), set(&[manifest, "n1 apply-object ConfigMap/kubeadm-config"]), "{run}");
-    assert_eq!(anew, set(&["n1 kube-apiserver-n1 kube-apiserver"]), "{run}");
+    is_the_api_server(&anew, &run);
     let command = lab.on("n1", "tr '\\0' ' ' </proc/$(pgrep -x kube-apiserver)/cmdline").ok().stdout;
     assert!(command.contains("--default-not-ready-toleration-seconds=60"), "{command}");
 
@@ -230,9 +230,18 @@ fn of_a_component(lab: &Lab) {
 
     let (run, anew) = up(lab, &lab.inventory());
     assert_eq!(made(&run), set(&[manifest, certificate, "n1 apply-object ConfigMap/kubeadm-config"]), "{run}");
-    assert_eq!(anew, set(&["n1 kube-apiserver-n1 kube-apiserver"]), "{run}");
+    is_the_api_server(&anew, &run);
     let done = cluster::kubectl(lab, "--tls-server-name api.lab.example get --raw /livez");
     assert_ne!(done.code, Some(0), "the name is still in the certificate\n{done}");
+}
+
+/// Whoever leads by a lease ends itself when nobody renews it for ten seconds: on a busy machine the API server takes longer to
+/// come back.
+#[track_caller]
+fn is_the_api_server(anew: &BTreeSet<String>, run: &Run) {
+    let leaders = ["n1 kube-controller-manager-n1 kube-controller-manager", "n1 kube-scheduler-n1 kube-scheduler"];
+    let others = anew.iter().filter(|name| !leaders.contains(&name.as_str())).cloned().collect();
+    assert_eq!(set(&["n1 kube-apiserver-n1 kube-apiserver"]), others, "{run}");
 }
 
 fn of_a_bad_flag(lab: &Lab) {

@@ -57,6 +57,11 @@ impl Footprint {
         Self { host: host.into(), things }
     }
 
+    /// By kind and name, how it is.
+    pub fn things(&self) -> &BTreeMap<String, String> {
+        &self.things
+    }
+
     /// The host is now as it was then. `allowed` are names that may be new.
     #[track_caller]
     pub fn still_holds(&self, lab: &Lab, allowed: &[&str]) {

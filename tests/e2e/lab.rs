@@ -34,8 +34,12 @@ impl Lab {
         if done.code == Some(0) { Ok(()) } else { Err(why) }
     }
 
-    /// Boots the hosts. What a killed run left is cleaned first.
+    /// Boots three hosts. What a killed run left is cleaned first.
     pub fn up() -> Result<Self, String> {
+        Self::up_with(3)
+    }
+
+    pub fn up_with(hosts: usize) -> Result<Self, String> {
         let lock = locked()?;
         let own = tempfile::tempdir().map_err(|error| error.to_string())?;
         let binary = binary();
@@ -50,9 +54,13 @@ impl Lab {
         if is_reused() {
             lab.touch(&["n1", "n2", "n3"]);
         }
-        let up: &[&str] = if is_reused() { &["up"] } else { &["up", "--fresh"] };
+        let hosts = hosts.to_string();
+        let mut up = vec!["up", "--hosts", &hosts];
+        if !is_reused() {
+            up.push("--fresh");
+        }
         // The first time, everything is built.
-        let done = Running::start(testbed(up), "").wait(Duration::from_secs(3600));
+        let done = Running::start(testbed(&up), "").wait(Duration::from_secs(3600));
         if done.code == Some(0) { Ok(lab) } else { Err(done.to_string()) }
     }
 
@@ -100,6 +108,12 @@ impl Lab {
     #[track_caller]
     pub fn exec(&self, argv: &[&str]) -> Done {
         Running::start(inside(argv), "").wait(SHORT)
+    }
+
+    /// The same, of what may take as long as a run of kboot's.
+    #[track_caller]
+    pub fn exec_long(&self, argv: &[&str]) -> Done {
+        Running::start(inside(argv), "").wait(RUN)
     }
 
     /// Runs kboot where the hosts can be reached, to its end.

@@ -18,7 +18,8 @@ impl Good {
     pub fn of(lab: &Lab, host: &'static str) -> Self {
         let footprint = Footprint::of(lab, host);
         let things = footprint.things().iter().filter(|(name, _)| is_lasting(name));
-        let mut things: BTreeMap<String, String> = things.map(|(name, state)| (name.clone(), state.clone())).collect();
+        let mut things: BTreeMap<String, String> =
+            things.map(|(name, state)| (peerless(name), cardless(state))).collect();
         things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), state)));
         Self { host, things }
     }
@@ -71,7 +72,7 @@ fn first_difference(one: &str, other: &str) -> String {
 /// Not what has another name or content on each host that is right.
 fn is_lasting(name: &str) -> bool {
     // Containers' and pods' own, and systemd's notes of what has run.
-    const MOVING: [&str; 14] = [
+    const MOVING: [&str; 16] = [
         "/var/lib/containerd",
         "/var/lib/etcd/",
         "/var/lib/kubelet/pods",
@@ -79,6 +80,8 @@ fn is_lasting(name: &str) -> bool {
         "/var/lib/kubelet/checkpoints",
         "/var/lib/kubelet/plugins",
         "/var/lib/kubelet/device-plugins",
+        "/var/lib/kubelet/actuated_pods_state",
+        "/var/lib/kubelet/allocated_pods_state",
         "/var/lib/kubelet/cpu_manager_state",
         "/var/lib/kubelet/memory_manager_state",
         "/var/lib/cni",
@@ -90,7 +93,7 @@ fn is_lasting(name: &str) -> bool {
     // There, but with other content: keys, certificates, what names them, and what tells the time.
     const SECRET: [&str; 6] = [".key", ".crt", ".pem", ".pub", ".conf", "-old"];
     let Some((kind, rest)) = name.split_once(' ') else { return true };
-    if rest.contains("veth") || rest.contains("cni-") || has_number(rest) {
+    if rest.contains("fe80::") || rest.contains("veth") || rest.contains("cni-") || has_number(rest) {
         return false;
     }
     match kind {
@@ -106,6 +109,17 @@ fn is_lasting(name: &str) -> bool {
         "process" | "socket" | "cgroup" => false,
         _ => true,
     }
+}
+
+/// `eth0@if7: ` without its other end's number, which is another one after each boot.
+fn peerless(name: &str) -> String {
+    name.split_once("@if").map_or(name, |(name, _)| name).to_string()
+}
+
+/// A network card's address is made up.
+fn cardless(state: &str) -> String {
+    let is_card = |word: &&str| word.len() == 17 && word.split(':').filter(|part| part.len() == 2).count() == 6;
+    state.split(' ').filter(|word| !is_card(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A made-up name: twelve hexadecimal digits in a row, or a UUID's first two groups.

@@ -88,8 +88,13 @@ fn without_chance(value: &mut Value) {
     }
 }
 
-/// Long runs of base64 become an ellipsis.
+/// Certificates, and long runs of base64, become an ellipsis.
 fn shortened(text: &str) -> String {
+    const BEGIN: &str = "-----BEGIN ";
+    const END: &str = "-----END ";
+    if let (Some(begin), Some(end)) = (text.find(BEGIN), text.rfind(END)) {
+        return format!("{}…{}", &text[..begin], text[end..].split_once('\n').map_or("", |(_, rest)| rest));
+    }
     let is_code = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     let mut short = String::new();
     let mut rest = text;
@@ -100,10 +105,6 @@ fn shortened(text: &str) -> String {
         let next = rest.find(is_code).unwrap_or(rest.len());
         short.push_str(&rest[..next]);
         rest = &rest[next..];
-    }
-    // However many lines of it there were.
-    while short.contains("…\n…") {
-        short = short.replace("…\n…", "…");
     }
     short
 }

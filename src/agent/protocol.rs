@@ -27,6 +27,9 @@ pub struct PhaseRun {
     pub mode: Mode,
     /// Who runs this, for the one who finds the host locked.
     pub owner: String,
+    /// How long whoever else works on the host is waited for.
+    #[serde(default)]
+    pub wait_lock: std::time::Duration,
     pub context: Context,
 }
 

@@ -99,6 +99,7 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let mode = self.run.mode();
+        let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -107,6 +108,7 @@ impl Init {
             reach: Reach::Here,
             inventory: None,
             mode,
+            wait_lock,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);

@@ -101,6 +101,7 @@ impl Join {
             reach: Reach::Here,
             inventory: None,
             mode,
+            wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();

@@ -17,6 +17,7 @@ mod run;
 mod token;
 mod up;
 mod usage;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,7 @@ use super::Global;
 use super::exit::Problem;
 use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
+use super::wait::WaitArgs;
 
 /// Take this machine, or the hosts of an inventory, back from the cluster
 ///
@@ -46,6 +47,8 @@ pub struct Reset {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Reset {
@@ -63,6 +66,7 @@ impl Reset {
             reach,
             inventory: self.inventory.as_deref(),
             mode,
+            wait_lock: self.wait.limit(),
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.removes_packages = removes_packages;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use clap::Args;
@@ -23,6 +23,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -33,6 +34,8 @@ pub struct RunArgs {
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 impl RunArgs {
@@ -69,6 +72,8 @@ pub struct Job<'a> {
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
     pub mode: Mode,
+    /// How long a host that another run works on is waited for.
+    pub wait_lock: Duration,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
@@ -156,6 +161,7 @@ async fn go(
         cluster: job.cluster,
         mode: job.mode,
         owner: owner(job.command),
+        wait_lock: job.wait_lock,
         inputs,
         cancel: cancel.clone(),
     };

@@ -73,6 +73,7 @@ impl Up {
             reach: Reach::Ssh,
             inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
+            wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
             inputs: &inputs,
         };

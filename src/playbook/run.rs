@@ -26,6 +26,7 @@ pub struct Plan<'a> {
     pub cluster: &'a Cluster,
     pub mode: Mode,
     pub owner: String,
+    pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
 }
@@ -112,6 +113,7 @@ async fn one(
         steps: phase.steps.clone(),
         mode: plan.mode,
         owner: plan.owner.clone(),
+        wait_lock: plan.wait_lock,
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

@@ -1,5 +1,7 @@
 //! systemd units.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -53,9 +55,10 @@ impl Resource for Unit {
         let mut observed =
             Observed { is_enabled: shown.is_enabled(), is_active: shown.is_active(), changed: Vec::new() };
         let Some(started) = started(probe, shown.field("MainPID")).await? else { return Ok(observed) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i128;
         for file in &self.files {
             let changed = probe.stat(file).await?.map(|metadata| metadata.changed);
-            if changed.is_some_and(|changed| changed > started + COARSENESS) {
+            if changed.is_some_and(|changed| is_newer(changed, started, now)) {
                 observed.changed.push(file.clone());
             }
         }
@@ -117,6 +120,12 @@ pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     })
 }
 
+/// Whether a file changed after a service had started. A change that is yet to come tells nothing: the clock was ahead when it was
+/// made, and no restart would ever be late enough for it.
+fn is_newer(changed: i128, started: i128, now: i128) -> bool {
+    changed > started + COARSENESS && changed <= now
+}
+
 /// When a process started, nanoseconds since 1970; None if there is none.
 async fn started(probe: &dyn Probe, pid: &str) -> Result<Option<i128>> {
     if pid.is_empty() || pid == "0" {
@@ -168,6 +177,20 @@ mod tests {
     fn start_time_survives_a_name_with_brackets() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 1 1 0 0 20 0 1 0 98765 1 1";
         assert_eq!(start_ticks(stat), Some(98765));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_restarts_nothing_for_ever() {
+        const SECOND: i128 = 1_000_000_000;
+        const YEAR: i128 = 365 * 86_400 * SECOND;
+        let (now, started) = (50 * YEAR, 50 * YEAR - 60 * SECOND);
+        let is_newer_at = |changed| is_newer(changed, started, now);
+        assert!(is_newer_at(started + SECOND));
+        assert!(!is_newer_at(started - SECOND));
+        // The clock was a year ahead when the file was written, or when the service started and the clock has been set since.
+        assert!(!is_newer_at(started + YEAR), "a restart would not help");
+        // The clock was a year late: what it wrote is old.
+        assert!(!is_newer_at(started - YEAR));
     }
 
     #[test]

@@ -41,7 +41,8 @@ echo done
 /// A host at one moment.
 pub struct Footprint {
     host: String,
-    things: BTreeMap<String, String>,
+    /// By kind and name, how it is.
+    pub things: BTreeMap<String, String>,
 }
 
 impl Footprint {
@@ -55,11 +56,6 @@ impl Footprint {
             assert!(things.keys().any(|name| name.starts_with(kind)), "the look at {host} misses {kind}");
         }
         Self { host: host.into(), things }
-    }
-
-    /// By kind and name, how it is.
-    pub fn things(&self) -> &BTreeMap<String, String> {
-        &self.things
     }
 
     /// The host is now as it was then. `allowed` are names that may be new.

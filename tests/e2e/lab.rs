@@ -18,6 +18,8 @@ pub const RUN: Duration = Duration::from_secs(300);
 pub struct Lab {
     /// Where the lab keeps inventory, keys and the hosts' disks.
     pub folder: PathBuf,
+    /// Where the binary under test was taken from.
+    pub origin: PathBuf,
     own: tempfile::TempDir,
     /// Hosts that no longer are as they were when they were booted first.
     touched: RefCell<BTreeSet<String>>,
@@ -50,7 +52,8 @@ impl Lab {
         down_when_interrupted();
         let folder = std::env::var_os("KBOOT_LAB_DIR").map_or("/var/lib/kboot-testbed".into(), PathBuf::from);
         let folder = folder.join(name());
-        let lab = Self { folder, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
+        let lab =
+            Self { folder, origin: binary, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
         if is_reused() {
             lab.touch(&["n1", "n2", "n3"]);
         }
@@ -110,23 +113,22 @@ impl Lab {
         Running::start(inside(argv), "").wait(SHORT)
     }
 
-    /// The same, of what may take as long as a run of kboot's.
-    #[track_caller]
-    pub fn exec_long(&self, argv: &[&str]) -> Done {
-        Running::start(inside(argv), "").wait(RUN)
-    }
-
     /// Runs kboot where the hosts can be reached, to its end.
     #[track_caller]
     pub fn kboot(&self, arguments: &[&str]) -> Done {
         self.finish(self.start_kboot(arguments))
     }
 
+    /// Starts a command where the hosts can be reached.
+    pub fn start(&self, argv: &[&str]) -> Running {
+        Running::start(inside(argv), "")
+    }
+
     pub fn start_kboot(&self, arguments: &[&str]) -> Running {
         let path = self.kboot_path();
         let mut argv = vec![path.to_str().expect("temporary folders have plain names")];
         argv.extend(arguments);
-        Running::start(inside(&argv), "")
+        self.start(&argv)
     }
 
     /// Waits for a started kboot.

@@ -17,7 +17,7 @@ impl Good {
     #[track_caller]
     pub fn of(lab: &Lab, host: &'static str) -> Self {
         let footprint = Footprint::of(lab, host);
-        let things = footprint.things().iter().filter(|(name, _)| is_lasting(name));
+        let things = footprint.things.iter().filter(|(name, _)| is_lasting(name));
         let mut things: BTreeMap<String, String> =
             things.map(|(name, state)| (peerless(name), cardless(state))).collect();
         things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), state)));

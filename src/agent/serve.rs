@@ -11,7 +11,10 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{
+    self, Busy, Cancel, Failure, HostLock, Item, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner,
+    Sink,
+};
 use crate::facts::Facts;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
@@ -33,6 +36,12 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::End { outcome } => {
+                if let Some(previous) = running.take() {
+                    let _ = previous.await;
+                }
+                agent.end(outcome).await;
+            }
             Request::Run(run) => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -79,7 +88,7 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
     }
 }
 
-/// The host's lock and journal, once a phase has changed something.
+/// The host's lock and journal, once a phase may have changed something.
 type Ownership = tokio::sync::Mutex<Option<Owned>>;
 
 struct Owned {
@@ -89,12 +98,16 @@ struct Owned {
     facts: Option<Facts>,
 }
 
+/// What earlier runs left, read before this one writes.
+type Past = tokio::sync::OnceCell<Arc<LastApplied>>;
+
 struct Agent {
     replies: mpsc::UnboundedSender<Reply>,
     cancel: Cancel,
     services: Services,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
 }
 
 impl Agent {
@@ -106,6 +119,7 @@ impl Agent {
             host: Arc::new(LocalHost::new(kube.clone())),
             services: Services { kube },
             lock: Arc::default(),
+            past: Arc::default(),
         }
     }
 
@@ -123,6 +137,18 @@ impl Agent {
         let _ = self.replies.send(Reply::Facts { facts });
     }
 
+    /// Writes down how the run ended, where it changed something or wanted something else than the last one.
+    async fn end(&self, outcome: Outcome) {
+        let result = match self.lock.lock().await.as_ref() {
+            None => Ok(None),
+            Some(Owned { journal, .. }) => {
+                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
+            }
+        };
+        let _ = self.replies.send(Reply::Ended { result });
+    }
+
     /// Runs a phase beside the reading of requests, so that it can be cancelled.
     fn start(&mut self, run: PhaseRun) -> tokio::task::JoinHandle<()> {
         let (events, mut inbox) = mpsc::unbounded_channel();
@@ -132,11 +158,16 @@ impl Agent {
                 let _ = forward.send(Reply::Event { event: Box::new(event) });
             }
         });
-        let (cancel, host, lock, services) =
-            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone());
+        let here = Here {
+            cancel: self.cancel.clone(),
+            host: self.host.clone(),
+            lock: self.lock.clone(),
+            past: self.past.clone(),
+            services: self.services.clone(),
+        };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
-            let result = run_phase(run, cancel, host, lock, services, &sink).await;
+            let result = run_phase(run, here, &sink).await;
             drop(sink);
             let _ = forwarder.await;
             let _ = replies.send(Reply::Done { result: result.map(Box::new) });
@@ -144,21 +175,25 @@ impl Agent {
     }
 }
 
-async fn run_phase(
-    mut run: PhaseRun,
+/// What a phase is run with.
+struct Here {
     cancel: Cancel,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
     services: Services,
-    sink: &Sink,
-) -> Result<Outputs> {
+}
+
+async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
+    let Here { cancel, host, lock, past, services } = here;
     let started = std::time::Instant::now();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &mut run, &cancel, host.as_ref(), sink).await?,
+        Mode::Apply => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
     };
+    let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, cancel };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
     let outputs = Arc::default();
     let work = Work { runner, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
@@ -170,6 +205,21 @@ async fn run_phase(
     Ok(outputs)
 }
 
+/// The runs in this host's journal.
+fn past_runs() -> Result<Vec<engine::Run>> {
+    match fs_err::read(Journal::PATH) {
+        Ok(bytes) => Ok(Journal::runs(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What earlier runs left; read once, and where this run writes, before it does.
+async fn last_applied(past: &Past, run: &RunInfo) -> Result<Arc<LastApplied>> {
+    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.wanted)));
+    Ok(past.get_or_try_init(read).await?.clone())
+}
+
 /// How soon an agent notices that its controller was killed.
 const NOTICE: Duration = Duration::from_secs(2);
 /// How long the change in hand of such an agent may take: packages that are being installed.
@@ -179,6 +229,7 @@ const LEAVE: Duration = Duration::from_secs(600);
 /// waited for; one that is at work is not, unless that is asked for.
 async fn own(
     lock: &Ownership,
+    past: &Past,
     run: &mut PhaseRun,
     cancel: &Cancel,
     host: &LocalHost,
@@ -187,7 +238,8 @@ async fn own(
     let mut held = lock.lock().await;
     if held.is_none() {
         let (lock, has_waited) = take(run, cancel, sink).await?;
-        let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
+        last_applied(past, &run.run).await?;
+        let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.run.clone())?);
         // Whoever worked here meanwhile has left the host another one than the controller knows.
         let facts = if has_waited { Some(crate::facts::gather(host).await?) } else { None };
         *held = Some(Owned { lock, journal, facts });
@@ -204,7 +256,7 @@ async fn take(run: &PhaseRun, cancel: &Cancel, sink: &Sink) -> Result<(HostLock,
     let started = std::time::Instant::now();
     let mut told = None;
     loop {
-        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.owner)? {
+        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.run.owner)? {
             Ok(taken) => return Ok((taken, told.is_some())),
             Err(busy) => busy,
         };

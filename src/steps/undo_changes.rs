@@ -115,7 +115,11 @@ impl UndoChanges {
                 units.push(unit.clone());
             }
         }
-        if way.changes.iter().any(|change| matches!(change, Change::WriteFile { .. } | Change::Remove { .. })) {
+        // Where packages go, their units go with them.
+        let has = |is_one: fn(&Change) -> bool| way.changes.iter().any(is_one);
+        if has(|change| matches!(change, Change::WriteFile { .. } | Change::Remove { .. }))
+            && !has(|change| matches!(change, Change::RemovePackages { .. }))
+        {
             way.changes.extend(units.into_iter().map(restarted));
         }
         Ok(way)

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Event, Failure, Item, Mode};
+use crate::engine::{Event, Failure, Mode};
 use crate::facts::Facts;
+use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -23,7 +24,7 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Item>,
+    pub steps: Vec<Work>,
     pub mode: Mode,
     /// Who runs this, for the one who finds the host locked.
     pub owner: String,

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{Busy, Cancel, Failure, HostLock, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::LocalHost;
+use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 /// Serves this machine to a controller until `input` ends.
@@ -200,13 +201,7 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
 }
 
 fn count(items: &[Item]) -> usize {
-    items
-        .iter()
-        .map(|item| match item {
-            Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
-        })
-        .sum()
+    items.iter().map(|item| item.leaves().len()).sum()
 }
 
 struct Work<'a> {
@@ -236,8 +231,12 @@ impl Work<'_> {
                 let report = self.runner.run(step.as_ref(), self.sink).await?;
                 Ok(report.outcome)
             }
-            Item::Parallel { parallel } => {
-                let ended = join_all(parallel.iter().map(|branch| self.all(branch))).await;
+            Item::Task(task) => {
+                let report = self.runner.run(task::build(task, &self.make()).as_ref(), self.sink).await?;
+                Ok(report.outcome)
+            }
+            Item::Parallel(branches) => {
+                let ended = join_all(branches.iter().map(|branch| self.all(branch))).await;
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }
         }

@@ -90,6 +90,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         roles: Vec::new(),
         labels: BTreeMap::new(),
         taints: None,
+        vars: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -209,6 +210,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -224,6 +226,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

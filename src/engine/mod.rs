@@ -22,6 +22,6 @@ pub use failure::{Failure, Result};
 pub use item::Item;
 pub use journal::{Journal, Record, State};
 pub use lock::{Busy, HostLock};
-pub use probe::{FileKind, Host, Metadata, Output, Probe};
+pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use runner::{Cancel, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Step};

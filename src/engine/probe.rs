@@ -21,6 +21,12 @@ pub trait Probe: Send + Sync {
     /// Runs a command that only reads. Refused unless it is one of those known to change nothing.
     async fn query(&self, argv: &[&str]) -> Result<Output>;
 
+    /// Runs a command whose author says that it only reads: a guard of a playbook. It is the one way by which a dry run runs
+    /// something that nobody has vetted, so nothing but such a guard may come here.
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        self.query(&guard.argv()).await
+    }
+
     /// When the kernel booted by its clock of now, nanoseconds since 1970.
     async fn booted(&self) -> Result<i128> {
         let text = self.read_text(Utf8Path::new("/proc/uptime")).await?.unwrap_or_default();
@@ -65,6 +71,21 @@ pub enum FileKind {
     Directory,
     Symlink,
     Other,
+}
+
+/// A command that tells by its exit code whether something is so. Its author declares that it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Guard(Vec<String>);
+
+impl Guard {
+    pub fn declared_to_only_read(argv: Vec<String>) -> Self {
+        Self(argv)
+    }
+
+    pub fn argv(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
 }
 
 /// What a command printed and how it ended.

@@ -57,6 +57,7 @@ impl Cluster {
             images: Images::default(),
             ssh: Ssh::default(),
             timeouts: Timeouts::default(),
+            vars: Default::default(),
             hosts: vec![host],
         }
     }

@@ -34,6 +34,15 @@ pub use schema::schema;
 pub use types::*;
 pub use versions::{RELEASES, Release, Version};
 
+/// How files that people write are read, with the place of every value: for other files than inventories, too.
+pub(crate) mod reading {
+    pub(crate) use super::format::{self, Flaw};
+    pub(crate) use super::mistake::{position, quote, quote_path};
+    pub(crate) use super::shape::{Shaped, shape};
+    pub(crate) use super::words::nearest;
+    pub(crate) use super::yaml::{Node, Sort};
+}
+
 /// The inventory as YAML with every default filled in; it reads as the same cluster again.
 pub fn print(cluster: &Cluster) -> String {
     serde_yaml::to_string(cluster).expect("the types have string keys only, and writing to memory does not fail")

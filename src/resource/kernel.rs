@@ -1,5 +1,7 @@
 //! Kernel modules, sysctls and swap, as they are now; files make them last.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
@@ -8,7 +10,7 @@ use crate::engine::{Change, Failure, Planned, Probe, Result};
 
 /// A kernel module that is loaded or built in.
 pub struct Module {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// What is there once the module works, also when it is built into the kernel.
     sign: Sign,
 }
@@ -18,15 +20,35 @@ pub struct Module {
 enum Sign {
     Path(&'static str),
     FileSystem(&'static str),
+    /// What the kernel and its package list.
+    Lists,
 }
 
 impl Module {
     pub fn overlay() -> Self {
-        Self { name: "overlay", sign: Sign::FileSystem("overlay") }
+        Self { name: "overlay".into(), sign: Sign::FileSystem("overlay") }
     }
 
     pub fn br_netfilter() -> Self {
-        Self { name: "br_netfilter", sign: Sign::Path("/proc/sys/net/bridge/bridge-nf-call-iptables") }
+        Self { name: "br_netfilter".into(), sign: Sign::Path("/proc/sys/net/bridge/bridge-nf-call-iptables") }
+    }
+
+    /// Any other, as modprobe knows it.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Cow::Owned(name.into()), sign: Sign::Lists }
+    }
+
+    async fn is_listed(&self, probe: &dyn Probe) -> Result<bool> {
+        // The kernel writes underscores whatever the file's name has.
+        let name = self.name.replace('-', "_");
+        if probe.stat(&Utf8PathBuf::from(format!("/sys/module/{name}"))).await?.is_some() {
+            return Ok(true);
+        }
+        let release = probe.read_text("/proc/sys/kernel/osrelease".into()).await?.unwrap_or_default();
+        let list = Utf8PathBuf::from(format!("/lib/modules/{}/modules.builtin", release.trim()));
+        let built_in = probe.read_text(&list).await?.unwrap_or_default();
+        let names = built_in.lines().filter_map(|line| line.rsplit('/').next()?.split('.').next());
+        Ok(names.map(|found| found.replace('-', "_")).any(|found| found == name))
     }
 }
 
@@ -41,18 +63,19 @@ impl Resource for Module {
                 let known = probe.read_text("/proc/filesystems".into()).await?.unwrap_or_default();
                 Ok(known.lines().any(|line| line.split_whitespace().last() == Some(name)))
             }
+            Sign::Lists => self.is_listed(probe).await,
         }
     }
 
     fn diff(&self, is_loaded: bool) -> Result<Planned> {
-        Ok(Planned::of(if is_loaded { Vec::new() } else { vec![Change::LoadModule { module: self.name.into() }] }))
+        Ok(Planned::of(if is_loaded { Vec::new() } else { vec![Change::LoadModule { module: self.name.to_string() }] }))
     }
 }
 
 /// A kernel setting, as `net.ipv4.ip_forward` = `1`.
 pub struct Sysctl {
-    pub key: &'static str,
-    pub value: &'static str,
+    pub key: Cow<'static, str>,
+    pub value: Cow<'static, str>,
 }
 
 #[async_trait]
@@ -60,16 +83,22 @@ impl Resource for Sysctl {
     type Observed = Option<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        Ok(probe.read_text(&sysctl_path(self.key)).await?.map(|text| text.trim().to_string()))
+        Ok(probe.read_text(&sysctl_path(&self.key)).await?.map(|text| words(&text)))
     }
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
         let before = observed.unwrap_or_else(|| "unset".into());
-        if before == self.value {
+        if before == words(&self.value) {
             return Ok(Planned::Satisfied);
         }
-        Ok(Planned::Changes(vec![Change::SetSysctl { key: self.key.into(), before, after: self.value.into() }]))
+        let (key, after) = (self.key.to_string(), self.value.to_string());
+        Ok(Planned::Changes(vec![Change::SetSysctl { key, before, after }]))
     }
+}
+
+/// The kernel puts tabs between a setting's numbers, and people put spaces.
+fn words(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn sysctl_path(key: &str) -> Utf8PathBuf {
@@ -113,12 +142,32 @@ pub(super) async fn swap_off(device: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake::FakeHost;
 
     #[test]
     fn a_sysctl_that_is_right_is_left_alone() {
-        let forward = Sysctl { key: "net.ipv4.ip_forward", value: "1" };
+        let forward = Sysctl { key: "net.ipv4.ip_forward".into(), value: "1".into() };
         assert_eq!(forward.diff(Some("1".into())).unwrap(), Planned::Satisfied);
         let Planned::Changes(changes) = forward.diff(Some("0".into())).unwrap() else { panic!("no change") };
         assert_eq!(changes[0].to_string(), "set net.ipv4.ip_forward = 1 (was 0)");
+    }
+
+    #[tokio::test]
+    async fn a_setting_of_several_numbers_is_compared_number_by_number() {
+        let host = FakeHost::default().file("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647\n");
+        let range = Sysctl { key: "net.ipv4.ping_group_range".into(), value: "0 2147483647".into() };
+        let observed = range.observe(&host).await.unwrap();
+        assert_eq!(range.diff(observed).unwrap(), Planned::Satisfied);
+    }
+
+    #[tokio::test]
+    async fn a_module_is_found_loaded_or_built_in_and_else_is_loaded() {
+        let host = FakeHost::default()
+            .file("/sys/module/ip_vs/refcnt", "0")
+            .file("/proc/sys/kernel/osrelease", "6.1.0\n")
+            .file("/lib/modules/6.1.0/modules.builtin", "kernel/drivers/net/dummy-net.ko\n");
+        for (name, is_there) in [("ip_vs", true), ("ip-vs", true), ("dummy_net", true), ("wireguard", false)] {
+            assert_eq!(Module::named(name).observe(&host).await.unwrap(), is_there, "{name}");
+        }
     }
 }

@@ -11,22 +11,28 @@ const TICKS: i128 = 100;
 /// A file that changed less than this after the service started was there when it started: clocks are read this coarsely.
 const COARSENESS: i128 = 30_000_000;
 
-/// A service that is enabled and runs, with its files as they are now; or one that is stopped.
+/// A service that is enabled and runs, with its files as they are now; or one that is not. What is None is no matter.
 pub struct Unit {
     name: String,
     /// What it reads when it starts. It is restarted when one of these changed since.
     files: Vec<Utf8PathBuf>,
-    is_wanted: bool,
+    is_running: Option<bool>,
+    is_enabled: Option<bool>,
 }
 
 impl Unit {
+    pub fn new(name: impl Into<String>, is_running: Option<bool>, is_enabled: Option<bool>) -> Self {
+        Self { name: name.into(), files: Vec::new(), is_running, is_enabled }
+    }
+
+    /// Running, and enabled.
     pub fn running(name: impl Into<String>) -> Self {
-        Self { name: name.into(), files: Vec::new(), is_wanted: true }
+        Self::new(name, Some(true), Some(true))
     }
 
     /// Not running; whether it is enabled is no matter.
     pub fn stopped(name: impl Into<String>) -> Self {
-        Self { is_wanted: false, ..Self::running(name) }
+        Self::new(name, Some(false), None)
     }
 
     pub fn reads(mut self, file: impl Into<Utf8PathBuf>) -> Self {
@@ -39,6 +45,8 @@ impl Unit {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     is_enabled: bool,
+    /// Has no [Install] section: it is neither enabled nor disabled, whatever one does.
+    is_fixed: bool,
     is_active: bool,
     /// Files that changed after the service started.
     changed: Vec<Utf8PathBuf>,
@@ -56,6 +64,7 @@ impl Resource for Unit {
         };
         let mut observed = Observed {
             is_enabled: field("UnitFileState") == "enabled",
+            is_fixed: matches!(field("UnitFileState"), "static" | "generated" | "transient" | "indirect" | "alias"),
             is_active: matches!(field("ActiveState"), "active" | "activating" | "reloading"),
             changed: Vec::new(),
         };
@@ -70,21 +79,11 @@ impl Resource for Unit {
     }
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
+        let differing = |wanted: Option<bool>, found: bool| wanted.filter(|wanted| *wanted != found);
         let mut change = UnitChange { unit: self.name.clone(), ..UnitChange::default() };
-        if !self.is_wanted {
-            change.start = Some(false);
-            return Ok(if observed.is_active {
-                Planned::Changes(vec![Change::SetUnit(change)])
-            } else {
-                Planned::Satisfied
-            });
-        }
-        if !observed.is_enabled {
-            change.enable = Some(true);
-        }
-        if !observed.is_active {
-            change.start = Some(true);
-        } else if !observed.changed.is_empty() {
+        change.enable = differing(self.is_enabled, observed.is_enabled).filter(|_| !observed.is_fixed);
+        change.start = differing(self.is_running, observed.is_active);
+        if self.is_running == Some(true) && observed.is_active && !observed.changed.is_empty() {
             let files: Vec<&str> = observed.changed.iter().map(|path| path.as_str()).collect();
             change.restart = Some(format!("{} changed", files.join(", ")));
         }

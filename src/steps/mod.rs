@@ -33,6 +33,7 @@ mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
 mod stop_kubelet;
+pub mod task;
 mod unmount_pod_volumes;
 mod wait_for_addons;
 mod wait_for_api_server;

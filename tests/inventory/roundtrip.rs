@@ -93,6 +93,7 @@ fn host(index: usize) -> impl Strategy<Value = Host> {
         },
         labels,
         taints: taints.map(distinct),
+        vars: BTreeMap::from([("rack".into(), index.into())]),
         ssh: HostSsh { address: None, user, port, identity_file, host_key: None },
     })
 }

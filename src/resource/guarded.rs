@@ -26,14 +26,15 @@ pub struct Guarded {
     argv: Vec<String>,
     why: String,
     condition: Condition,
+    undo: Option<Vec<String>>,
     /// A command that does not reach its end must not be run again and again.
     is_planned: AtomicBool,
 }
 
 impl Guarded {
-    /// `why` is what it is good for, as "make the database".
-    pub fn new(argv: Vec<String>, why: impl Into<String>, condition: Condition) -> Self {
-        Self { argv, why: why.into(), condition, is_planned: AtomicBool::new(false) }
+    /// `why` is what it is good for, as "make the database"; `undo` takes it back.
+    pub fn new(argv: Vec<String>, why: impl Into<String>, condition: Condition, undo: Option<Vec<String>>) -> Self {
+        Self { argv, why: why.into(), condition, undo, is_planned: AtomicBool::new(false) }
     }
 }
 
@@ -71,7 +72,8 @@ impl AnyResource for Guarded {
             return Err(Failure::new(format!("`{}` succeeded, but {lacking}", self.argv.join(" ")))
                 .hint("mend the command or its guard: a run that repeats it each time could never say that nothing is left to do"));
         }
-        Ok(Planned::Changes(vec![Change::Run { argv: self.argv.clone(), why: self.why.clone() }]))
+        let (argv, why, undo) = (self.argv.clone(), self.why.clone(), self.undo.clone());
+        Ok(Planned::Changes(vec![Change::Run { argv, why, undo }]))
     }
 }
 
@@ -81,7 +83,7 @@ mod tests {
     use crate::engine::fake::FakeHost;
 
     fn guarded(condition: Condition) -> Guarded {
-        Guarded::new(vec!["make-db".into()], "make the database", condition)
+        Guarded::new(vec!["make-db".into()], "make the database", condition, None)
     }
 
     #[tokio::test]

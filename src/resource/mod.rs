@@ -17,6 +17,7 @@ mod kubeconfig;
 mod local;
 mod network;
 mod object;
+mod state;
 mod unit;
 mod vetted;
 
@@ -33,4 +34,5 @@ pub use kubeconfig::ClientKubeconfig;
 pub use local::LocalHost;
 pub use network::{FilterRules, LinksAbsent};
 pub use object::{Node, ObjectAbsent, Objects};
+pub use state::state;
 pub use unit::Unit;

@@ -105,6 +105,7 @@ impl Init {
             command: "init",
             playbook: playbook::builtin("init"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,

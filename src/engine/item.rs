@@ -17,9 +17,9 @@ impl<T> Item<T> {
     pub fn map<U>(&self, change: &mut impl FnMut(&T) -> U) -> Item<U> {
         match self {
             Item::Step(name) => Item::Step(name.clone()),
-            Item::Parallel(branches) => {
-                Item::Parallel(branches.iter().map(|branch| branch.iter().map(|item| item.map(change)).collect()).collect())
-            }
+            Item::Parallel(branches) => Item::Parallel(
+                branches.iter().map(|branch| branch.iter().map(|item| item.map(change)).collect()).collect(),
+            ),
             Item::Task(task) => Item::Task(change(task)),
         }
     }
@@ -40,7 +40,8 @@ mod tests {
     #[test]
     fn branches_keep_their_shape_and_their_order() {
         let step = |name: &str| Item::Step(name.into());
-        let items = Item::Parallel(vec![vec![step("a"), Item::Task(1)], vec![Item::Parallel(vec![vec![Item::Task(2)]])]]);
+        let items =
+            Item::Parallel(vec![vec![step("a"), Item::Task(1)], vec![Item::Parallel(vec![vec![Item::Task(2)]])]]);
         let doubled = items.map(&mut |number| number * 2);
         assert_eq!(doubled.leaves(), [&step("a"), &Item::Task(2), &Item::Task(4)]);
         assert_eq!(items.leaves().len(), 3);

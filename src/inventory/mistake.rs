@@ -105,9 +105,15 @@ impl Mistakes {
         position(&self.text, mistake.span.start)
     }
 
-    fn write_one(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
+    /// One mistake with its place, as `inventory.yaml:3:7: name: is empty`.
+    pub fn line(&self, mistake: &Mistake) -> String {
         let (line, column) = self.position(mistake);
-        writeln!(f, "{}:{line}:{column}: {mistake}", self.origin)?;
+        format!("{}:{line}:{column}: {mistake}", self.origin)
+    }
+
+    fn write_one(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
+        let (line, _) = self.position(mistake);
+        writeln!(f, "{}", self.line(mistake))?;
         let (shown, offset, width) = excerpt(&self.text, &mistake.span);
         let number = line.to_string();
         let margin = " ".repeat(number.len());

@@ -12,7 +12,7 @@ mod check;
 mod cluster;
 mod defaults;
 mod files;
-mod format;
+pub(crate) mod format;
 mod mistake;
 mod path;
 mod period;
@@ -37,8 +37,8 @@ pub use versions::{RELEASES, Release, Version};
 /// How files that people write are read, with the place of every value: for other files than inventories, too.
 pub(crate) mod reading {
     pub(crate) use super::format::{self, Flaw};
-    pub(crate) use super::mistake::{position, quote, quote_path};
-    pub(crate) use super::shape::{Shaped, shape};
+    pub(crate) use super::mistake::{quote, quote_path};
+    pub(crate) use super::shape::shape;
     pub(crate) use super::words::nearest;
     pub(crate) use super::yaml::{Node, Sort};
 }

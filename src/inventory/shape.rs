@@ -413,7 +413,8 @@ mod tests {
     /// What is left when everything is broken must still deserialize.
     #[test]
     fn placeholders_deserialize() {
-        let (node, _) = Node::read("hosts: [1, {name: {}, address: [], roles: x}, {roles: [x]}]\nname: []\n", INVENTORY).unwrap();
+        let (node, _) =
+            Node::read("hosts: [1, {name: {}, address: [], roles: x}, {roles: [x]}]\nname: []\n", INVENTORY).unwrap();
         let shaped = shape(&node, schema::value());
         assert!(shaped.mistakes.len() >= 8);
         serde_json::from_value::<crate::inventory::Cluster>(shaped.value).unwrap();

@@ -122,9 +122,7 @@ impl<'a> Reader<'a> {
             match event {
                 Event::DocumentStart(..) if document.is_some() => {
                     let message = format!("a second document starts here, but {} is a single one", self.sort.noun);
-                    return Err(Mistake::new(Path::root(), message)
-                        .hint(self.sort.apart)
-                        .at(range(&span)));
+                    return Err(Mistake::new(Path::root(), message).hint(self.sort.apart).at(range(&span)));
                 }
                 Event::DocumentStart(..) => {
                     let (event, span) = self.next()?;
@@ -135,8 +133,9 @@ impl<'a> Reader<'a> {
             }
         }
         match document {
-            Some(Node { kind: Kind::Null, .. }) | None => Err(Mistake::new(Path::root(), "the file is empty")
-                .hint(self.sort.least)),
+            Some(Node { kind: Kind::Null, .. }) | None => {
+                Err(Mistake::new(Path::root(), "the file is empty").hint(self.sort.least))
+            }
             Some(node) => Ok((node, self.mistakes)),
         }
     }

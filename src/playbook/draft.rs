@@ -29,6 +29,8 @@ pub struct Draft {
     pub task: written::Task,
     place: Place,
     beside: Option<Beside>,
+    /// Whether nothing was found to be wrong with it when it was read.
+    is_sound: bool,
 }
 
 impl Draft {
@@ -47,18 +49,20 @@ impl Draft {
             ("object", "template", task.object.as_ref().and_then(|object| object.template.as_ref())),
         ];
         let named = sources.into_iter().find_map(|(kind, field, name)| Some((place.key(kind).key(field), name?)));
+        let known = findings.len();
         let read = match named {
             Some((place, name)) => Some(beside(name, &place, folder, findings)?),
             None => None,
         };
-        let draft = Self { task: task.clone(), place: place.clone(), beside: read };
+        let mut draft = Self { task: task.clone(), place: place.clone(), beside: read, is_sound: true };
         draft.make(None, findings);
+        draft.is_sound = findings.len() == known;
         Some(draft)
     }
 
     /// The task for a host; None where it can't be told yet, or something is wrong, which is told then.
     pub(super) fn fill(&self, values: &Values, findings: &mut Findings) -> Option<Task> {
-        self.make(Some(values), findings)
+        if self.is_sound { self.make(Some(values), findings) } else { None }
     }
 
     fn make(&self, values: Option<&Values>, findings: &mut Findings) -> Option<Task> {
@@ -141,6 +145,7 @@ impl Making<'_> {
                 self.findings.add(place, "has both `content` and `source`", Some("keep one of them".into()));
                 None
             }
+            (None, None, _) if place.lost(&["content", "source"]) => None,
             (None, None, _) => {
                 let hint = "`content` holds it, `source` names a file beside the playbook";
                 self.findings.add(place, "lacks its content", Some(hint.into()));
@@ -174,11 +179,11 @@ impl Making<'_> {
         let name = self.checked(&place.key("name"), &unit.name, unit_name);
         let reads: Vec<_> =
             unit.reads.iter().enumerate().map(|(i, file)| self.path(&place.key("reads").index(i), file)).collect();
-        if unit.state.is_none() && unit.enabled.is_none() {
+        if unit.state.is_none() && unit.enabled.is_none() && !place.lost(&["state", "enabled"]) {
             let hint = "for example `state: running` and `enabled: true`";
             self.findings.add(place, "says neither what state it is in nor whether it is enabled", Some(hint.into()));
         }
-        if !unit.reads.is_empty() && unit.state != Some(UnitState::Running) {
+        if !unit.reads.is_empty() && unit.state != Some(UnitState::Running) && !place.lost(&["state"]) {
             let hint = Some("add `state: running`".into());
             self.findings.add(&place.key("reads"), "restarts only a unit that shall run", hint);
         }
@@ -210,6 +215,7 @@ impl Making<'_> {
             (None, None, Some(argv)) => self
                 .words(&place.key("unless"), argv)
                 .map(|argv| Condition::Succeeds(Guard::declared_to_only_read(argv))),
+            (None, None, None) if place.lost(&["creates", "removes", "unless"]) => None,
             (None, None, None) => {
                 let hint = "add `creates: PATH`, `removes: PATH` or `unless: [COMMAND, …]`, by which kboot sees that it is done";
                 self.findings.add(place, "has no guard, so that each run would run it again", Some(hint.into()));
@@ -220,12 +226,7 @@ impl Making<'_> {
                 None
             }
         };
-        Some(Wanted::Command {
-            run: run?,
-            why: transpose(why)?,
-            condition: condition?,
-            undo: transpose(undo)?,
-        })
+        Some(Wanted::Command { run: run?, why: transpose(why)?, condition: condition?, undo: transpose(undo)? })
     }
 
     fn object(&mut self, object: &written::Object, place: &Place) -> Option<Wanted> {
@@ -250,8 +251,10 @@ impl Making<'_> {
                     }
                 }
             }
+            _ if place.lost(&["manifest", "template", "definition"]) => None,
             _ => {
-                let hint = "one of `manifest`, `template` (files beside the playbook) and `definition` (the object itself)";
+                let hint =
+                    "one of `manifest`, `template` (files beside the playbook) and `definition` (the object itself)";
                 self.findings.add(place, "takes its objects from one source", Some(hint.into()));
                 None
             }
@@ -291,6 +294,7 @@ impl Making<'_> {
             (None, Some(unit), None, None) => self.checked(&place.key("unit"), unit, unit_name).map(Wait::Unit),
             (None, None, Some(port), None) => Some(Wait::Port(port)),
             (None, None, None, Some(object)) => self.object_wait(object, &place.key("object")).map(Wait::Object),
+            _ if place.lost(&["file", "unit", "port", "object"]) => None,
             _ => {
                 self.findings.add(place, "waits for one of `file`, `unit`, `port` and `object`", None);
                 None
@@ -335,9 +339,8 @@ impl Making<'_> {
         match self.filled(text) {
             Ok(filled) => filled,
             Err(flaws) => {
-                let mistake = |flaw: fill::Flaw| {
-                    Mistake::new(Path::root(), flaw.message).maybe_hint(flaw.hint).at(flaw.range)
-                };
+                let mistake =
+                    |flaw: fill::Flaw| Mistake::new(Path::root(), flaw.message).maybe_hint(flaw.hint).at(flaw.range);
                 self.findings.extend(source, flaws.into_iter().map(mistake));
                 None
             }

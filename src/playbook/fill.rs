@@ -123,7 +123,11 @@ fn unknown_root(text: &str, root: &str) -> Flaw {
         Some(name) => format!("did you mean {}?", quote(name)),
         None => format!("templates know {}; values of your own are `vars.{root}`", ROOTS.join(", ")),
     };
-    Flaw { message: format!("the variable {} is not defined", quote(root)), hint: Some(hint), range: start..start + root.len() }
+    Flaw {
+        message: format!("the variable {} is not defined", quote(root)),
+        hint: Some(hint),
+        range: start..start + root.len(),
+    }
 }
 
 /// Where a name stands by itself, inside braces.
@@ -147,20 +151,22 @@ fn explain(error: &tera::Error, text: &str) -> Explained {
     use tera::ErrorKind::{RenderingError, SyntaxError};
     let (said, range) = match error.kind() {
         SyntaxError(report) | RenderingError(report) => (report.message().to_string(), report.span().range.clone()),
-        other => (other.to_string(), 0..text.len()),
+        other => reported(&other.to_string(), text),
     };
     let range = if range.end <= text.len() && range.start <= range.end { range } else { 0..text.len() };
     let (first, available) = match said.split_once(" Available ") {
         Some((first, available)) => (first, available.split_once(": ").map(|(_, names)| names)),
         None => (said.as_str(), None),
     };
-    let part = text.get(range.clone()).unwrap_or_default().trim();
     let is_undefined = first.contains("is not defined") || first.contains("is undefined");
     if !is_undefined {
         let mut letters = first.trim_end_matches('.').chars();
         let message = letters.next().map(|c| c.to_lowercase().chain(letters).collect::<String>()).unwrap_or_default();
         return Explained { flaw: Flaw { message, hint: None, range }, is_undefined };
     }
+    // Of `vars.a.b` the engine may point at the last part alone.
+    let range = whole_name(text, range);
+    let part = text.get(range.clone()).unwrap_or_default().trim();
     let names: Vec<&str> = available.into_iter().flat_map(|names| names.split(", ")).collect();
     let last = first.split('`').nth(1).unwrap_or_default();
     let hint = match nearest(last, &names) {
@@ -173,6 +179,30 @@ fn explain(error: &tera::Error, text: &str) -> Explained {
     };
     let name = if part.is_empty() { last } else { part };
     Explained { flaw: Flaw { message: format!("{} is not defined", quote(name)), hint, range }, is_undefined }
+}
+
+/// What the engine gives as a ready-made report: the message, and the place in its second line, as ` --> text:1:16`.
+fn reported(report: &str, text: &str) -> (String, Range<usize>) {
+    let mut lines = report.lines();
+    let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_string();
+    let place = lines.next().and_then(|line| {
+        let (line, column) = line.rsplit_once(&format!("{NAME}:"))?.1.split_once(':')?;
+        let (line, column): (usize, usize) = (line.parse().ok()?, column.parse().ok()?);
+        let start = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum::<usize>();
+        let before = text.get(start..)?.char_indices().nth(column.checked_sub(1)?)?.0;
+        let marks = report.lines().last()?.matches('^').count();
+        let rest = text.get(start + before..)?;
+        let width = rest.chars().take(marks).map(char::len_utf8).sum::<usize>();
+        Some(start + before..start + before + width)
+    });
+    (message, place.unwrap_or(0..text.len()))
+}
+
+fn whole_name(text: &str, range: Range<usize>) -> Range<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let before = &text[..range.start];
+    let start = before.trim_end_matches(is_part).len();
+    if before.ends_with('.') { start..range.end } else { range }
 }
 
 #[cfg(test)]
@@ -232,7 +262,12 @@ mod tests {
         assert_eq!(flaws.len(), 1, "{flaws:?}");
         assert!(check("{{ facts.os.id }}").is_ok());
         assert!(check("{{ fact.os.id }}").unwrap_err()[0].hint.as_ref().unwrap().contains("`facts`"));
-        assert!(check("{{ host.name | nofilter }}").is_err());
+        let text = "a\n{{ host.name | nofilter }}";
+        let flaws = check(text).unwrap_err();
+        assert_eq!(
+            (flaws[0].message.as_str(), &text[flaws[0].range.clone()]),
+            ("unknown filter `nofilter`", "nofilter")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
 
 use super::draft::Draft;
 use super::model::{BUILTIN, Phase, Playbook};
@@ -11,23 +12,56 @@ use super::read::read;
 use super::source::{self, Findings, Place, PlaybookError, Source};
 use super::written::{Document, Group, Hosts, Step};
 use crate::engine::Item;
-use crate::inventory::Path;
 use crate::inventory::reading::{format, nearest, quote, quote_path};
+use crate::inventory::{Cluster, Path};
 
 /// Reads a playbook file, what it extends, and the files beside it.
 pub fn load(path: &Utf8Path) -> Result<Playbook, PlaybookError> {
+    open(path)?.end()
+}
+
+/// Reads a playbook file for the hosts of an inventory: also names of hosts and all templates that need no facts are checked.
+/// `overrides` are values for templates that have the last word.
+pub fn load_for(
+    path: &Utf8Path,
+    cluster: &Cluster,
+    overrides: impl IntoIterator<Item = (String, Value)>,
+) -> Result<Playbook, PlaybookError> {
+    let mut read = open(path)?;
+    if let Some(playbook) = &mut read.playbook {
+        playbook.overrides.extend(overrides);
+        playbook.check(cluster, &mut read.findings);
+    }
+    read.end()
+}
+
+/// What was read, and what is wrong with it.
+struct Read {
+    /// None where a mistake keeps it from being one.
+    playbook: Option<Playbook>,
+    findings: Findings,
+}
+
+impl Read {
+    fn end(self) -> Result<Playbook, PlaybookError> {
+        self.findings.result()?;
+        Ok(self.playbook.expect("where there is none, a mistake says why"))
+    }
+}
+
+fn open(path: &Utf8Path) -> Result<Read, PlaybookError> {
     let unreadable = |why| PlaybookError::Unreadable { path: path.to_owned(), why };
     let text = text(path).map_err(unreadable)?;
     let mut loader = Loader { open: path.canonicalize_utf8().into_iter().collect(), findings: Findings::default() };
     let playbook = loader.playbook(text, path, path.parent());
-    loader.end(playbook)
+    Ok(Read { playbook, findings: loader.findings })
 }
 
 /// A built-in playbook.
 pub(super) fn named(name: &str) -> Result<Playbook, PlaybookError> {
     let mut loader = Loader { open: Vec::new(), findings: Findings::default() };
     let playbook = loader.builtin(name);
-    loader.end(playbook)
+    Read { playbook, findings: loader.findings }.end()
 }
 
 /// A playbook that has no files beside it, from its text.
@@ -35,7 +69,7 @@ pub(super) fn named(name: &str) -> Result<Playbook, PlaybookError> {
 pub(super) fn parse(text: &str, origin: &Utf8Path) -> Result<Playbook, PlaybookError> {
     let mut loader = Loader { open: Vec::new(), findings: Findings::default() };
     let playbook = loader.playbook(text.into(), origin, None);
-    loader.end(playbook)
+    Read { playbook, findings: loader.findings }.end()
 }
 
 fn text(path: &Utf8Path) -> Result<String, String> {
@@ -49,11 +83,6 @@ struct Loader {
 }
 
 impl Loader {
-    fn end(self, playbook: Option<Playbook>) -> Result<Playbook, PlaybookError> {
-        self.findings.result()?;
-        Ok(playbook.expect("where there is none, a mistake says why"))
-    }
-
     fn builtin(&mut self, name: &str) -> Option<Playbook> {
         let (_, text) = BUILTIN.iter().find(|(known, _)| *known == name)?;
         self.playbook((*text).into(), &Utf8PathBuf::from(format!("playbooks/{name}.yaml")), None)

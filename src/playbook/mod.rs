@@ -19,7 +19,7 @@ mod work;
 mod written;
 mod yaml_objects;
 
-pub use load::load;
+pub use load::{load, load_for};
 pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};
 pub use read::schema;
 pub use run::{Member, Plan, run};

@@ -76,6 +76,21 @@ impl Playbook {
             .collect()
     }
 
+    /// How many steps and tasks there are.
+    pub fn size(&self) -> usize {
+        self.phases.iter().flat_map(|phase| &phase.steps).map(|item| item.leaves().len()).sum()
+    }
+
+    /// Whether it takes hosts out of the cluster: it has a step that only `reset` has.
+    pub fn destroys(&self) -> bool {
+        let of = |name: &str| -> Vec<String> { builtin(name).steps().into_iter().map(String::from).collect() };
+        let harmless: Vec<String> = ["up", "init", "join"].into_iter().flat_map(of).collect();
+        let reset = of("reset");
+        let is_of_reset =
+            |step: &str| reset.iter().any(|name| name == step) && !harmless.iter().any(|name| name == step);
+        self.steps().into_iter().any(is_of_reset)
+    }
+
     /// As a playbook that extends nothing and has no hooks, for they are in their places.
     pub fn to_yaml(&self) -> String {
         let phase = |phase: &Phase| written::Phase {

@@ -37,6 +37,11 @@ impl Place {
         Self { path: self.path.index(index), ..self.clone() }
     }
 
+    /// Whether one of these fields was left out since it is wrong, which has been told.
+    pub fn lost(&self, fields: &[&str]) -> bool {
+        fields.iter().any(|field| self.source.broken.contains(&self.path.key(field)))
+    }
+
     pub fn span(&self) -> Range<usize> {
         self.source.node.as_ref().map_or(0..0, |node| node.locate(&self.path, false))
     }
@@ -85,16 +90,36 @@ impl Findings {
         mistakes.into_iter().for_each(|mistake| self.push(source, mistake));
     }
 
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// Whether something is wrong with the value or inside it.
     pub fn has_within(&self, place: &Place) -> bool {
-        let is_inside =
-            |(source, mistake): &(Arc<Source>, Mistake)| Arc::ptr_eq(source, &place.source) && mistake.path.is_within(&place.path);
+        let is_inside = |(source, mistake): &(Arc<Source>, Mistake)| {
+            Arc::ptr_eq(source, &place.source) && mistake.path.is_within(&place.path)
+        };
         self.list.iter().any(is_inside)
     }
 
-    /// Takes over what was found for one host of several.
-    pub fn absorb(&mut self, other: Self) {
-        other.list.into_iter().for_each(|(source, mistake)| self.push(&source, mistake));
+    /// Takes over what was found for each of several hosts. What is wrong on some of them only is told with their names.
+    pub fn absorb(&mut self, found: Vec<(&str, Self)>) {
+        let all = found.len();
+        let mut by_mistake: Vec<(Arc<Source>, Mistake, Vec<&str>)> = Vec::new();
+        for (host, findings) in found {
+            for (source, mistake) in findings.list {
+                match by_mistake.iter_mut().find(|(known, told, _)| Arc::ptr_eq(known, &source) && *told == mistake) {
+                    Some((_, _, hosts)) => hosts.push(host),
+                    None => by_mistake.push((source, mistake, vec![host])),
+                }
+            }
+        }
+        for (source, mut mistake, hosts) in by_mistake {
+            if hosts.len() < all {
+                mistake.message += &format!(" (on {})", hosts.join(", "));
+            }
+            self.push(&source, mistake);
+        }
     }
 
     pub fn result(self) -> Result<(), PlaybookError> {
@@ -123,6 +148,20 @@ pub enum PlaybookError {
     /// By file.
     #[error("{}", Reports(.0))]
     Invalid(Vec<Mistakes>),
+}
+
+impl PlaybookError {
+    /// Each mistake in one line, and how it is mended.
+    pub fn causes(&self) -> Vec<(String, Option<String>)> {
+        match self {
+            Self::Unreadable { .. } => vec![(self.to_string(), None)],
+            Self::Invalid(files) => files
+                .iter()
+                .flat_map(|mistakes| mistakes.iter().map(move |mistake| (mistakes, mistake)))
+                .map(|(mistakes, mistake)| (mistakes.line(mistake), mistake.hints.first().cloned()))
+                .collect(),
+        }
+    }
 }
 
 struct Reports<'a>(&'a [Mistakes]);

@@ -28,15 +28,16 @@ impl WorkOf {
 impl Playbook {
     /// Checks everything that can be checked with the inventory and before any host is asked: names of hosts, and all templates
     /// that need no facts.
-    pub fn check(&self, cluster: &Cluster) -> Result<(), PlaybookError> {
-        let mut findings = Findings::default();
+    pub(super) fn check(&self, cluster: &Cluster, findings: &mut Findings) {
         for phase in &self.phases {
-            check_hosts(phase, cluster, &mut findings);
+            check_hosts(phase, cluster, findings);
         }
-        for host in &cluster.hosts {
+        let found = cluster.hosts.iter().map(|host| {
+            let mut findings = Findings::default();
             self.fill(cluster, &host.name, None, &mut findings);
-        }
-        findings.result()
+            (host.name.as_str(), findings)
+        });
+        findings.absorb(found.collect());
     }
 
     /// Fills in all phases for the hosts whose facts are given.
@@ -45,11 +46,15 @@ impl Playbook {
         cluster: &Cluster,
         hosts: impl IntoIterator<Item = (&'a str, &'a Facts)>,
     ) -> Result<WorkOf, PlaybookError> {
-        let mut findings = Findings::default();
+        let mut found = Vec::new();
         let mut work = WorkOf::default();
         for (host, facts) in hosts {
+            let mut findings = Findings::default();
             work.0.extend(self.fill(cluster, host, Some(facts), &mut findings));
+            found.push((host, findings));
         }
+        let mut findings = Findings::default();
+        findings.absorb(found);
         findings.result()?;
         Ok(work)
     }
@@ -67,7 +72,8 @@ impl Playbook {
         let values = Values::new(cluster, host, &vars, facts);
         let phases = self.phases.iter().filter(|phase| phase.hosts.matches(host));
         let filled = phases.map(|phase| {
-            let steps = phase.steps.iter().filter_map(|item| complete(&item.map(&mut |draft| draft.fill(&values, findings))));
+            let steps =
+                phase.steps.iter().filter_map(|item| complete(&item.map(&mut |draft| draft.fill(&values, findings))));
             ((phase.name.clone(), host.name.clone()), steps.collect())
         });
         filled.collect()

@@ -322,6 +322,7 @@ pub struct Wait {
     pub object: Option<ObjectWait>,
     /// How long, as `90s` or `5m`. Default: the inventory's `timeouts.ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"90s")]
     pub timeout: Option<String>,
 }
 

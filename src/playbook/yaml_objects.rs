@@ -39,8 +39,11 @@ pub fn parse(text: &str) -> Result<Vec<Value>, Problem> {
 
 /// Whether an object has what the API needs to know which it is.
 pub fn check(object: &Value) -> Result<(), String> {
-    let fields =
-        [("apiVersion", &object["apiVersion"]), ("kind", &object["kind"]), ("metadata.name", &object["metadata"]["name"])];
+    let fields = [
+        ("apiVersion", &object["apiVersion"]),
+        ("kind", &object["kind"]),
+        ("metadata.name", &object["metadata"]["name"]),
+    ];
     match fields.into_iter().find(|(_, value)| value.as_str().is_none_or(str::is_empty)) {
         Some((field, _)) => Err(format!("an object needs the field `{field}`")),
         None => Ok(()),

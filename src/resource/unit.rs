@@ -60,7 +60,10 @@ impl Resource for Unit {
         let shown = Shown::of(probe, &self.name).await?;
         let mut observed = Observed {
             is_enabled: shown.is_enabled(),
-            is_fixed: matches!(shown.field("UnitFileState"), "static" | "generated" | "transient" | "indirect" | "alias"),
+            is_fixed: matches!(
+                shown.field("UnitFileState"),
+                "static" | "generated" | "transient" | "indirect" | "alias"
+            ),
             is_active: shown.is_active(),
             changed: Vec::new(),
         };

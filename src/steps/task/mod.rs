@@ -136,10 +136,10 @@ pub fn build(task: &Task, make: &Make<'_>) -> Box<dyn AnyStep> {
             step.with(reads.iter().fold(Unit::new(name, *is_running, *is_enabled), |unit, file| unit.reads(file)))
         }
         Wanted::Sysctl { key, value } => step
-            .with(File::text(sysctl_file(key), format!("{key} = {value}\n")))
-            .with(Sysctl { key: key.clone().into(), value: value.clone().into() }),
+            .with(Sysctl { key: key.clone().into(), value: value.clone().into() })
+            .with(File::text(sysctl_file(key), format!("{key} = {value}\n"))),
         Wanted::Module { name } => {
-            step.with(File::text(module_file(name), format!("{name}\n"))).with(Module::named(name))
+            step.with(Module::named(name)).with(File::text(module_file(name), format!("{name}\n")))
         }
         Wanted::Command { run, why, condition, undo } => {
             let why = why.clone().unwrap_or_else(|| "run a command of the playbook".into());

@@ -126,3 +126,29 @@ fn facts() -> kboot::facts::Facts {
     });
     serde_json::from_value(value).unwrap()
 }
+
+#[test]
+fn the_examples_are_good() {
+    let examples = files("playbooks/examples");
+    // Manifests are examples, too, but no playbooks.
+    let playbooks: Vec<&Utf8PathBuf> =
+        examples.iter().filter(|file| std::fs::read_to_string(file).unwrap().contains("\nphases:")).collect();
+    assert!(!playbooks.is_empty());
+    let (cluster, facts) = (cluster(), facts());
+    for file in playbooks {
+        let playbook = playbook::load_for(file, &cluster, []).unwrap_or_else(|error| panic!("{error}"));
+        playbook.work(&cluster, [("n1", &facts), ("n3", &facts)]).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn every_task_is_documented_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(&playbook::schema()).unwrap();
+    let fields = schema["$defs"]["Task"]["properties"].as_object().unwrap().keys().map(String::as_str);
+    let mut tasks: Vec<&str> = fields.filter(|field| !["name", "parallel"].contains(field)).collect();
+    tasks.sort_unstable();
+    let page = std::fs::read_to_string("docs/playbooks.md").unwrap();
+    let mut documented: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    documented.sort_unstable();
+    assert_eq!(documented, tasks);
+}

@@ -253,6 +253,7 @@ mod tests {
             roles: roles.to_vec(),
             labels: Default::default(),
             taints: None,
+            vars: Default::default(),
             ssh: HostSsh::default(),
         }
     }

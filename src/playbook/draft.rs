@@ -17,8 +17,7 @@ use crate::engine::{Content, FileMode, Guard};
 use crate::inventory::Mistake;
 use crate::inventory::Path;
 use crate::inventory::reading::{Flaw, format};
-use crate::resource::Condition;
-use crate::steps::task::{ObjectWait, Task, Wait, Wanted};
+use crate::steps::task::{Condition, ObjectWait, Task, Wait, Wanted};
 
 /// A file beside the playbook that a task names.
 type Beside = (Arc<Source>, Vec<u8>);

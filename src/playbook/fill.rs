@@ -58,36 +58,44 @@ pub fn check(text: &str) -> Result<(), Vec<Flaw>> {
     if flaws.is_empty() { Ok(()) } else { Err(flaws) }
 }
 
-/// Fills a template in; None where it needs facts that are not known yet.
+/// Fills a template in; None where it needs facts that are not known yet. What is missing beside them is told even then, unless
+/// it is the facts that decide whether it is needed.
 pub fn fill(text: &str, values: &Values) -> Result<Option<String>, Vec<Flaw>> {
     check(text)?;
+    let lacks_facts =
+        !values.has_facts && roots(&engine(text).map_err(|flaw| vec![flaw])?).iter().any(|root| root == FACTS);
+    let decides = text.contains("{%") || text.contains(" if ");
+    if lacks_facts && decides {
+        return Ok(None);
+    }
     let mut flaws: Vec<Flaw> = Vec::new();
     let mut masked = text.to_string();
-    loop {
+    let ended = loop {
         let tera = engine(&masked).map_err(|flaw| vec![flaw])?;
-        if !values.has_facts && roots(&tera).iter().any(|root| root == FACTS) {
-            return Ok(None);
+        let error = match tera.render(NAME, &values.context) {
+            Ok(filled) => break Some(filled),
+            Err(error) => explain(&error, text),
+        };
+        let range = error.flaw.range.clone();
+        let is_consequence = masked != text && !error.is_undefined;
+        let is_fact = lacks_facts && text[range.clone()].starts_with(FACTS);
+        // What a missing variable leads to is no mistake of its own.
+        if !is_consequence && !is_fact {
+            flaws.push(error.flaw);
         }
-        match tera.render(NAME, &values.context) {
-            Ok(filled) if flaws.is_empty() => return Ok(Some(filled)),
-            Ok(_) => return Err(flaws),
-            Err(error) => {
-                let flaw = explain(&error, text);
-                // What a missing variable leads to is no mistake of its own.
-                if !flaws.is_empty() && !flaw.is_undefined {
-                    return Err(flaws);
-                }
-                let range = flaw.flaw.range.clone();
-                let may_go_on = flaw.is_undefined && range.len() >= 2 && masked.is_char_boundary(range.end);
-                flaws.push(flaw.flaw);
-                if !may_go_on || flaws.len() > 100 {
-                    return Err(flaws);
-                }
-                // An empty text of the same length stands for it while the next one is looked for.
-                let blank = format!("\"\"{}", " ".repeat(range.len() - 2));
-                masked.replace_range(range, &blank);
-            }
+        if !error.is_undefined || range.len() < 2 || flaws.len() > 100 {
+            break None;
         }
+        // An empty text of the same length stands for it while the next one is looked for.
+        let blank = format!("\"\"{}", " ".repeat(range.len() - 2));
+        if masked.get(range.clone()) == Some(&blank) {
+            break None;
+        }
+        masked.replace_range(range, &blank);
+    };
+    match flaws.is_empty() {
+        true => Ok(ended.filter(|_| !lacks_facts)),
+        false => Err(flaws),
     }
 }
 
@@ -271,7 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_facts_waits_for_them() {
-        assert_eq!(fill("{{ facts.os.id }}", &values()).unwrap(), None);
+    fn what_needs_facts_waits_for_them_and_all_else_does_not() {
+        assert_eq!(fill("{{ facts.os.id }} {{ facts.kernel | upper }}", &values()).unwrap(), None);
+        assert_eq!(flaws("{{ facts.os.id }} {{ vars.nope }}"), [told("`vars.nope` is not defined", "vars.nope")]);
+        let text = "{% if facts.os.id == 'debian' %}{{ vars.nope }}{% endif %}";
+        assert_eq!(fill(text, &values()).unwrap(), None);
     }
 }

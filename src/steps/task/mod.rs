@@ -13,12 +13,13 @@ use serde_json::Value;
 
 use crate::engine::{AnyStep, Content, FileMode, Item};
 use crate::resource::{
-    Absent, Condition, Converge, Directory, File, Guarded, Installed, Module, ObjectAbsent, Objects, Package, Removed,
-    Sysctl, Unit,
+    Absent, Converge, Directory, File, Guarded, Installed, Module, ObjectAbsent, Objects, Package, Removed, Sysctl,
+    Unit,
 };
 
 use super::Make;
 
+pub use crate::resource::Condition;
 pub use wait::{ObjectWait, Wait};
 
 /// A phase's part, as an agent gets it.

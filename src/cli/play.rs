@@ -76,8 +76,8 @@ impl Run {
         known(&self.hosts, &cluster)?;
         let playbook = self.vars.load(&self.file, &cluster)?;
         if playbook.destroys() {
-            return Err(Problem::usage(format!("{} has steps that take hosts out of the cluster", self.file))
-                .hint("that is what `kboot reset` is for: it asks for a confirmation"));
+            return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
+                .hint("that is what `kboot reset` and `kboot undo` are for"));
         }
         // What is no part of a cluster's making needs no host that is fit for a cluster.
         let ignore = (!playbook.steps().is_empty()).then_some(ignore);

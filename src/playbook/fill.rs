@@ -71,7 +71,8 @@ pub fn fill(text: &str, values: &Values) -> Result<Option<String>, Vec<Flaw>> {
     let mut flaws: Vec<Flaw> = Vec::new();
     let mut masked = text.to_string();
     let ended = loop {
-        let tera = engine(&masked).map_err(|flaw| vec![flaw])?;
+        // Where what stands for a missing variable does not fit, there is no looking further.
+        let Ok(tera) = engine(&masked) else { break None };
         let error = match tera.render(NAME, &values.context) {
             Ok(filled) => break Some(filled),
             Err(error) => explain(&error, text),
@@ -208,9 +209,10 @@ fn reported(report: &str, text: &str) -> (String, Range<usize>) {
 
 fn whole_name(text: &str, range: Range<usize>) -> Range<usize> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
-    let before = &text[..range.start];
-    let start = before.trim_end_matches(is_part).len();
-    if before.ends_with('.') { start..range.end } else { range }
+    let (before, after) = (&text[..range.start], &text[range.end..]);
+    let start = if before.ends_with('.') { before.trim_end_matches(is_part).len() } else { range.start };
+    let rest = if after.starts_with('.') { after.len() - after.trim_start_matches(is_part).len() } else { 0 };
+    start..range.end + rest
 }
 
 #[cfg(test)]

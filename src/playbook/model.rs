@@ -50,11 +50,12 @@ impl Hosts {
 }
 
 /// The playbooks in the binary, by their names.
-pub const BUILTIN: [(&str, &str); 4] = [
+pub const BUILTIN: [(&str, &str); 5] = [
     ("up", include_str!("../../playbooks/up.yaml")),
     ("init", include_str!("../../playbooks/init.yaml")),
     ("join", include_str!("../../playbooks/join.yaml")),
     ("reset", include_str!("../../playbooks/reset.yaml")),
+    ("undo", include_str!("../../playbooks/undo.yaml")),
 ];
 
 /// A playbook of the binary's own.
@@ -81,14 +82,11 @@ impl Playbook {
         self.phases.iter().flat_map(|phase| &phase.steps).map(|item| item.leaves().len()).sum()
     }
 
-    /// Whether it takes hosts out of the cluster: it has a step that only `reset` has.
+    /// Whether it takes something back that a cluster needs: it has a step that no playbook has which makes one.
     pub fn destroys(&self) -> bool {
         let of = |name: &str| -> Vec<String> { builtin(name).steps().into_iter().map(String::from).collect() };
         let harmless: Vec<String> = ["up", "init", "join"].into_iter().flat_map(of).collect();
-        let reset = of("reset");
-        let is_of_reset =
-            |step: &str| reset.iter().any(|name| name == step) && !harmless.iter().any(|name| name == step);
-        self.steps().into_iter().any(is_of_reset)
+        self.steps().into_iter().any(|step| !harmless.iter().any(|name| name == step))
     }
 
     /// As a playbook that extends nothing and has no hooks, for they are in their places.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Result, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::steps::{Context, Inputs, Outputs};
@@ -28,7 +28,8 @@ pub struct Plan<'a> {
     /// The hosts that it is for; nobody waits for others.
     pub hosts: Vec<String>,
     pub mode: Mode,
-    pub owner: String,
+    pub run: RunInfo,
+    pub drift: Drift,
     pub inputs: Inputs,
     pub cancel: Cancel,
 }
@@ -50,7 +51,25 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         Err(error) => return refuse(&error, events),
     };
     let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members), work };
-    join_all(members.iter().map(|member| walk(plan, member, &shared, events))).await;
+    join_all(members.iter().map(|member| async {
+        let result = walk(plan, member, &shared, events).await;
+        if plan.mode == Mode::Apply {
+            end(member, result, events).await;
+        }
+    }))
+    .await;
+}
+
+/// Has the host write down how the run ended. An agent that is gone can't, and that has been told.
+async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender<Event>) {
+    let sink = Sink::new(&member.host, events.clone());
+    let outcome = if result.is_ok() { Outcome::Changed } else { Outcome::Failed };
+    match member.client.end(outcome).await {
+        Ok(None) => {}
+        Ok(Some(millis)) => sink.emit(Kind::Journalled { millis }),
+        Err(failure) if result.is_ok() => sink.emit(Kind::Failed { failure }),
+        Err(_) => {}
+    }
 }
 
 /// Tells what can't be filled in, before anything is begun.
@@ -128,7 +147,8 @@ async fn one(
         phase: phase.name.clone(),
         steps: shared.work.steps(&phase.name, &member.host),
         mode: plan.mode,
-        owner: plan.owner.clone(),
+        run: plan.run.clone(),
+        drift: plan.drift,
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

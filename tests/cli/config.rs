@@ -36,7 +36,7 @@ fn the_schema_is_the_one_in_docs() {
     assert_eq!(told.stderr, "");
 }
 
-const SITE: &str = "name: site\nextends: join\nvars: {ntp: 10.0.0.1}\nhooks:\n- before: join\n  steps:\n  - template: {path: /etc/ntp, content: '{{ vars.ntp }} {{ vars.rack }}'}\nphases:\n- {name: more, hosts: all, after: [join], steps: [{module: {name: ip_vs}}]}\n";
+const SITE: &str = "name: site\nextends: join\nvars: {ntp: 10.0.0.1}\nhooks:\n- before: prepare\n  steps:\n  - template: {path: /etc/ntp, content: '{{ vars.ntp }} {{ vars.rack }}'}\nphases:\n- {name: more, hosts: all, after: [join], steps: [{module: {name: ip_vs}}]}\n";
 
 #[test]
 fn a_playbook_of_ones_own_is_shown_and_checked() {

@@ -3,12 +3,15 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 22] = [
+pub const COMMANDS: [&str; 24] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "run",
+    "undo",
+    "history",
     "token",
     "token create",
     "token list",
@@ -23,6 +26,8 @@ pub const COMMANDS: [&str; 22] = [
     "playbook",
     "playbook list",
     "playbook show",
+    "playbook validate",
+    "playbook schema",
     "completion",
     "man",
     "agent",

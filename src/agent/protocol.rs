@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Drift, Event, Failure, Item, Mode, Outcome, RunInfo};
+use crate::engine::{Drift, Event, Failure, Mode, Outcome, RunInfo};
 use crate::facts::Facts;
+use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -27,7 +28,7 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Item>,
+    pub steps: Vec<Work>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,

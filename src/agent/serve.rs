@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
-    self, Busy, Cancel, Failure, HostLock, Item, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner,
-    Sink,
+    self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
+use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 /// Serves this machine to a controller until `input` ends.
@@ -290,13 +290,7 @@ fn busy(holder: &str, waited: Duration) -> Failure {
 }
 
 fn count(items: &[Item]) -> usize {
-    items
-        .iter()
-        .map(|item| match item {
-            Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
-        })
-        .sum()
+    items.iter().map(|item| item.leaves().len()).sum()
 }
 
 struct Work<'a> {
@@ -326,8 +320,12 @@ impl Work<'_> {
                 let report = self.runner.run(step.as_ref(), self.sink).await?;
                 Ok(report.outcome)
             }
-            Item::Parallel { parallel } => {
-                let ended = join_all(parallel.iter().map(|branch| self.all(branch))).await;
+            Item::Task(task) => {
+                let report = self.runner.run(task::build(task, &self.make()).as_ref(), self.sink).await?;
+                Ok(report.outcome)
+            }
+            Item::Parallel(branches) => {
+                let ended = join_all(branches.iter().map(|branch| self.all(branch))).await;
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }
         }

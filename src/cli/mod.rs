@@ -12,6 +12,7 @@ mod init;
 mod join;
 mod kubeconfig;
 mod man;
+mod play;
 mod playbook;
 mod reset;
 mod run;
@@ -96,6 +97,7 @@ enum When {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    Run(play::Run),
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
@@ -178,6 +180,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
     let global = cli.global;
     match cli.command {
         Command::Up(up) => up.run(global).await,
+        Command::Run(run) => run.run(global).await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,

@@ -68,6 +68,7 @@ impl Reset {
             command: "reset",
             playbook: playbook::builtin("reset"),
             cluster: &cluster,
+            only: &[],
             reach,
             inventory: self.inventory.as_deref(),
             mode,

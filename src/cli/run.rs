@@ -86,6 +86,8 @@ pub struct Job<'a> {
     pub command: &'static str,
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
+    /// Only these hosts of the cluster; all if there are none.
+    pub only: &'a [String],
     pub reach: Reach,
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
@@ -100,6 +102,14 @@ pub struct Job<'a> {
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
+}
+
+impl Job<'_> {
+    /// The hosts that take part.
+    fn hosts(&self) -> Vec<String> {
+        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
+        names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
+    }
 }
 
 /// How a run ended.
@@ -125,8 +135,7 @@ impl Ended {
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
-    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
+    let reporting = tokio::spawn(report(inbox, job.mode, job.hosts(), global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
     let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
@@ -161,7 +170,8 @@ async fn go(
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let fleet = Fleet::new(crate::report::ask_secret);
-    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
+    let hosts = job.hosts();
+    let reached = join_all(hosts.iter().map(|host| reach(job, &fleet, host, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
         clocks.insert(member.host.clone(), exchange);
@@ -181,6 +191,7 @@ async fn go(
     let plan = Plan {
         playbook: &job.playbook,
         cluster: job.cluster,
+        hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undoes.clone(),
@@ -296,7 +307,7 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 
 /// All that a run wants: when it is the same as last time, it is the host that has moved.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, job.cluster);
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.to_yaml(), job.cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

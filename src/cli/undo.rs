@@ -69,6 +69,7 @@ impl Undo {
             command: "undo",
             playbook: playbook::builtin("undo"),
             cluster: &cluster,
+            only: &[],
             reach,
             inventory: self.inventory.as_deref(),
             mode,

@@ -62,14 +62,14 @@ impl Up {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
         let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            inputs.is_joining =
-                cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
+            self::inputs(&cluster, facts, inputs);
             Ok(())
         };
         let job = Job {
             command: "up",
             playbook: playbook::builtin("up"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Ssh,
             inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
@@ -82,4 +82,9 @@ impl Up {
         let ended = run::run(job, global, Stream::Out).await?;
         Ok(ended.code())
     }
+}
+
+/// What the making of a cluster is told beside the inventory.
+pub fn inputs(cluster: &Cluster, facts: &BTreeMap<String, Facts>, inputs: &mut Inputs) {
+    inputs.is_joining = cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
 }

@@ -29,7 +29,7 @@ pub use failure::{Failure, Result};
 pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
 pub use lock::{Busy, HostLock};
-pub use probe::{FileKind, Host, Metadata, Output, Probe};
+pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Step};
 pub use thing::{State, Thing, Touch, Trace};

@@ -11,7 +11,7 @@ use super::path::Path;
 use super::schema;
 use super::shape::shape;
 use super::types::*;
-use super::yaml::{Kind, Node};
+use super::yaml::{INVENTORY, Kind, Node};
 
 /// Larger than an inventory of ten thousand hosts.
 const LARGEST: u64 = 8 << 20;
@@ -79,7 +79,7 @@ fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cl
         let message = "this is a key or a certificate, not an inventory";
         return Err(report(vec![Mistake::new(Path::root(), message)]));
     }
-    let (document, mut mistakes) = Node::read(text).map_err(|mistake| report(vec![mistake]))?;
+    let (document, mut mistakes) = Node::read(text, INVENTORY).map_err(|mistake| report(vec![mistake]))?;
     if let Some(mistake) = foreign(&document) {
         return Err(report(vec![mistake]));
     }

@@ -1,5 +1,7 @@
 //! Packages from apt repositories.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
@@ -128,7 +130,7 @@ fn names_repository(text: &str, url: &str) -> bool {
 }
 
 /// Packages that are not installed.
-pub struct Removed(pub Vec<&'static str>);
+pub struct Removed(pub Vec<Cow<'static, str>>);
 
 #[async_trait]
 impl Resource for Removed {

@@ -34,6 +34,7 @@ mod set_sysctls;
 mod start_kubelet;
 mod static_pod_state;
 mod stop_kubelet;
+pub mod task;
 mod undo_changes;
 mod unmount_pod_volumes;
 mod wait_for_addons;

@@ -21,7 +21,8 @@ pub fn step(context: &Context) -> Converge {
         paths::SYSCTL,
     ];
     let keyrings = [KUBERNETES, CONTAINERD].map(|name| Absent::new(format!("{}/{name}.gpg", paths::KEYRINGS)));
-    step.with(Removed(vec!["kubelet", "kubeadm", "kubectl", "kubernetes-cni", "cri-tools", "containerd.io"]))
+    let packages = ["kubelet", "kubeadm", "kubectl", "kubernetes-cni", "cri-tools", "containerd.io"];
+    step.with(Removed(packages.map(Into::into).to_vec()))
         .with_all(files.map(Absent::new))
         .with_all(keyrings)
         .with(Absent::new("/etc/containerd"))

@@ -12,8 +12,7 @@ use tokio::sync::mpsc;
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
-    self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner,
-    Sink,
+    self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner, Sink,
 };
 use crate::kube::Connector;
 use crate::resource::LocalHost;

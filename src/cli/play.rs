@@ -16,6 +16,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::Problem;
+use super::history;
 use super::run::{self, Job, Reach, RunArgs};
 use super::up::{self, InventoryArg};
 
@@ -73,7 +74,7 @@ impl Run {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
-        known(&self.hosts, &cluster)?;
+        history::chosen(cluster.clone(), &self.hosts)?;
         let playbook = self.vars.load(&self.file, &cluster)?;
         if playbook.destroys() {
             return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
@@ -101,13 +102,6 @@ impl Run {
         };
         Ok(run::run(job, global, Stream::Out).await?.code())
     }
-}
-
-/// Refuses names that the inventory does not have.
-fn known(hosts: &[String], cluster: &Cluster) -> Result<(), Problem> {
-    let Some(name) = hosts.iter().find(|name| cluster.host(name).is_none()) else { return Ok(()) };
-    let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
-    Err(Problem::usage(format!("the inventory has no host {name}")).hint(format!("it has {}", known.join(", "))))
 }
 
 #[cfg(test)]

@@ -307,7 +307,7 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 
 /// All that a run wants: when it is the same as last time, it is the host that has moved.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.to_yaml(), job.cluster);
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), job.cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

@@ -59,6 +59,11 @@ impl Draft {
         Some(draft)
     }
 
+    /// What the file beside the playbook holds, if it names one.
+    pub(super) fn file(&self) -> Option<&[u8]> {
+        self.beside.as_ref().map(|(_, bytes)| bytes.as_slice())
+    }
+
     /// The task for a host; None where it can't be told yet, or something is wrong, which is told then.
     pub(super) fn fill(&self, values: &Values, findings: &mut Findings) -> Option<Task> {
         if self.is_sound { self.make(Some(values), findings) } else { None }

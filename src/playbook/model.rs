@@ -92,6 +92,16 @@ impl Playbook {
         self.steps().into_iter().any(|step| !harmless.iter().any(|name| name == step))
     }
 
+    /// All that its runs depend on beside the inventory: equal for two playbooks that want the same.
+    pub fn essence(&self) -> impl serde::Serialize {
+        let drafts = self.phases.iter().flat_map(|phase| &phase.steps).flat_map(Item::leaves);
+        let files = drafts.filter_map(|item| match item {
+            Item::Task(draft) => draft.file().map(<[u8]>::to_vec),
+            Item::Step(_) | Item::Parallel(_) => None,
+        });
+        (self.to_yaml(), self.overrides.clone(), files.collect::<Vec<_>>())
+    }
+
     /// As a playbook that extends nothing and has no hooks, for they are in their places.
     pub fn to_yaml(&self) -> String {
         let phase = |phase: &Phase| written::Phase {

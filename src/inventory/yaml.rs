@@ -12,6 +12,9 @@ use serde_json::Number;
 use super::mistake::{Mistake, position, quote};
 use super::path::{Path, Step};
 
+/// What is said of a file without any value.
+pub const EMPTY: &str = "the file is empty";
+
 /// How many values aliases may add to what is written: enough for any honest file, and no bomb.
 const ALIAS_BUDGET: usize = 100_000;
 
@@ -102,7 +105,7 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::DocumentStart(..) if document.is_some() => {
-                    let message = "a second document starts here, but an inventory is a single one";
+                    let message = "a second document starts here, but this file is a single one";
                     return Err(Mistake::new(Path::root(), message)
                         .hint("keep each cluster in a file of its own")
                         .at(range(&span)));
@@ -116,8 +119,7 @@ impl<'a> Reader<'a> {
             }
         }
         match document {
-            Some(Node { kind: Kind::Null, .. }) | None => Err(Mistake::new(Path::root(), "the file is empty")
-                .hint("it takes at least `apiVersion`, `kind` and `hosts`")),
+            Some(Node { kind: Kind::Null, .. }) | None => Err(Mistake::new(Path::root(), EMPTY)),
             Some(node) => Ok((node, self.mistakes)),
         }
     }

@@ -16,7 +16,7 @@ mod probe;
 mod runner;
 mod step;
 
-pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
+pub use change::{Change, Content, FileMode, PackageChange, PackageLock, PackagePin, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use item::Item;

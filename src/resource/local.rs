@@ -90,7 +90,7 @@ impl Host for LocalHost {
             Change::MakeDirectory { path, mode } => file::make_directory(path, *mode),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
             Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
-            Change::InstallPackages { packages } => apt::install(packages).await,
+            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref()).await,
             Change::RemovePackages { packages } => apt::remove(packages).await,
             Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
             Change::MendPackages { .. } => apt::mend().await,

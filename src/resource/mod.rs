@@ -5,6 +5,7 @@
 
 mod apt;
 mod apt_key;
+mod apt_lock;
 mod certificate;
 mod command;
 mod converge;
@@ -16,6 +17,8 @@ mod kubeconfig;
 mod local;
 mod network;
 mod object;
+mod registry;
+mod scratch;
 mod unit;
 mod vetted;
 

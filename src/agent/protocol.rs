@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Event, Failure, Item, Mode};
 use crate::facts::Facts;
+use crate::lock::{Question, Resolved};
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -14,6 +15,8 @@ pub const MARKER: &str = "KBOOT-AGENT 1";
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     Facts,
+    /// What this host would get of what an inventory leaves open. Changes nothing.
+    Resolve(Box<ResolveRun>),
     Run(Box<PhaseRun>),
     /// Stop the running phase after the change in hand.
     Cancel,
@@ -30,11 +33,19 @@ pub struct PhaseRun {
     pub context: Context,
 }
 
-/// From the agent. Every request but `Cancel` is answered by one `Facts` or `Done`, with events before it.
+/// A question for one host.
+#[derive(Serialize, Deserialize)]
+pub struct ResolveRun {
+    pub question: Question,
+    pub context: Context,
+}
+
+/// From the agent. Every request but `Cancel` is answered by one `Facts`, `Resolved` or `Done`, with events before it.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     Facts { facts: Result<Box<Facts>, Failure> },
+    Resolved { resolved: Result<Box<Resolved>, Failure> },
     Event { event: Box<Event> },
     Done { result: Result<Box<Outputs>, Failure> },
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::LocalHost;
@@ -32,6 +32,7 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::Resolve(run) => agent.resolve(&run).await,
             Request::Run(run) => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -113,6 +114,11 @@ impl Agent {
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    async fn resolve(&self, run: &ResolveRun) {
+        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Resolved { resolved });
     }
 
     /// Runs a phase beside the reading of requests, so that it can be cancelled.

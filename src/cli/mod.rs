@@ -10,6 +10,8 @@ mod hosts;
 mod init;
 mod join;
 mod kubeconfig;
+mod lock;
+mod lock_file;
 mod man;
 mod playbook;
 mod reset;
@@ -96,6 +98,7 @@ enum Command {
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
+    Lock(lock::Lock),
     #[command(subcommand)]
     Token(token::Token),
     Kubeconfig(kubeconfig::Kubeconfig),
@@ -176,6 +179,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
+        Command::Lock(lock) => lock.run(global).await,
         Command::Token(token) => token.run(global).await,
         Command::Kubeconfig(kubeconfig) => kubeconfig.run(global).await,
         Command::Hosts(hosts) => hosts.run(global).await,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{ImageDigests, Kind, Lock, LockedHost, Package, Packages, Resolved};
+use super::{ImageDigests, Lock, LockedHost, Package, Packages, Resolved};
 use crate::engine::Failure;
-use crate::inventory::{ApiVersion, Cluster};
+use crate::inventory::Cluster;
 
 /// A host's answer, and the SSH key that it showed.
 #[derive(Debug, Clone)]
@@ -21,14 +21,16 @@ pub type Answers = BTreeMap<String, Answer>;
 pub fn compose(cluster: &Cluster, old: Option<&Lock>, answers: &Answers) -> Result<Lock, Vec<Failure>> {
     let mut conflicts = Vec::new();
     let lock = Lock {
-        api_version: ApiVersion::V1Alpha1,
-        kind: Kind::Lock,
-        cluster: cluster.name.clone(),
-        kubernetes: cluster.kubernetes.version.clone(),
         packages: packages(old, answers, &mut conflicts),
         images: images(old, answers, &mut conflicts),
-        objects: answers.values().map(|answer| &answer.resolved.objects).find(|o| !o.is_empty()).cloned().unwrap_or_default(),
+        objects: answers
+            .values()
+            .map(|answer| &answer.resolved.objects)
+            .find(|o| !o.is_empty())
+            .cloned()
+            .unwrap_or_default(),
         hosts: answers.iter().map(|(name, answer)| (name.clone(), host(name, old, answer, &mut conflicts))).collect(),
+        ..Lock::empty(cluster)
     };
     if conflicts.is_empty() { Ok(lock) } else { Err(conflicts) }
 }

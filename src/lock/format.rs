@@ -33,9 +33,12 @@ pub fn print(lock: &Lock, head: &str) -> String {
     if !head.is_empty() {
         write(&mut text, 0, format_args!("{head}"));
     }
-    for (name, value) in
-        [("apiVersion", "kboot/v1alpha1"), ("kind", "Lock"), ("cluster", &lock.cluster), ("kubernetes", &lock.kubernetes)]
-    {
+    for (name, value) in [
+        ("apiVersion", "kboot/v1alpha1"),
+        ("kind", "Lock"),
+        ("cluster", &lock.cluster),
+        ("kubernetes", &lock.kubernetes),
+    ] {
         write(&mut text, 0, format_args!("{name}: {}", word(value)));
     }
     section(&mut text, "packages", lock.packages.is_empty());
@@ -83,7 +86,10 @@ fn write(text: &mut String, depth: usize, line: std::fmt::Arguments<'_>) {
 fn word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/.:@_+= -".contains(c);
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-    let is_word = matches!(text.to_ascii_lowercase().as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n");
+    let is_word = matches!(
+        text.to_ascii_lowercase().as_str(),
+        "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
     let ends_well = !text.ends_with([':', ' ']) && !text.contains(": ");
     if begins_well && ends_well && !is_word && text.chars().all(is_plain) { text.into() } else { quoted(text) }
 }
@@ -108,13 +114,36 @@ mod tests {
         let text = print(&lock, HEAD);
         assert_eq!(parse(&text, "kboot.lock".into()).unwrap(), lock);
         insta::assert_snapshot!(text);
-        let empty = Lock { packages: [("p".into(), [].into())].into(), images: [].into(), objects: [].into(), hosts: [].into(), ..lock };
+        let empty = Lock {
+            packages: [("p".into(), [].into())].into(),
+            images: [].into(),
+            objects: [].into(),
+            hosts: [].into(),
+            ..lock
+        };
         assert_eq!(parse(&print(&empty, ""), "kboot.lock".into()).unwrap(), empty);
     }
 
     #[test]
     fn odd_names_and_versions_stay_what_they_are() {
-        for odd in ["6.4", "1e5", "on", "~", "", "a: b", "a #b", "- x", "1:2.3~rc+b2", "é", "\"", "null", "a:", "0x1f", "{", "*a"] {
+        for odd in [
+            "6.4",
+            "1e5",
+            "on",
+            "~",
+            "",
+            "a: b",
+            "a #b",
+            "- x",
+            "1:2.3~rc+b2",
+            "é",
+            "\"",
+            "null",
+            "a:",
+            "0x1f",
+            "{",
+            "*a",
+        ] {
             let mut lock = samples::lock();
             lock.cluster = odd.into();
             lock.images = [(odd.to_string(), samples::digest('1'))].into();

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::inventory::ApiVersion;
+use crate::inventory::{ApiVersion, Cluster};
 
 pub use compose::{Answer, Answers, compose};
 pub use format::{HEAD, head, parse, print};
@@ -95,6 +95,20 @@ pub struct Pins {
 }
 
 impl Lock {
+    /// One that has nothing yet.
+    pub fn empty(cluster: &Cluster) -> Self {
+        Self {
+            api_version: ApiVersion::V1Alpha1,
+            kind: Kind::Lock,
+            cluster: cluster.name.clone(),
+            kubernetes: cluster.kubernetes.version.clone(),
+            packages: BTreeMap::new(),
+            images: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+        }
+    }
+
     pub fn pins(&self, is_strict: bool) -> Pins {
         Pins { packages: self.packages.clone(), images: self.images.clone(), is_strict }
     }

@@ -46,11 +46,8 @@ pub fn resolved() -> Resolved {
         candidates: lock.packages[PLATFORM].clone(),
         installs: lock.packages[PLATFORM].clone(),
         unfit: [].into(),
-        images: [(
-            "registry.k8s.io/pause:3.10.2".into(),
-            ImageDigests { host: None, registry: Some(digest('1')) },
-        )]
-        .into(),
+        images: [("registry.k8s.io/pause:3.10.2".into(), ImageDigests { host: None, registry: Some(digest('1')) })]
+            .into(),
         objects: lock.objects,
         files: host().files,
     }

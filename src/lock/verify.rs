@@ -32,7 +32,8 @@ pub fn verify(lock: &Lock, host: &str, found: &Resolved) -> Vec<Failure> {
     let mut failures = Vec::new();
     if locked.platform != found.platform {
         failures.push(
-            Failure::new(format!("the lock has this host as {}, and it is {}", locked.platform, found.platform)).hint(MOVE),
+            Failure::new(format!("the lock has this host as {}, and it is {}", locked.platform, found.platform))
+                .hint(MOVE),
         );
     }
     failures.extend(packages(lock, found));
@@ -53,7 +54,8 @@ fn packages(lock: &Lock, found: &Resolved) -> Vec<Failure> {
     };
     let judge = |(name, package): (&String, &super::Package)| match locked.get(name) {
         None => Some(
-            Failure::new(format!("{name} {} would be installed, and the lock does not have it", package.version)).hint(ADD),
+            Failure::new(format!("{name} {} would be installed, and the lock does not have it", package.version))
+                .hint(ADD),
         ),
         Some(other) if other.version != package.version => Some(
             Failure::new(format!("the lock has {name} {}, which none of this host's repositories has", other.version))
@@ -62,8 +64,13 @@ fn packages(lock: &Lock, found: &Resolved) -> Vec<Failure> {
         ),
         Some(other) if other.sha256 != package.sha256 => Some(
             Failure::new(format!("{name} {} is not the package that was locked", package.version))
-                .evidence([format!("locked:     sha256:{}", other.sha256), format!("repository: sha256:{}", package.sha256)])
-                .hint("ask the repository's owner why it differs, and see who changed the lock (`git log -p kboot.lock`)"),
+                .evidence([
+                    format!("locked:     sha256:{}", other.sha256),
+                    format!("repository: sha256:{}", package.sha256),
+                ])
+                .hint(
+                    "ask the repository's owner why it differs, and see who changed the lock (`git log -p kboot.lock`)",
+                ),
         ),
         Some(_) => None,
     };
@@ -84,8 +91,10 @@ fn images(lock: &Lock, found: &Resolved) -> Vec<Failure> {
         };
         if actual != locked {
             failures.push(
-                Failure::new(format!("{image} is not the image that was locked: {place} has {actual}, the lock {locked}"))
-                    .hint(hint),
+                Failure::new(format!(
+                    "{image} is not the image that was locked: {place} has {actual}, the lock {locked}"
+                ))
+                .hint(hint),
             );
         }
     }
@@ -163,7 +172,9 @@ mod tests {
         let (moved, locked) = (samples::digest('8'), samples::digest('1'));
         assert_eq!(
             told(&found),
-            [format!("registry.k8s.io/pause:3.10.2 is not the image that was locked: the registry has {moved}, the lock {locked}")]
+            [format!(
+                "registry.k8s.io/pause:3.10.2 is not the image that was locked: the registry has {moved}, the lock {locked}"
+            )]
         );
         // A host that has the right one needs no registry.
         found.images.values_mut().for_each(|digests| digests.host = Some(samples::digest('1')));
@@ -175,7 +186,8 @@ mod tests {
     #[test]
     fn what_is_rendered_otherwise_is_told_by_its_name() {
         let mut found = samples::resolved();
-        found.files = [("/etc/crictl.yaml".into(), samples::digest('7')), ("/etc/new".into(), samples::digest('7'))].into();
+        found.files =
+            [("/etc/crictl.yaml".into(), samples::digest('7')), ("/etc/new".into(), samples::digest('7'))].into();
         found.objects = [("ConfigMap kube-system/other".to_string(), samples::digest('2'))].into();
         let failures = verify(&samples::lock(), "n1", &found);
         assert_eq!(
@@ -191,7 +203,9 @@ mod tests {
     #[test]
     fn an_inventory_is_covered_or_not() {
         let cluster = |name: &str, version: &str, host: &str| {
-            let text = format!("{{apiVersion: kboot/v1alpha1, kind: Cluster, name: {name}, kubernetes: {{version: {version}}}, hosts: [{{name: {host}, address: 10.0.0.1, roles: [control-plane]}}]}}");
+            let text = format!(
+                "{{apiVersion: kboot/v1alpha1, kind: Cluster, name: {name}, kubernetes: {{version: {version}}}, hosts: [{{name: {host}, address: 10.0.0.1, roles: [control-plane]}}]}}"
+            );
             crate::inventory::parse(&text, "x".into()).unwrap()
         };
         assert!(uncovered(&samples::lock(), &cluster("lab", "v1.37.2", "n1")).is_empty());
@@ -199,6 +213,9 @@ mod tests {
             uncovered(&samples::lock(), &cluster("lab", "v1.36.1", "n2")),
             ["is for Kubernetes v1.37.2, and the inventory says v1.36.1", "does not have n2"]
         );
-        assert_eq!(uncovered(&samples::lock(), &cluster("x", "v1.37.2", "n1")), ["is for the cluster lab, and the inventory's is x"]);
+        assert_eq!(
+            uncovered(&samples::lock(), &cluster("x", "v1.37.2", "n1")),
+            ["is for the cluster lab, and the inventory's is x"]
+        );
     }
 }

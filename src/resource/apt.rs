@@ -60,6 +60,7 @@ impl Resource for Installed {
         if let Some(holder) = status.lock_holder {
             return Ok(Planned::after(format!("dpkg's lock, which {holder} holds")));
         }
+        let lock = self.lock_of(&missing, &status);
         let mut changes = Vec::new();
         if let Some(why) = status.interrupted {
             changes.push(Change::MendPackages { why });
@@ -69,7 +70,7 @@ impl Resource for Installed {
                 changes.push(Change::RefreshPackages { source: None });
             }
             changes.extend(self.sources.iter().map(|source| Change::RefreshPackages { source: Some(source.clone()) }));
-            changes.push(Change::InstallPackages { lock: self.lock_of(&missing, &status), packages: missing });
+            changes.push(Change::InstallPackages { packages: missing, lock });
         }
         Ok(Planned::Changes(changes))
     }
@@ -369,7 +370,8 @@ mod tests {
     }
 
     fn locked(version: &str) -> Installed {
-        let pin = |name: &str, version: &str| PackagePin { name: name.into(), version: version.into(), sha256: "0".into() };
+        let pin =
+            |name: &str, version: &str| PackagePin { name: name.into(), version: version.into(), sha256: "0".into() };
         let pins = vec![pin("kubelet", version), pin("kubernetes-cni", "1.9.1-1.1"), pin("socat", "1.7")];
         Installed { lock: Some(PackageLock { pins, is_complete: true }), ..kubelet() }
     }
@@ -382,7 +384,9 @@ mod tests {
 
     #[test]
     fn a_locked_version_is_the_one_that_is_planned() {
-        let Planned::Changes(changes) = locked("1.37.2-1.1").diff(status(&[("socat", "1.6")])).unwrap() else { panic!() };
+        let Planned::Changes(changes) = locked("1.37.2-1.1").diff(status(&[("socat", "1.6")])).unwrap() else {
+            panic!()
+        };
         assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-1.1");
         let Change::InstallPackages { lock: Some(lock), .. } = &changes[1] else { panic!("no lock") };
         let names: Vec<&str> = lock.pins.iter().map(|pin| pin.name.as_str()).collect();

@@ -113,7 +113,8 @@ fn pin(records: &str, name: &str, version: &str) -> Result<PackagePin> {
     let (plain, architecture) = name.split_once(':').map_or((name, None), |(name, arch)| (name, Some(arch)));
     let mut digests = BTreeSet::new();
     for record in records.split("\n\n") {
-        let field = |key: &str| record.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::trim);
+        let field =
+            |key: &str| record.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")).map(str::trim);
         let is_it = field("Package") == Some(plain)
             && field("Version") == Some(version)
             && architecture.is_none_or(|wanted| field("Architecture") == Some(wanted));
@@ -164,7 +165,8 @@ fn gone(failure: Failure, lock: &PackageLock, names: &[String]) -> Failure {
     let is_locked =
         lock.pins.iter().any(|pin| names.iter().any(|name| *name == format!("{}={}", pin.name, pin.version)));
     match is_missing && is_locked {
-        true => failure.hint("the repository no longer has the locked version: `kboot lock --update` moves on to what it has"),
+        true => failure
+            .hint("the repository no longer has the locked version: `kboot lock --update` moves on to what it has"),
         false => failure,
     }
 }
@@ -177,8 +179,7 @@ mod tests {
 
     #[test]
     fn a_simulation_tells_what_would_be_installed() {
-        let expected =
-            [("containerd.io", "2.3.7-1~debian.12~bookworm"), ("libc6:i386", "2.36-9"), ("netbase", "6.4")];
+        let expected = [("containerd.io", "2.3.7-1~debian.12~bookworm"), ("libc6:i386", "2.36-9"), ("netbase", "6.4")];
         assert_eq!(installed(SIMULATION), expected.map(|(name, version)| (name.into(), version.into())).into());
     }
 
@@ -189,12 +190,16 @@ mod tests {
     }
 
     fn record(name: &str, architecture: &str, digit: &str) -> String {
-        format!("Package: {name}\nVersion: 1\nArchitecture: {architecture}\nDescription: x\n SHA256: no\nSHA256: {}\n\n", digit.repeat(64))
+        format!(
+            "Package: {name}\nVersion: 1\nArchitecture: {architecture}\nDescription: x\n SHA256: no\nSHA256: {}\n\n",
+            digit.repeat(64)
+        )
     }
 
     #[test]
     fn a_digest_is_the_one_of_that_version_and_architecture() {
-        let records = record("a", "amd64", "1") + &record("a", "i386", "2") + &record("b", "all", "3") + &record("b", "all", "3");
+        let records =
+            record("a", "amd64", "1") + &record("a", "i386", "2") + &record("b", "all", "3") + &record("b", "all", "3");
         assert_eq!(pin(&records, "a:i386", "1").unwrap().sha256, "2".repeat(64));
         assert_eq!(pin(&records, "b", "1").unwrap().sha256, "3".repeat(64));
         assert_eq!(pin(&records, "a", "1").unwrap_err().cause, "the repositories have different packages named a 1");
@@ -209,10 +214,14 @@ mod tests {
             sha256: sha256.into(),
         };
         let lock = |is_complete| PackageLock { pins: vec![pin("a", "1", "11"), pin("b", "2", "22")], is_complete };
-        let cause = |is_complete, found: &[PackagePin]| judge(&lock(is_complete), found).map_err(|failure| failure.cause);
+        let cause =
+            |is_complete, found: &[PackagePin]| judge(&lock(is_complete), found).map_err(|failure| failure.cause);
         assert_eq!(cause(true, &[pin("a", "1", "11")]), Ok(()));
         assert_eq!(cause(false, &[pin("c", "1", "33")]), Ok(()));
-        assert_eq!(cause(true, &[pin("c", "1", "33")]).unwrap_err(), "c 1 would come along, and the lock does not have it");
+        assert_eq!(
+            cause(true, &[pin("c", "1", "33")]).unwrap_err(),
+            "c 1 would come along, and the lock does not have it"
+        );
         assert_eq!(cause(false, &[pin("a", "2", "11")]).unwrap_err(), "a would be 2, and the lock has 1");
         assert_eq!(cause(false, &[pin("a", "1", "12")]).unwrap_err(), "a 1 is not the package that was locked");
     }

@@ -12,7 +12,7 @@ use super::exit::{Problem, remark, unreadable};
 #[derive(Args)]
 pub struct LockFileArg {
     /// The lock file, if it is not kboot.lock beside the inventory
-    #[arg(long = "lock-file", value_name = "FILE")]
+    #[arg(id = "lock-file", long = "lock-file", value_name = "FILE")]
     path: Option<Utf8PathBuf>,
 }
 

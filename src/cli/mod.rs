@@ -6,6 +6,7 @@ mod agent;
 mod completion;
 mod config;
 mod exit;
+mod history;
 mod hosts;
 mod init;
 mod join;
@@ -17,6 +18,7 @@ mod playbook;
 mod reset;
 mod run;
 mod token;
+mod undo;
 mod up;
 mod usage;
 
@@ -99,6 +101,8 @@ enum Command {
     Join(join::Join),
     Reset(reset::Reset),
     Lock(lock::Lock),
+    Undo(undo::Undo),
+    History(history::History),
     #[command(subcommand)]
     Token(token::Token),
     Kubeconfig(kubeconfig::Kubeconfig),
@@ -180,6 +184,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
+        Command::Undo(undo) => undo.run(global).await,
+        Command::History(history) => history.run(global).await,
         Command::Token(token) => token.run(global).await,
         Command::Kubeconfig(kubeconfig) => kubeconfig.run(global).await,
         Command::Hosts(hosts) => hosts.run(global).await,

@@ -19,7 +19,7 @@ use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::exit::{FAILED, Problem, print, remark};
-use super::lock_file::LockFileArg;
+use super::lock_file::{LockFileArg, roots};
 use super::run::repository_keys;
 use super::up::InventoryArg;
 
@@ -165,7 +165,7 @@ fn question(
         pins.extend(installed.into_iter().flatten().map(|(name, version)| (name.clone(), version.clone())));
         pins.extend(locked.into_iter().flatten().map(|(name, package)| (name.clone(), package.version.clone())));
     }
-    Question { pins, names, is_whole: true, is_fresh: is_update }
+    Question { pins, names, is_whole: true, is_fresh: is_update, roots: roots() }
 }
 
 /// All answers, or all failures.

@@ -84,6 +84,13 @@ impl LockedArgs {
     }
 }
 
+/// This machine's certificate authorities, for hosts that have none yet: they are asked before anything is installed there.
+pub fn roots() -> Option<String> {
+    const BUNDLES: [&str; 3] =
+        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok())
+}
+
 /// An inventory that pins another key would be overruled silently.
 fn same_host_keys(path: &Utf8Path, lock: &Lock, cluster: &Cluster) -> Result<(), Problem> {
     for host in &cluster.hosts {

@@ -24,7 +24,7 @@ use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
-use super::lock_file::InUse;
+use super::lock_file::{InUse, roots};
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -223,7 +223,7 @@ async fn verified(
         };
         let locked = lock.packages.get(&context.platform()).into_iter().flatten();
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
-        let question = Question { pins, ..Question::default() };
+        let question = Question { pins, roots: roots(), ..Question::default() };
         let failures = match member.client.resolve(ResolveRun { question, context }).await {
             Ok(resolved) => lock::verify(lock, &member.host, &resolved),
             Err(failure) => vec![failure],

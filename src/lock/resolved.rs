@@ -17,6 +17,8 @@ pub struct Question {
     pub is_whole: bool,
     /// Whether registries are asked for all images, or only for those that the host does not have.
     pub is_fresh: bool,
+    /// Certificate authorities, PEM, for hosts that have none yet.
+    pub roots: Option<String>,
 }
 
 /// What a host would get.

@@ -12,7 +12,7 @@ mod network;
 mod runtime;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -123,7 +123,7 @@ impl Host for LocalHost {
             Change::WriteKubeconfig { path, cluster, server, authority, request } => {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
-            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
+            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,

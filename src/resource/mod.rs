@@ -22,6 +22,7 @@ mod scratch;
 mod state;
 mod unit;
 mod vetted;
+mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};

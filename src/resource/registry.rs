@@ -1,13 +1,13 @@
 //! What a tag means in its registry, asked by the registry's HTTP API (OCI Distribution): nothing is pulled.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::Deserialize;
 use sha2::Digest as _;
 
+use super::web::{cause, client};
 use crate::engine::{Failure, Result};
 
 /// An index of several platforms' images, or one image, in OCI's form and in Docker's.
@@ -15,13 +15,11 @@ const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd
                         application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// The digest of an image's tag, from the registry's mirror where `mirrors` has one for it and it answers, else from the registry.
-pub async fn digest(image: &str, mirrors: &BTreeMap<String, String>) -> Result<String> {
+///
+/// `roots` as for [`client`].
+pub async fn digest(image: &str, mirrors: &BTreeMap<String, String>, roots: Option<&str>) -> Result<String> {
     let reference = Reference::parse(image);
-    let client = Client::builder()
-        .timeout(Duration::from_secs(60))
-        .dns_resolver(crate::names::Resolver::shared())
-        .build()
-        .map_err(|error| Failure::new(format!("failed to make an HTTP client: {}", told(&error))))?;
+    let client = client(roots)?;
     let mut told = Vec::new();
     for base in reference.bases(mirrors) {
         match reference.ask(&client, &base).await {
@@ -75,15 +73,15 @@ impl Reference {
             token = Some(self.token(client, &answer).await?);
             answer = self.request(client, Method::HEAD, base, token.as_deref()).await?;
         }
-        let answer = answer.error_for_status().map_err(|error| told(&error))?;
+        let answer = answer.error_for_status().map_err(|error| cause(&error))?;
         let named = answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         if let Some(digest) = named.filter(|digest| is_digest(digest)) {
             return Ok(digest.to_string());
         }
         // The header is a courtesy; the digest is always that of the bytes.
         let answer = self.request(client, Method::GET, base, token.as_deref()).await?;
-        let bytes = answer.error_for_status().map_err(|error| told(&error))?.bytes().await;
-        let bytes = bytes.map_err(|error| told(&error))?;
+        let bytes = answer.error_for_status().map_err(|error| cause(&error))?.bytes().await;
+        let bytes = bytes.map_err(|error| cause(&error))?;
         let hex: String = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(format!("sha256:{hex}"))
     }
@@ -102,7 +100,7 @@ impl Reference {
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.send().await.map_err(|error| told(&error))
+        request.send().await.map_err(|error| cause(&error))
     }
 
     /// What a registry gives to everyone who asks where its answer says.
@@ -114,8 +112,9 @@ impl Reference {
         url.query_pairs_mut()
             .append_pair("service", &service)
             .append_pair("scope", &format!("repository:{}:pull", self.repository));
-        let answer = client.get(url).send().await.and_then(Response::error_for_status).map_err(|error| told(&error))?;
-        let bytes = answer.bytes().await.map_err(|error| told(&error))?;
+        let answer =
+            client.get(url).send().await.and_then(Response::error_for_status).map_err(|error| cause(&error))?;
+        let bytes = answer.bytes().await.map_err(|error| cause(&error))?;
         let grant: Grant =
             serde_json::from_slice(&bytes).map_err(|error| format!("its token can't be read: {error}"))?;
         grant.token.or(grant.access_token).ok_or_else(|| "it gave no token".into())
@@ -140,20 +139,6 @@ fn realm(challenge: &str) -> Option<(String, String)> {
 
 fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-/// An error with what caused it: reqwest keeps the interesting part below. Its URL is told by us.
-fn told(error: &reqwest::Error) -> String {
-    if let Some(status) = error.status() {
-        return format!("it answers {status}");
-    }
-    let mut text = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push(inner.to_string());
-        source = inner.source();
-    }
-    text.pop().unwrap_or_else(|| error.to_string())
 }
 
 #[cfg(test)]

@@ -21,13 +21,17 @@ pub struct Scratch {
     folder: Utf8PathBuf,
     /// The source files that were put in, which must work.
     sources: Vec<Utf8PathBuf>,
+    /// Certificate authorities, PEM, where the host has none.
+    roots: Option<String>,
 }
 
 impl Scratch {
     /// Begins with the host's own sources but for `own`, the files that kboot keeps on hosts and that are put in anew.
-    pub fn new(own: &[&str]) -> Result<Self> {
+    /// `roots`, PEM, are trusted instead of the host's certificate authorities.
+    pub fn new(own: &[&str], roots: Option<&str>) -> Result<Self> {
         remove_abandoned()?;
-        let scratch = Self { folder: format!("{FOLDER}/{PREFIX}{}", std::process::id()).into(), sources: Vec::new() };
+        let folder = Utf8PathBuf::from(format!("{FOLDER}/{PREFIX}{}", std::process::id()));
+        let scratch = Self { folder, sources: Vec::new(), roots: roots.map(String::from) };
         for folder in ["lists/partial", "cache/archives/partial", "sources", "preferences.d", "conf", "keys"] {
             fs::create_dir_all(scratch.at(folder))?;
         }
@@ -39,6 +43,9 @@ impl Scratch {
             ("/var/lib/apt/lists", "lists"),
         ] {
             copy_files(from.into(), &scratch.at(to), own)?;
+        }
+        if let Some(roots) = roots {
+            fs::write(scratch.at("roots.pem"), roots)?;
         }
         fs::write(scratch.at("conf/zz-kboot"), scratch.configuration())?;
         fs::write(scratch.at("apt.conf"), format!("Dir::Etc::parts \"{}\";\n", scratch.at("conf")))?;
@@ -52,7 +59,7 @@ impl Scratch {
             KeySource::Given(bytes) => fs::write(&path, bytes)?,
             KeySource::Url(url) => {
                 let fingerprint = key.fingerprint.as_deref().unwrap_or_default();
-                apt_key::fetch(url, &path, fingerprint).await?;
+                apt_key::fetch(url, &path, fingerprint, self.roots.as_deref()).await?;
             }
         }
         Ok(path)
@@ -129,8 +136,12 @@ impl Scratch {
     /// What turns the host's apt to this folder. Hooks that other programs have put behind an update are none of ours.
     fn configuration(&self) -> String {
         let folder = &self.folder;
+        let trust = match self.roots {
+            Some(_) => format!("Acquire::https::CaInfo \"{folder}/roots.pem\";\n"),
+            None => String::new(),
+        };
         format!(
-            "Dir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\nDir::Etc::sourceparts \"{folder}/sources\";\n\
+            "{trust}Dir::Log \"{folder}/cache\";\nDir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\nDir::Etc::sourceparts \"{folder}/sources\";\n\
              Dir::Etc::preferences \"{folder}/preferences\";\nDir::Etc::preferencesparts \"{folder}/preferences.d\";\n\
              #clear APT::Update;\n"
         )
@@ -193,8 +204,9 @@ mod tests {
         let names: Vec<_> = fs::read_dir(to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["a.sources"]);
         let folder = {
-            let scratch = Scratch::new(&[]).unwrap();
+            let scratch = Scratch::new(&[], Some("")).unwrap();
             assert!(scratch.at("apt.conf").exists());
+            assert!(fs::read_to_string(scratch.at("conf/zz-kboot")).unwrap().contains("CaInfo"));
             scratch.folder.clone()
         };
         assert!(!folder.exists());

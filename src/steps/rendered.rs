@@ -121,3 +121,48 @@ impl Probe for Nothing {
         Ok(Output { code: Some(127), ..Output::default() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::samples::sample;
+    use crate::steps::Inputs;
+
+    fn context(host: &str) -> Context {
+        let sample = sample();
+        let facts = sample.facts[host].clone();
+        Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+    }
+
+    #[tokio::test]
+    async fn the_files_are_those_that_the_steps_write() {
+        let (control, worker) = (context("n1"), context("n2"));
+        let (of_control, of_worker) = (files(&control).await.unwrap(), files(&worker).await.unwrap());
+        for path in
+            ["/etc/kubernetes/manifests/etcd.yaml", "/var/lib/kubelet/config.yaml", "/etc/containerd/config.toml"]
+        {
+            assert!(of_control[path].starts_with("sha256:"), "{path} is not in {of_control:#?}");
+        }
+        assert!(!of_worker.contains_key("/etc/kubernetes/manifests/etcd.yaml"));
+        assert_eq!(of_control["/etc/crictl.yaml"], of_worker["/etc/crictl.yaml"]);
+        assert_eq!(files(&control).await.unwrap(), of_control, "the same again");
+    }
+
+    #[tokio::test]
+    async fn another_inventory_renders_other_files_and_objects() {
+        let mut context = context("n1");
+        let (old_files, old_objects) = (files(&context).await.unwrap(), objects(&context).unwrap());
+        context.cluster.network.dns_domain = "other.local".into();
+        let (new_files, new_objects) = (files(&context).await.unwrap(), objects(&context).unwrap());
+        assert_ne!(old_files["/var/lib/kubelet/config.yaml"], new_files["/var/lib/kubelet/config.yaml"]);
+        assert_eq!(old_files["/etc/crictl.yaml"], new_files["/etc/crictl.yaml"]);
+        assert_ne!(old_objects["ConfigMap kube-system/coredns"], new_objects["ConfigMap kube-system/coredns"]);
+        assert_eq!(old_objects.len(), new_objects.len());
+    }
+
+    #[test]
+    fn the_order_of_fields_does_not_matter() {
+        let one: Value = serde_json::from_str(r#"{"b": [1, {"y": null, "x": "é"}], "a": 1}"#).unwrap();
+        assert_eq!(sorted(&one), r#"{"a":1,"b":[1,{"x":"é","y":null}]}"#);
+    }
+}

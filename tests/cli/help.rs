@@ -3,12 +3,13 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 24] = [
+pub const COMMANDS: [&str; 25] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "lock",
     "undo",
     "history",
     "token",

@@ -15,11 +15,12 @@ mod events;
 mod footprint;
 mod killed;
 mod lab;
+mod lock;
 mod oracle;
 mod suite;
 mod up;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
-    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+    suite::main(&[bare::TESTS, bad_input::TESTS, lock::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
 }

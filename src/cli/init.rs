@@ -90,6 +90,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         roles: Vec::new(),
         labels: BTreeMap::new(),
         taints: None,
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -211,6 +212,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -226,6 +228,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

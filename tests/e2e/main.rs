@@ -11,6 +11,7 @@ mod bare;
 mod by_hand;
 mod cluster;
 mod command;
+mod edits;
 mod events;
 mod footprint;
 mod killed;
@@ -22,5 +23,14 @@ mod up;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
-    suite::main(&[bare::TESTS, bad_input::TESTS, lock::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+    suite::main(&[
+        bare::TESTS,
+        bad_input::TESTS,
+        lock::TESTS,
+        up::TESTS,
+        edits::TESTS,
+        oracle::TESTS,
+        killed::TESTS,
+        by_hand::TESTS,
+    ])
 }

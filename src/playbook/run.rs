@@ -28,6 +28,7 @@ pub struct Plan<'a> {
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
 }
@@ -177,6 +178,7 @@ async fn one(
         mode: plan.mode,
         run: plan.run.clone(),
         drift: plan.drift,
+        wait_lock: plan.wait_lock,
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

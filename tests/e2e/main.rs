@@ -14,6 +14,7 @@ mod command;
 mod edits;
 mod events;
 mod footprint;
+mod hard;
 mod killed;
 mod lab;
 mod lock;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
         edits::TESTS,
         oracle::TESTS,
         killed::TESTS,
+        hard::TESTS,
         by_hand::TESTS,
     ])
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::engine::{
     self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner, Sink,
 };
@@ -36,6 +36,7 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::Resolve(run) => agent.resolve(&run).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -135,6 +136,11 @@ impl Agent {
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    async fn resolve(&self, run: &ResolveRun) {
+        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Resolved { resolved });
     }
 
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.

@@ -11,6 +11,8 @@ mod hosts;
 mod init;
 mod join;
 mod kubeconfig;
+mod lock;
+mod lock_file;
 mod man;
 mod play;
 mod playbook;
@@ -101,6 +103,7 @@ enum Command {
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
+    Lock(lock::Lock),
     Undo(undo::Undo),
     History(history::History),
     #[command(subcommand)]
@@ -184,6 +187,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
+        Command::Lock(lock) => lock.run(global).await,
         Command::Undo(undo) => undo.run(global).await,
         Command::History(history) => history.run(global).await,
         Command::Token(token) => token.run(global).await,

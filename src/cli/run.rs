@@ -10,19 +10,21 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::agent::Client;
+use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
+use crate::lock::{self, Lock, Question};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::Inputs;
+use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
@@ -133,10 +135,15 @@ impl Ended {
 
 /// Runs a job and reports on it.
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
+    run_locked(job, None, global, stream).await
+}
+
+/// Runs a job that keeps to a lock, if there is one, and reports on it.
+pub async fn run_locked(job: Job<'_>, lock: Option<&InUse>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
     let reporting = tokio::spawn(report(inbox, job.mode, job.hosts(), global.options(stream)));
-    let ended = go(&job, keys, &events).await;
+    let ended = go(&job, lock, keys, &events).await;
     drop(events);
     let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
@@ -165,6 +172,7 @@ async fn report(
 
 async fn go(
     job: &Job<'_>,
+    lock: Option<&InUse>,
     keys: BTreeMap<String, Vec<u8>>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
@@ -184,10 +192,16 @@ async fn go(
     let mut inputs = Inputs {
         keys,
         has_containers: facts.values().any(Facts::is_container),
+        lock: lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
+    if let Some(in_use) = lock.filter(|in_use| in_use.is_strict)
+        && !verified(job, &in_use.lock, &members, &inputs, events).await
+    {
+        return Ok(());
+    }
     let plan = Plan {
         playbook: &job.playbook,
         cluster: job.cluster,
@@ -207,6 +221,37 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+async fn verified(
+    job: &Job<'_>,
+    lock: &Lock,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let asked = members.iter().map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
+        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
+        let question = Question { pins, roots: roots(), ..Question::default() };
+        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
+            Err(failure) => vec![failure],
+        };
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        for failure in &failures {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+        }
+        failures.is_empty()
+    });
+    join_all(asked).await.into_iter().all(|is_kept| is_kept)
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
@@ -286,7 +331,7 @@ fn checked(
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.
-fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+pub fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
     for (name, repository) in
         [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)]

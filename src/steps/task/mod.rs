@@ -127,7 +127,7 @@ pub fn build(task: &Task, make: &Make<'_>) -> Box<dyn AnyStep> {
         Wanted::Directory { path, mode } => step.with(Directory::new(path, *mode)),
         Wanted::Package { name, version } => {
             let package = Package { name: name.clone(), version: version.clone(), is_optional: false };
-            let installed = Installed { packages: vec![package], sources: Vec::new(), refresh_all: true };
+            let installed = Installed { packages: vec![package], sources: Vec::new(), refresh_all: true, lock: None };
             step.deadline(context.install_deadline()).with(installed)
         }
         Wanted::NoPackage { name } => {

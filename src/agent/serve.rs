@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::LocalHost;
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
@@ -87,6 +87,7 @@ struct Agent {
     services: Services,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    foresight: Foresight,
 }
 
 impl Agent {
@@ -98,6 +99,7 @@ impl Agent {
             host: Arc::new(LocalHost::new(kube.clone())),
             services: Services { kube },
             lock: Arc::default(),
+            foresight: Foresight::default(),
         }
     }
 
@@ -124,11 +126,16 @@ impl Agent {
                 let _ = forward.send(Reply::Event { event: Box::new(event) });
             }
         });
-        let (cancel, host, lock, services) =
-            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone());
+        let (cancel, host, lock, services, foresight) = (
+            self.cancel.clone(),
+            self.host.clone(),
+            self.lock.clone(),
+            self.services.clone(),
+            self.foresight.clone(),
+        );
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
-            let result = run_phase(run, cancel, host, lock, services, &sink).await;
+            let result = run_phase(run, cancel, host, lock, services, foresight, &sink).await;
             drop(sink);
             let _ = forwarder.await;
             let _ = replies.send(Reply::Done { result: result.map(Box::new) });
@@ -142,6 +149,7 @@ async fn run_phase(
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
     services: Services,
+    foresight: Foresight,
     sink: &Sink,
 ) -> Result<Outputs> {
     let started = std::time::Instant::now();
@@ -150,7 +158,7 @@ async fn run_phase(
         Mode::Apply => own(&lock, &run.owner, &cancel, sink).await?,
     };
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, cancel };
+    let runner = Runner { host, mode: run.mode, journal, cancel, foresight };
     let outputs = Arc::default();
     let work = Work { runner, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::engine::Failure;
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster};
+use crate::inventory::{self, Cluster, Host};
 use crate::playbook;
 use crate::report::Stream;
 use crate::steps::Inputs;
@@ -62,8 +62,9 @@ impl Up {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
         let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            inputs.is_joining =
-                cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
+            let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
+            inputs.is_joining = cluster.workers().any(|host| is_new(&host));
+            inputs.joining = cluster.hosts.iter().filter(is_new).map(|host| host.name.clone()).collect();
             Ok(())
         };
         let job = Job {

@@ -7,6 +7,7 @@
 mod change;
 mod event;
 mod failure;
+mod foresight;
 #[cfg(test)]
 pub(crate) mod fake;
 mod item;
@@ -19,6 +20,7 @@ mod step;
 pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
+pub use foresight::Foresight;
 pub use item::Item;
 pub use journal::{Journal, Record, State};
 pub use lock::{Busy, HostLock};

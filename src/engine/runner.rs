@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
 use super::journal::State;
-use super::{AnyStep, Change, Failure, Host, Journal, Kind, Outcome, Planned, Result, Sink};
+use super::{AnyStep, Change, Failure, Foresight, Host, Journal, Kind, Outcome, Planned, Result, Sink};
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -54,6 +54,8 @@ pub struct Runner {
     pub mode: Mode,
     pub journal: Arc<Journal>,
     pub cancel: Cancel,
+    /// What a plan has found so far, over all its phases.
+    pub foresight: Foresight,
 }
 
 impl Runner {
@@ -78,11 +80,17 @@ impl Runner {
     }
 
     async fn plan(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
-        let (changes, after) = match step.plan(self.host.probe()).await? {
+        let planned = match step.plan(&self.foresight.over(self.host.probe())).await {
+            Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
+            planned => planned?,
+        };
+        let (changes, after) = match planned {
             Planned::Satisfied => return Ok(Report { outcome: Outcome::Unchanged, changes: 0 }),
             Planned::Changes(changes) => (changes, None),
             Planned::After { what } => (Vec::new(), Some(what)),
+            Planned::Until { changes, what } => (changes, Some(what)),
         };
+        self.foresight.expect(&changes);
         let count = changes.len();
         sink.emit(Kind::Planned { changes: changes.iter().map(Change::redacted).collect(), after });
         Ok(Report { outcome: Outcome::WouldChange, changes: count })
@@ -100,7 +108,7 @@ impl Runner {
                     let outcome = if made == 0 { Outcome::Unchanged } else { Outcome::Changed };
                     return Ok(Report { outcome, changes: made });
                 }
-                Planned::Changes(changes) => {
+                Planned::Changes(changes) | Planned::Until { changes, .. } => {
                     rounds += 1;
                     if rounds > ROUNDS {
                         return Err(not_converged(&changes));

@@ -81,6 +81,9 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
             Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
+        if result.is_err() {
+            shared.inputs.lock().expect("no panic while held").joining.remove(&member.host);
+        }
         shared.gates[&phase.name].send_modify(|progress| {
             progress.left -= 1;
             progress.succeeded += succeeded;

@@ -35,6 +35,8 @@ pub(super) fn apply() -> Vec<Event> {
             from: None,
             to: Some("1.37.2-*".into()),
             is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
         }],
     };
     let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
@@ -96,6 +98,8 @@ pub(super) fn plan() -> Vec<Event> {
         from: from.map(Into::into),
         to: to.map(Into::into),
         is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
     };
     let planned = |changes: Vec<Change>| Kind::Planned { changes, after: None };
     let mut events = vec![
@@ -224,6 +228,8 @@ pub(super) fn every_change() -> Vec<Event> {
                 from: Some("1".into()),
                 to: Some("2".into()),
                 is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
             }],
         },
         Change::RemovePackages { packages: vec!["a".into()] },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Foresight, Planned, Probe, Result};
 
 /// The wanted state of one thing on a host.
 #[async_trait]
@@ -68,15 +68,26 @@ impl AnyStep for Converge {
         self.title.clone()
     }
 
-    /// All changes up to the first resource that has to wait for something.
+    /// All changes up to the first resource that has to wait for something. Each resource sees the host as those before it will
+    /// have made it, so that a service is restarted for a file that is yet to be written.
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let foresight = Foresight::default();
         let mut changes: Vec<Change> = Vec::new();
         for resource in &self.resources {
-            match resource.plan(probe).await? {
-                Planned::Satisfied => {}
-                Planned::Changes(more) => changes.extend(more),
-                after if changes.is_empty() => return Ok(after),
-                Planned::After { .. } => break,
+            let planned = match resource.plan(&foresight.over(probe)).await {
+                Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
+                planned => planned?,
+            };
+            let (more, waits_for) = match planned {
+                Planned::Satisfied => continue,
+                Planned::Changes(more) => (more, None),
+                Planned::After { what } => (Vec::new(), Some(what)),
+                Planned::Until { changes, what } => (changes, Some(what)),
+            };
+            foresight.expect(&more);
+            changes.extend(more);
+            if let Some(what) = waits_for {
+                return Ok(Planned::until(changes, what));
             }
         }
         Ok(Planned::of(changes))

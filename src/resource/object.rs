@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Resource;
 use crate::engine::{Change, Planned, Probe, Result};
 use crate::inventory::Taint;
-use crate::kube::{Applied, Connector};
+use crate::kube::{Applied, Connector, comparable};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
@@ -38,7 +38,10 @@ impl Resource for Objects {
         let Some(applied) = observed else { return Ok(Planned::after("an answer of the API server")) };
         let different = self.objects.iter().zip(applied).filter(|(_, applied)| !applied.is_same);
         let mut changes: Vec<Change> = different
-            .map(|(object, applied)| Change::ApplyObject { object: object.clone(), before: applied.before })
+            .map(|(object, applied)| Change::ApplyObject {
+                object: object.clone(),
+                before: applied.before.as_ref().map(comparable),
+            })
             .collect();
         // A namespace must be there before what it holds.
         changes.sort_by_key(

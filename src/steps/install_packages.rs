@@ -7,8 +7,8 @@ use super::Context;
 
 pub fn step(context: &Context) -> Converge {
     let version = format!("{}-*", context.cluster.version_number());
-    let kubernetes = ["kubelet", "kubeadm", "kubectl"].map(|name| Package::version(name, &version));
-    let mut packages = kubernetes.to_vec();
+    let kubelet = Package::version("kubelet", &version).brings(&[paths::MANIFESTS]);
+    let mut packages = vec![kubelet, Package::version("kubeadm", &version), Package::version("kubectl", &version)];
     packages.push(Package::any("cri-tools"));
     let mut sources = vec![paths::KUBERNETES_SOURCE.into()];
     let mut step = Converge::new("install-packages", "Install containerd and Kubernetes' packages")

@@ -12,6 +12,7 @@ pub fn step(make: &Make<'_>) -> Converge {
     let nodes = make.context.cluster.hosts.iter().filter(|host| !host.labels.is_empty()).map(|host| Registered {
         name: host.name.clone(),
         labels: host.labels.clone().into_iter().collect(),
+        is_joining: make.context.inputs.joining.contains(&host.name),
         kube: make.services.kube.clone(),
     });
     Converge::new("label-nodes", "Label the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
@@ -21,6 +22,7 @@ pub fn step(make: &Make<'_>) -> Converge {
 struct Registered {
     name: String,
     labels: Vec<(String, String)>,
+    is_joining: bool,
     kube: Connector,
 }
 
@@ -29,6 +31,7 @@ impl AnyResource for Registered {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::after("the API server")) };
         match view.get("v1", "Node", None, &self.name).await {
+            Ok(None) if self.is_joining => Ok(Planned::after(format!("the node {}", self.name))),
             Ok(None) => Ok(Planned::Satisfied),
             Err(failure) if failure.retryable => Ok(Planned::after("the API server")),
             Err(failure) => Err(failure),

@@ -77,7 +77,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let journal = Arc::new(Journal::open(&journal_in(&folder)).unwrap());
         let (sender, events) = mpsc::unbounded_channel();
-        Self { runner: Runner { host, mode, journal, cancel }, folder, sink: Sink::new("n1", sender), events }
+        Self { runner: Runner { host, mode, journal, cancel, foresight: Foresight::default() }, folder, sink: Sink::new("n1", sender), events }
     }
 
     async fn run(&mut self, step: &dyn AnyStep) -> Result<Report> {
@@ -433,6 +433,7 @@ proptest! {
         let sink = Sink::new("n1", sender);
         let runner = |host: &Arc<FakeHost>, mode| Runner {
             host: host.clone(), mode, journal: Arc::new(Journal::none()), cancel: Cancel::default(),
+            foresight: Foresight::default(),
         };
         let host = Arc::new(host);
         let reports = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -14,6 +14,7 @@ mod item;
 mod journal;
 mod lock;
 mod probe;
+mod promise;
 mod runner;
 mod step;
 
@@ -25,5 +26,6 @@ pub use item::Item;
 pub use journal::{Journal, Record, State};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Host, Metadata, Output, Probe};
+pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Step};

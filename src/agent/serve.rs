@@ -11,7 +11,9 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{
+    Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink,
+};
 use crate::kube::Connector;
 use crate::resource::LocalHost;
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
@@ -126,13 +128,8 @@ impl Agent {
                 let _ = forward.send(Reply::Event { event: Box::new(event) });
             }
         });
-        let (cancel, host, lock, services, foresight) = (
-            self.cancel.clone(),
-            self.host.clone(),
-            self.lock.clone(),
-            self.services.clone(),
-            self.foresight.clone(),
-        );
+        let (cancel, host, lock, services, foresight) =
+            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone(), self.foresight.clone());
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
             let result = run_phase(run, cancel, host, lock, services, foresight, &sink).await;

@@ -29,7 +29,14 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), evidence: Vec::new(), hint: None, retryable: false, interrupted: false, unforeseen: false }
+        Self {
+            cause: cause.into(),
+            evidence: Vec::new(),
+            hint: None,
+            retryable: false,
+            interrupted: false,
+            unforeseen: false,
+        }
     }
 
     pub fn interrupted() -> Self {

@@ -18,12 +18,12 @@ pub struct Foresight(Arc<Mutex<Foreseen>>);
 
 #[derive(Default)]
 struct Foreseen {
-    paths: BTreeMap<Utf8PathBuf, Thing>,
+    paths: BTreeMap<Utf8PathBuf, Entry>,
     units: BTreeMap<String, Unit>,
 }
 
 #[derive(Clone)]
-enum Thing {
+enum Entry {
     Gone,
     /// None where its bytes can't be known yet.
     File {
@@ -31,6 +31,7 @@ enum Thing {
         mode: FileMode,
     },
     Directory(FileMode),
+    Link(Utf8PathBuf),
     /// What is there, with another mode.
     Mode(FileMode),
 }
@@ -59,16 +60,16 @@ impl Foreseen {
     fn expect(&mut self, change: &Change) {
         match change {
             Change::WriteFile { path, mode, after, .. } => self.file(path, after.bytes(), *mode),
-            Change::Remove { path } => {
+            Change::Remove { path } | Change::RemoveEmptyDirectory { path } => {
                 self.paths.retain(|known, _| !known.starts_with(path));
-                self.paths.insert(path.clone(), Thing::Gone);
+                self.paths.insert(path.clone(), Entry::Gone);
             }
-            Change::MakeDirectory { path, mode } => drop(self.paths.insert(path.clone(), Thing::Directory(*mode))),
+            Change::MakeDirectory { path, mode } => drop(self.paths.insert(path.clone(), Entry::Directory(*mode))),
             Change::SetMode { path, mode } => {
                 let thing = match self.paths.get(path) {
-                    Some(Thing::File { bytes, .. }) => Thing::File { bytes: bytes.clone(), mode: *mode },
-                    Some(Thing::Directory(_)) => Thing::Directory(*mode),
-                    _ => Thing::Mode(*mode),
+                    Some(Entry::File { bytes, .. }) => Entry::File { bytes: bytes.clone(), mode: *mode },
+                    Some(Entry::Directory(_)) => Entry::Directory(*mode),
+                    _ => Entry::Mode(*mode),
                 };
                 self.paths.insert(path.clone(), thing);
             }
@@ -81,6 +82,7 @@ impl Foreseen {
                 self.file(public, None, FileMode::PRIVATE);
             }
             Change::WriteKubeconfig { path, .. } => self.file(path, None, FileMode::PRIVATE),
+            Change::MakeLink { path, target } => drop(self.paths.insert(path.clone(), Entry::Link(target.clone()))),
             Change::FetchKey { path, .. } => self.file(path, None, FileMode::PUBLIC),
             Change::SetSysctl { key, after, .. } => {
                 let path = Utf8PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")));
@@ -92,8 +94,9 @@ impl Foreseen {
                 unit.runs = if change.restart.is_some() { Some(true) } else { change.start.or(unit.runs) };
             }
             Change::InstallPackages { packages } => {
-                for path in packages.iter().filter(|package| package.from.is_none()).flat_map(|package| &package.brings) {
-                    self.paths.entry(path.clone()).or_insert(Thing::Directory(FileMode::DIRECTORY));
+                for path in packages.iter().filter(|package| package.from.is_none()).flat_map(|package| &package.brings)
+                {
+                    self.paths.entry(path.clone()).or_insert(Entry::Directory(FileMode::DIRECTORY));
                 }
             }
             // Nothing that is planned later looks at these.
@@ -102,27 +105,27 @@ impl Foreseen {
     }
 
     fn file(&mut self, path: &Utf8Path, bytes: Option<Vec<u8>>, mode: FileMode) {
-        self.paths.insert(path.into(), Thing::File { bytes, mode });
+        self.paths.insert(path.into(), Entry::File { bytes, mode });
     }
 
     /// What will be at a path; None where the host itself tells.
-    fn at(&self, path: &Utf8Path) -> Option<Thing> {
+    fn at(&self, path: &Utf8Path) -> Option<Entry> {
         if let Some(thing) = self.paths.get(path) {
             // A folder that was removed is there again once something is put into it.
-            let is_refilled = matches!(thing, Thing::Gone) && self.has_below(path);
-            return Some(if is_refilled { Thing::Directory(FileMode::DIRECTORY) } else { thing.clone() });
+            let is_refilled = matches!(thing, Entry::Gone) && self.has_below(path);
+            return Some(if is_refilled { Entry::Directory(FileMode::DIRECTORY) } else { thing.clone() });
         }
-        let is_gone = path.ancestors().skip(1).any(|above| matches!(self.paths.get(above), Some(Thing::Gone)));
+        let is_gone = path.ancestors().skip(1).any(|above| matches!(self.paths.get(above), Some(Entry::Gone)));
         match (is_gone, self.has_below(path)) {
-            (true, false) => Some(Thing::Gone),
-            (true, true) => Some(Thing::Directory(FileMode::DIRECTORY)),
+            (true, false) => Some(Entry::Gone),
+            (true, true) => Some(Entry::Directory(FileMode::DIRECTORY)),
             (false, _) => None,
         }
     }
 
     /// Whether something will be made below a path.
     fn has_below(&self, path: &Utf8Path) -> bool {
-        self.paths.iter().any(|(known, thing)| is_below(known, path) && !matches!(thing, Thing::Gone))
+        self.paths.iter().any(|(known, thing)| is_below(known, path) && !matches!(thing, Entry::Gone))
     }
 }
 
@@ -136,7 +139,7 @@ struct Ahead<'a> {
 }
 
 impl Ahead<'_> {
-    fn at(&self, path: &Utf8Path) -> Option<Thing> {
+    fn at(&self, path: &Utf8Path) -> Option<Entry> {
         self.foreseen.lock().expect("no panic while held").at(path)
     }
 }
@@ -145,10 +148,10 @@ impl Ahead<'_> {
 impl Probe for Ahead<'_> {
     async fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
         match self.at(path) {
-            Some(Thing::Gone) => Ok(None),
-            Some(Thing::File { bytes: Some(bytes), .. }) => Ok(Some(bytes)),
-            Some(Thing::File { bytes: None, .. }) => Err(Failure::unforeseen(path.as_str())),
-            Some(Thing::Directory(_) | Thing::Mode(_)) | None => self.probe.read(path).await,
+            Some(Entry::Gone) => Ok(None),
+            Some(Entry::File { bytes: Some(bytes), .. }) => Ok(Some(bytes)),
+            Some(Entry::File { bytes: None, .. } | Entry::Link(_)) => Err(Failure::unforeseen(path.as_str())),
+            Some(Entry::Directory(_) | Entry::Mode(_)) | None => self.probe.read(path).await,
         }
     }
 
@@ -159,12 +162,13 @@ impl Probe for Ahead<'_> {
             Ok(Some(Metadata { kind, mode, uid: 0, gid: 0, size, inode: 0, changed }))
         };
         match self.at(path) {
-            Some(Thing::Gone) => Ok(None),
-            Some(Thing::File { bytes, mode }) => {
+            Some(Entry::Gone) => Ok(None),
+            Some(Entry::File { bytes, mode }) => {
                 made(FileKind::File, mode, bytes.map_or(0, |bytes| bytes.len() as u64))
             }
-            Some(Thing::Directory(mode)) => made(FileKind::Directory, mode, 0),
-            Some(Thing::Mode(FileMode(mode))) => {
+            Some(Entry::Directory(mode)) => made(FileKind::Directory, mode, 0),
+            Some(Entry::Link(target)) => made(FileKind::Symlink, FileMode(0o777), target.as_str().len() as u64),
+            Some(Entry::Mode(FileMode(mode))) => {
                 let there = self.probe.stat(path).await?;
                 Ok(there.map(|metadata| Metadata { mode, changed: i128::MAX, ..metadata }))
             }
@@ -177,19 +181,28 @@ impl Probe for Ahead<'_> {
         }
     }
 
+    async fn link(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+        match self.at(path) {
+            Some(Entry::Link(target)) => Ok(Some(target)),
+            Some(Entry::Gone | Entry::File { .. } | Entry::Directory(_)) => Ok(None),
+            Some(Entry::Mode(_)) | None => self.probe.link(path).await,
+        }
+    }
+
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {
         let there = match self.at(path) {
-            Some(Thing::Gone) => return Ok(None),
+            Some(Entry::Gone) => return Ok(None),
             _ => self.probe.list(path).await?,
         };
         let foreseen = self.foreseen.lock().expect("no panic while held");
-        let is_made = foreseen.has_below(path) || matches!(foreseen.paths.get(path), Some(Thing::Directory(_)));
+        let is_made = foreseen.has_below(path) || matches!(foreseen.paths.get(path), Some(Entry::Directory(_)));
         if there.is_none() && !is_made {
             return Ok(None);
         }
         let mut names = there.unwrap_or_default();
-        names.retain(|name| !matches!(foreseen.at(&path.join(name)), Some(Thing::Gone)));
-        let made = foreseen.paths.iter().filter(|(known, thing)| is_below(known, path) && !matches!(thing, Thing::Gone));
+        names.retain(|name| !matches!(foreseen.at(&path.join(name)), Some(Entry::Gone)));
+        let made =
+            foreseen.paths.iter().filter(|(known, thing)| is_below(known, path) && !matches!(thing, Entry::Gone));
         let child = |known: &Utf8Path| Some(known.strip_prefix(path).ok()?.iter().next()?.to_string());
         names.extend(made.filter_map(|(known, _)| child(known)));
         names.sort();

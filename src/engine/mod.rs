@@ -7,9 +7,11 @@
 mod change;
 mod event;
 mod failure;
-mod foresight;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(debug_assertions)]
+pub mod fault;
+mod foresight;
 mod item;
 mod journal;
 mod lock;
@@ -17,15 +19,17 @@ mod probe;
 mod promise;
 mod runner;
 mod step;
+mod thing;
 
-pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
+pub use change::{Cause, Change, Content, FileMode, PackageChange, Proposed, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use foresight::Foresight;
 pub use item::Item;
-pub use journal::{Journal, Record, State};
+pub use journal::{Journal, Record, Stage};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Host, Metadata, Output, Probe};
 pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Step};
+pub use thing::{State, Thing, Touch, Trace};

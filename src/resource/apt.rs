@@ -118,9 +118,9 @@ fn candidate(policy: &str, package: &Package) -> Option<String> {
     };
     let table = own.iter().skip_while(|line| line.trim() != "Version table:").skip(1);
     // A version's line has its priority; the lines of its sources are indented deeper.
-    let versions = table.filter(|line| !line.starts_with("        ")).filter_map(|line| {
-        line.trim_start_matches([' ', '*']).split_whitespace().next()
-    });
+    let versions = table
+        .filter(|line| !line.starts_with("        "))
+        .filter_map(|line| line.trim_start_matches([' ', '*']).split_whitespace().next());
     versions.into_iter().find(|version| matches_version(version, wanted)).map(String::from)
 }
 
@@ -391,7 +391,9 @@ mod tests {
 
     #[test]
     fn a_missing_package_is_installed_after_its_list_is_read() {
-        let Planned::Changes(changes) = kubelet().diff((Status::default(), BTreeMap::new())).unwrap() else { panic!("no change") };
+        let Planned::Changes(changes) = kubelet().diff((Status::default(), BTreeMap::new())).unwrap() else {
+            panic!("no change")
+        };
         let shown: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["read the package lists of /etc/apt/sources.list.d/k.sources", "install kubelet 1.37.2-*"]);
     }
@@ -417,7 +419,10 @@ mod tests {
     #[test]
     fn a_held_lock_is_waited_for_and_its_holder_named() {
         let status = Status { lock_holder: Some("apt-get (process 812)".into()), ..Status::default() };
-        assert_eq!(kubelet().diff((status, BTreeMap::new())).unwrap(), Planned::after("dpkg's lock, which apt-get (process 812) holds"));
+        assert_eq!(
+            kubelet().diff((status, BTreeMap::new())).unwrap(),
+            Planned::after("dpkg's lock, which apt-get (process 812) holds")
+        );
     }
 
     #[test]

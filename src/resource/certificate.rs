@@ -20,8 +20,15 @@ pub struct Certificate {
 
 pub enum Observed {
     /// Neither is there; or only a key, which is taken up.
-    Missing { is_external: bool },
-    Found { certificate: String, key: Option<String>, issuer: Option<String>, now: OffsetDateTime },
+    Missing {
+        is_external: bool,
+    },
+    Found {
+        certificate: String,
+        key: Option<String>,
+        issuer: Option<String>,
+        now: OffsetDateTime,
+    },
 }
 
 #[async_trait]
@@ -31,7 +38,9 @@ impl Resource for Certificate {
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let Some(certificate) = probe.read_text(&self.certificate).await? else {
             let is_external = match &self.issuer {
-                Some((certificate, key)) => probe.stat(certificate).await?.is_some() && probe.stat(key).await?.is_none(),
+                Some((certificate, key)) => {
+                    probe.stat(certificate).await?.is_some() && probe.stat(key).await?.is_none()
+                }
                 None => false,
             };
             return Ok(Observed::Missing { is_external });

@@ -12,7 +12,8 @@ const PACKAGES: [&str; 10] =
 const OPTIONAL: [&str; 1] = ["apt-transport-https"];
 
 /// The folders that the control plane's pods mount where they are there.
-const CERTIFICATES: [&str; 3] = ["/etc/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates"];
+const CERTIFICATES: [&str; 3] =
+    ["/etc/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates"];
 
 fn package(name: &str) -> Package {
     let package = Package::any(name);

@@ -167,7 +167,13 @@ fn tree(folder: &Utf8Path) -> Vec<(String, u32, Vec<u8>)> {
 async fn run(step: &dyn AnyStep, mode: Mode) -> Result<Report> {
     let (sender, _events) = mpsc::unbounded_channel();
     let host = Arc::new(LocalHost::new(Connector::default()));
-    let runner = Runner { host, mode, journal: Arc::new(Journal::none()), cancel: Cancel::default(), foresight: Foresight::default() };
+    let runner = Runner {
+        host,
+        mode,
+        journal: Arc::new(Journal::none()),
+        cancel: Cancel::default(),
+        foresight: Foresight::default(),
+    };
     runner.run(step, &Sink::new("n1", sender)).await
 }
 

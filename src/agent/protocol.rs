@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Event, Failure, Item, Mode};
+use crate::engine::{Event, Failure, Item, Mode, Promise};
 use crate::facts::Facts;
 use crate::steps::{Context, Outputs};
 
@@ -27,6 +27,9 @@ pub struct PhaseRun {
     pub mode: Mode,
     /// Who runs this, for the one who finds the host locked.
     pub owner: String,
+    /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Vec<Promise>>,
     pub context: Context,
 }
 

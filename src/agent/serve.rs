@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
-    Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink,
+    Bound, Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Promise, Result, Runner,
+    Sink,
 };
 use crate::kube::Connector;
 use crate::resource::LocalHost;
@@ -157,7 +158,8 @@ async fn run_phase(
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
     let runner = Runner { host, mode: run.mode, journal, cancel, foresight };
     let outputs = Arc::default();
-    let work = Work { runner, context: &run.context, services, outputs, sink };
+    let promises = run.promises.as_deref();
+    let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -216,6 +218,7 @@ fn count(items: &[Item]) -> usize {
 
 struct Work<'a> {
     runner: Runner,
+    promises: Option<&'a [Promise]>,
     context: &'a Context,
     services: Services,
     outputs: Outbox,
@@ -238,7 +241,10 @@ impl Work<'_> {
         match item {
             Item::Step(name) => {
                 let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
-                let report = self.runner.run(step.as_ref(), self.sink).await?;
+                let report = match self.promises {
+                    Some(promises) => self.runner.run(&Bound::new(step.as_ref(), promises), self.sink).await?,
+                    None => self.runner.run(step.as_ref(), self.sink).await?,
+                };
                 Ok(report.outcome)
             }
             Item::Parallel { parallel } => {

@@ -46,6 +46,9 @@ pub struct Reset {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    detailed_exitcode: bool,
 }
 
 impl Reset {
@@ -68,8 +71,9 @@ impl Reset {
                 inputs.removes_packages = removes_packages;
                 Ok(())
             },
+            saved: None,
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
     }
 
     fn target(&self) -> Result<(Cluster, Reach), Problem> {

@@ -1,6 +1,6 @@
 //! What `up`, `init`, `join` and `reset` share: get to the hosts, look at them, check, run a playbook, report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -16,13 +16,14 @@ use crate::engine::{Cancel, Event, Failure, Kind, Mode, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
+use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::Inputs;
 
 use super::Global;
-use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -30,6 +31,9 @@ pub struct RunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
@@ -40,12 +44,25 @@ impl RunArgs {
         if self.dry_run { Mode::Plan } else { Mode::Apply }
     }
 
-    pub fn ignore(&self) -> Result<Ignore, Problem> {
-        self.ignore_preflight
-            .join(",")
-            .parse()
-            .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
+    pub fn is_detailed(&self) -> bool {
+        self.detailed_exitcode
     }
+
+    pub fn code(&self, ended: &Ended) -> ExitCode {
+        ended.code(self.detailed_exitcode)
+    }
+
+    pub fn ignore(&self) -> Result<Ignore, Problem> {
+        ignore(&self.ignore_preflight)
+    }
+}
+
+/// The preflight checks of these names.
+pub fn ignore(names: &[String]) -> Result<Ignore, Problem> {
+    names
+        .join(",")
+        .parse()
+        .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
 }
 
 /// How the hosts of a run are reached.
@@ -73,17 +90,23 @@ pub struct Job<'a> {
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
+    /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
+    pub saved: Option<&'a SavedPlan>,
 }
 
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
+    /// What a dry run found.
+    pub hosts: plan::Hosts,
 }
 
 impl Ended {
-    pub fn code(&self) -> ExitCode {
+    /// `is_detailed` tells a dry run that found something to do from one that found nothing.
+    pub fn code(&self, is_detailed: bool) -> ExitCode {
         match &self.summary {
             summary if summary.is_interrupted() => ExitCode::from(INTERRUPTED),
+            summary if summary.is_success() && is_detailed && !self.hosts.is_empty() => ExitCode::from(CHANGES),
             summary if summary.is_success() => ExitCode::SUCCESS,
             _ => ExitCode::from(FAILED),
         }
@@ -102,29 +125,26 @@ pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, 
     let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
-    let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
+    let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
-    Ok(Ended { summary })
+    Ok(reported)
 }
 
-async fn report(
-    mut inbox: mpsc::UnboundedReceiver<Event>,
-    mode: Mode,
-    hosts: Vec<String>,
-    options: Options,
-) -> Summary {
+async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Vec<String>, options: Options) -> Ended {
     let started = Instant::now();
     let mut reporter = report::reporter(options);
     let mut builder = SummaryBuilder::new(mode, hosts);
+    let mut hosts = plan::Hosts::new();
     while let Some(event) = inbox.recv().await {
         #[cfg(debug_assertions)]
         crate::engine::fault::at_event(&event);
         reporter.event(&event);
         builder.event(&event);
+        plan::collect(&mut hosts, &event);
     }
     let summary = builder.finish(millis(started));
     reporter.finish(&summary);
-    summary
+    Ended { summary, hosts }
 }
 
 async fn go(
@@ -151,19 +171,59 @@ async fn go(
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
-    let plan = Plan {
+    let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
+    let mut plan = Plan {
         playbook: &job.playbook,
         cluster: job.cluster,
         mode: job.mode,
         owner: owner(job.command),
         inputs,
         cancel: cancel.clone(),
+        promises: None,
     };
     let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
     let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
+    if let (Some(saved), Some(promises)) = (job.saved, &promises) {
+        if !is_as_planned(saved, &mut plan, &members, events).await {
+            watch.abort();
+            return Ok(());
+        }
+        plan.promises = Some(promises);
+    }
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
+async fn is_as_planned(
+    saved: &SavedPlan,
+    plan: &mut Plan<'_>,
+    members: &[Member],
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let (sender, mut inbox) = mpsc::unbounded_channel();
+    let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
+    playbook::run(plan, members, &sender).await;
+    plan.mode = mode;
+    drop(sender);
+    let mut now = plan::Hosts::new();
+    let mut is_whole = true;
+    while let Some(event) = inbox.recv().await {
+        plan::collect(&mut now, &event);
+        if matches!(event.kind, Kind::Failed { .. }) {
+            is_whole = false;
+            let _ = events.send(event);
+        }
+    }
+    let moved = plan::moved(&saved.hosts, &now, &BTreeSet::new());
+    for (host, lines) in &moved {
+        let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
+            .evidence(lines)
+            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+        Sink::new(host, events.clone()).emit(Kind::Failed { failure });
+    }
+    is_whole && moved.is_empty()
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.

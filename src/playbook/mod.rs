@@ -7,4 +7,4 @@ mod parse;
 mod run;
 
 pub use parse::{BUILTIN, Phase, Playbook, Selector, builtin};
-pub use run::{Member, Plan, run};
+pub use run::{Member, Plan, Promises, run};

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Phase, Playbook};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Result, Sink};
+use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Promise, Result, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::steps::{Context, Inputs, Outputs};
@@ -28,7 +28,12 @@ pub struct Plan<'a> {
     pub owner: String,
     pub inputs: Inputs,
     pub cancel: Cancel,
+    /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
+    pub promises: Option<&'a Promises<'a>>,
 }
+
+/// What a host may do in a phase.
+pub type Promises<'a> = dyn Fn(&str, &str) -> Vec<Promise> + Sync + 'a;
 
 /// How far a phase is, over all hosts that take part in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -115,6 +120,7 @@ async fn one(
         steps: phase.steps.clone(),
         mode: plan.mode,
         owner: plan.owner.clone(),
+        promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

@@ -6,6 +6,7 @@
 //!
 //! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards; `KBOOT_E2E_REUSE=1` goes on with it, and runs the named tests alone.
 
+mod agreement;
 mod bad_input;
 mod bare;
 mod by_hand;
@@ -16,10 +17,20 @@ mod footprint;
 mod killed;
 mod lab;
 mod oracle;
+mod plan;
 mod suite;
 mod up;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
-    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+    suite::main(&[
+        bare::TESTS,
+        plan::TESTS,
+        bad_input::TESTS,
+        up::TESTS,
+        plan::ON_CLUSTER,
+        oracle::TESTS,
+        killed::TESTS,
+        by_hand::TESTS,
+    ])
 }

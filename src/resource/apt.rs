@@ -56,9 +56,8 @@ impl Resource for Installed {
         if missing.is_empty() {
             return Ok((status, BTreeMap::new()));
         }
-        let argv: Vec<&str> =
-            ["apt-cache", "policy"].into_iter().chain(missing.iter().map(|package| package.name.as_str())).collect();
-        let policy = probe.query(&argv).await?.stdout;
+        let names = missing.iter().map(|package| package.name.as_str());
+        let policy = probe.query(&POLICY.into_iter().chain(names).collect::<Vec<_>>()).await?.stdout;
         let candidate = |package: &&Package| Some((package.name.clone(), candidate(&policy, package)?));
         Ok((status, missing.iter().filter_map(candidate).collect()))
     }
@@ -86,6 +85,9 @@ impl Resource for Installed {
         Ok(Planned::Changes(changes))
     }
 }
+
+/// What apt would take, asked so that it writes no cache.
+const POLICY: [&str; 6] = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy"];
 
 fn missing(package: &Package, status: &Status, candidates: &BTreeMap<String, String>) -> Option<PackageChange> {
     let from = status.version(&package.name);
@@ -206,7 +208,7 @@ impl Resource for CandidateAtLeast {
         if let Some(version) = Status::read(probe).await?.version(self.package) {
             return Ok(Some(version.into()));
         }
-        let policy = probe.query(&["apt-cache", "policy", self.package]).await?;
+        let policy = probe.query(&POLICY.into_iter().chain([self.package]).collect::<Vec<_>>()).await?;
         let candidate = policy.stdout.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
         Ok(candidate.filter(|version| *version != "(none)").map(String::from))
     }

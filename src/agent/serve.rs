@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
-    Bound, Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, Mode, Outcome, Promise, Result, Runner,
-    Sink,
+    self, Bound, Busy, Cancel, Failure, Foresight, HostLock, Item, Journal, Kind, LastApplied, Mode, Outcome, Promise,
+    Result, RunInfo, Runner, Sink,
 };
 use crate::kube::Connector;
 use crate::resource::LocalHost;
@@ -35,6 +35,12 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::End { outcome } => {
+                if let Some(previous) = running.take() {
+                    let _ = previous.await;
+                }
+                agent.end(outcome).await;
+            }
             Request::Run(run) => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -81,8 +87,10 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
     }
 }
 
-/// The host's lock and journal, once a phase has changed something.
+/// The host's lock and journal, once a phase may have changed something.
 type Ownership = tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>;
+/// What earlier runs left, read before this one writes.
+type Past = tokio::sync::OnceCell<Arc<LastApplied>>;
 
 struct Agent {
     replies: mpsc::UnboundedSender<Reply>,
@@ -90,6 +98,7 @@ struct Agent {
     services: Services,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
     foresight: Foresight,
 }
 
@@ -102,6 +111,7 @@ impl Agent {
             host: Arc::new(LocalHost::new(kube.clone())),
             services: Services { kube },
             lock: Arc::default(),
+            past: Arc::default(),
             foresight: Foresight::default(),
         }
     }
@@ -120,6 +130,18 @@ impl Agent {
         let _ = self.replies.send(Reply::Facts { facts });
     }
 
+    /// Writes down how the run ended, where it changed something or wanted something else than the last one.
+    async fn end(&self, outcome: Outcome) {
+        let result = match self.lock.lock().await.as_ref() {
+            None => Ok(None),
+            Some((_, journal)) => {
+                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
+            }
+        };
+        let _ = self.replies.send(Reply::Ended { result });
+    }
+
     /// Runs a phase beside the reading of requests, so that it can be cancelled.
     fn start(&mut self, run: PhaseRun) -> tokio::task::JoinHandle<()> {
         let (events, mut inbox) = mpsc::unbounded_channel();
@@ -129,11 +151,17 @@ impl Agent {
                 let _ = forward.send(Reply::Event { event: Box::new(event) });
             }
         });
-        let (cancel, host, lock, services, foresight) =
-            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone(), self.foresight.clone());
+        let here = Here {
+            cancel: self.cancel.clone(),
+            host: self.host.clone(),
+            lock: self.lock.clone(),
+            past: self.past.clone(),
+            services: self.services.clone(),
+            foresight: self.foresight.clone(),
+        };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
-            let result = run_phase(run, cancel, host, lock, services, foresight, &sink).await;
+            let result = run_phase(run, here, &sink).await;
             drop(sink);
             let _ = forwarder.await;
             let _ = replies.send(Reply::Done { result: result.map(Box::new) });
@@ -141,22 +169,27 @@ impl Agent {
     }
 }
 
-async fn run_phase(
-    run: PhaseRun,
+/// What a phase is run with.
+struct Here {
     cancel: Cancel,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
     services: Services,
     foresight: Foresight,
-    sink: &Sink,
-) -> Result<Outputs> {
+}
+
+async fn run_phase(run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
+    let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
+    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.run.wanted)));
+    let last = past.get_or_try_init(read).await?.clone();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &run.owner, &cancel, sink).await?,
+        Mode::Apply => own(&lock, &run.run, &cancel, sink).await?,
     };
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, cancel, foresight };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
     let outputs = Arc::default();
     let promises = run.promises.as_deref();
     let work = Work { runner, promises, context: &run.context, services, outputs, sink };
@@ -165,8 +198,20 @@ async fn run_phase(
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     sink.emit(Kind::PhaseFinished { outcome, millis });
     result?;
-    let outputs = work.outputs.lock().expect("no panic while held").clone();
+    let mut outputs = work.outputs.lock().expect("no panic while held").clone();
+    if run.run.plan.is_some() {
+        outputs.has_begun = past_runs()?.iter().any(|past| past.info.plan == run.run.plan);
+    }
     Ok(outputs)
+}
+
+/// The runs in this host's journal.
+fn past_runs() -> Result<Vec<engine::Run>> {
+    match fs_err::read(Journal::PATH) {
+        Ok(bytes) => Ok(Journal::runs(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// How soon an agent notices that its controller was killed.
@@ -176,7 +221,7 @@ const LEAVE: Duration = Duration::from_secs(600);
 
 /// Takes the host's lock, once for the agent's whole life, and opens its journal. An agent whose controller was killed is
 /// waited for; one that is at work is not.
-async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
+async fn own(lock: &Ownership, run: &RunInfo, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
     let mut held = lock.lock().await;
     if let Some((_, journal)) = held.as_ref() {
         return Ok(journal.clone());
@@ -184,7 +229,7 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
     let started = std::time::Instant::now();
     let mut is_told = false;
     let taken = loop {
-        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), owner)? {
+        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.owner)? {
             Ok(taken) => break taken,
             Err(busy) => busy,
         };
@@ -201,7 +246,7 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
+    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.clone())?);
     *held = Some((taken, journal.clone()));
     Ok(journal)
 }

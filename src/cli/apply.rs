@@ -47,6 +47,7 @@ impl Apply {
         let job = Job {
             command: "apply",
             playbook: saved.playbook.clone(),
+            drift: saved.drift,
             saved: Some(&saved),
             ..up::job(&saved.cluster, inventory, Mode::Apply, ignore, &inputs)
         };

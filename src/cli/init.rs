@@ -99,7 +99,7 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let is_detailed = self.run.is_detailed();
-        let mode = self.run.mode();
+        let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -108,6 +108,8 @@ impl Init {
             reach: Reach::Here,
             inventory: None,
             mode,
+            drift,
+            undoes: None,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);

@@ -68,7 +68,7 @@ impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let is_detailed = self.run.is_detailed();
-        let mode = self.run.mode();
+        let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let pins = self.pins()?;
         let token = self.token()?;
         endpoint_url(&self.endpoint, API_PORT)
@@ -102,6 +102,8 @@ impl Join {
             reach: Reach::Here,
             inventory: None,
             mode,
+            drift,
+            undoes: None,
             ignore: Some(ignore),
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();

@@ -9,14 +9,14 @@ use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{Failure, Mode};
+use crate::engine::{Drift, Failure, Mode};
 use crate::inventory::Cluster;
 use crate::plan::SavedPlan;
 use crate::playbook;
 use crate::report::Stream;
 
 use super::exit::{Problem, remark};
-use super::run::{self, Ended};
+use super::run::{self, DriftPolicy, Ended, Job};
 use super::up::{self, InventoryArg};
 use super::{Global, Output};
 
@@ -40,6 +40,9 @@ pub struct PlanCommand {
     /// Exit code 3 if something would change, 0 if nothing would
     #[arg(long)]
     detailed_exitcode: bool,
+    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
+    drift: DriftPolicy,
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     ignore_preflight: Vec<String>,
@@ -57,11 +60,12 @@ impl PlanCommand {
         };
         let cluster = self.inventory.load()?;
         let inputs = up::inputs(&cluster);
-        let job = up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs);
+        let drift = self.drift.into();
+        let job = Job { drift, ..up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs) };
         let ended = run::run(job, global, Stream::Out).await?;
         if let Some(path) = &out {
             match ended.is_success() {
-                true => save(path, &cluster, self.inventory.path(), self.ignore_preflight, &ended)?,
+                true => save(path, &cluster, self.inventory.path(), self.ignore_preflight, drift, &ended)?,
                 false => remark(format!("the plan is not whole, so {path} was not written")),
             }
         }
@@ -74,6 +78,7 @@ fn save(
     cluster: &Cluster,
     inventory: &Utf8Path,
     ignore_preflight: Vec<String>,
+    drift: Drift,
     ended: &Ended,
 ) -> Result<(), Problem> {
     let made = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -82,6 +87,7 @@ fn save(
     let hosts = ended.hosts.clone();
     let mut plan = SavedPlan::new(&cluster, &playbook::builtin("up"), hosts, inventory.as_str(), made);
     plan.ignore_preflight = ignore_preflight;
+    plan.drift = drift;
     let written = write(path, &plan.to_text());
     written.map_err(|error| Problem::from(Failure::from(error).context(format_args!("write {path}"))))?;
     remark(format!("the plan is in {path}: `kboot apply {path}` carries it out"));

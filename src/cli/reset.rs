@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use clap::Args;
 
-use crate::engine::{Failure, Mode};
+use crate::engine::{Drift, Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Role};
 use crate::playbook;
@@ -16,6 +16,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::Problem;
+use super::history;
 use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
 
@@ -56,7 +57,11 @@ impl Reset {
         let (cluster, reach) = self.target()?;
         let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
         if mode == Mode::Apply && !self.yes {
-            confirm(&cluster)?;
+            let names = names(&cluster);
+            confirm(
+                &cluster,
+                &format!("This takes {names} out of the cluster and destroys their state, etcd's data included."),
+            )?;
         }
         let removes_packages = self.packages;
         let job = Job {
@@ -66,6 +71,8 @@ impl Reset {
             reach,
             inventory: self.inventory.as_deref(),
             mode,
+            drift: Drift::Repair,
+            undoes: Some("all".into()),
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.removes_packages = removes_packages;
@@ -83,33 +90,24 @@ impl Reset {
             cluster.hosts = vec![host];
             return Ok((cluster, Reach::Here));
         };
-        let mut cluster = inventory::load(path)?.cluster;
-        for name in &self.hosts {
-            if cluster.host(name).is_none() {
-                let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
-                return Err(Problem::usage(format!("the inventory has no host {name}"))
-                    .hint(format!("it has {}", known.join(", "))));
-            }
-        }
-        if !self.hosts.is_empty() {
-            cluster.hosts.retain(|host| self.hosts.contains(&host.name));
-        }
+        let cluster = history::chosen(inventory::load(path)?.cluster, &self.hosts)?;
         Ok((cluster, Reach::Ssh))
     }
 }
 
-/// Asks for the name of what will be gone.
-fn confirm(cluster: &Cluster) -> Result<(), Problem> {
-    let names: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
-    let names = names.join(" ");
+fn names(cluster: &Cluster) -> String {
+    cluster.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Says what is about to happen, and has the names of the hosts typed.
+pub fn confirm(cluster: &Cluster, what: &str) -> Result<(), Problem> {
+    let names = names(cluster);
     if !std::io::stdin().is_terminal() {
         return Err(
-            Problem::usage("a reset destroys the node's state, and nobody is here to confirm it").hint("add --yes")
+            Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes")
         );
     }
-    eprint!(
-        "This takes {names} out of the cluster and destroys their state, etcd's data included.\nType `{names}` to go on: "
-    );
+    eprint!("{what}\nType `{names}` to go on: ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

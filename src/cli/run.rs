@@ -1,18 +1,18 @@
 //! What `up`, `init`, `join` and `reset` share: get to the hosts, look at them, check, run a playbook, report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::Client;
 use crate::bootstrap::Token;
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
@@ -34,9 +34,27 @@ pub struct RunArgs {
     /// With --dry-run: exit code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
     pub detailed_exitcode: bool,
+    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
+    pub drift: DriftPolicy,
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DriftPolicy {
+    Repair,
+    Keep,
+}
+
+impl From<DriftPolicy> for Drift {
+    fn from(policy: DriftPolicy) -> Self {
+        match policy {
+            DriftPolicy::Repair => Drift::Repair,
+            DriftPolicy::Keep => Drift::Keep,
+        }
+    }
 }
 
 impl RunArgs {
@@ -86,6 +104,10 @@ pub struct Job<'a> {
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
     pub mode: Mode,
+    /// What becomes of what somebody changed on the hosts.
+    pub drift: Drift,
+    /// The run that this one takes back.
+    pub undoes: Option<String>,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
@@ -176,7 +198,12 @@ async fn go(
         playbook: &job.playbook,
         cluster: job.cluster,
         mode: job.mode,
-        owner: owner(job.command),
+        run: RunInfo {
+            undoes: job.undoes.clone(),
+            plan: job.saved.map(|saved| saved.id().to_string()),
+            ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
+        },
+        drift: job.drift,
         inputs,
         cancel: cancel.clone(),
         promises: None,
@@ -204,7 +231,7 @@ async fn is_as_planned(
 ) -> bool {
     let (sender, mut inbox) = mpsc::unbounded_channel();
     let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
-    playbook::run(plan, members, &sender).await;
+    let begun = playbook::run(plan, members, &sender).await;
     plan.mode = mode;
     drop(sender);
     let mut now = plan::Hosts::new();
@@ -216,7 +243,7 @@ async fn is_as_planned(
             let _ = events.send(event);
         }
     }
-    let moved = plan::moved(&saved.hosts, &now, &BTreeSet::new());
+    let moved = plan::moved(&saved.hosts, &now, &begun);
     for (host, lines) in &moved {
         let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
             .evidence(lines)
@@ -320,6 +347,14 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     let key = crate::openpgp::dearmor(&bytes).map_err(|error| Problem::usage(format!("{path}: {error}")))?;
     Ok(Some(key))
+}
+
+/// All that a run wants: when it is the same as last time, it is the host that has moved.
+fn wish(job: &Job<'_>) -> Vec<u8> {
+    // Where the controller keeps its files is no wish.
+    let cluster = super::up::absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
+    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, cluster);
+    serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 
 /// Who runs this, for the one who finds the host locked.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use crate::engine::{Failure, Mode};
+use crate::engine::{Drift, Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Host};
 use crate::playbook;
@@ -64,7 +64,7 @@ impl Up {
         let cluster = self.inventory.load()?;
         let inputs = inputs(&cluster);
         let mode = self.run.mode();
-        let job = job(&cluster, self.inventory.path(), mode, ignore, &inputs);
+        let job = Job { drift: self.run.drift.into(), ..job(&cluster, self.inventory.path(), mode, ignore, &inputs) };
         let ended = run::run(job, global, Stream::Out).await?;
         Ok(self.run.code(&ended))
     }
@@ -85,6 +85,8 @@ pub fn job<'a>(
         reach: Reach::Ssh,
         inventory: Some(inventory),
         mode,
+        drift: Drift::Repair,
+        undoes: None,
         ignore: Some(ignore),
         inputs,
         saved: None,
@@ -98,7 +100,10 @@ pub fn absolute(cluster: &Cluster) -> Result<Cluster, Problem> {
     let own = hosts.iter_mut().map(|host| &mut host.ssh.identity_file);
     let files = [&mut packages.kubernetes.key_file, &mut packages.containerd.key_file, &mut ssh.identity_file];
     for path in files.into_iter().chain(own).flatten().chain([&mut ssh.known_hosts]) {
-        *path = camino::absolute_utf8(Utf8Path::new(path))?.into_string();
+        // A home is the same everywhere.
+        if !path.starts_with("~/") {
+            *path = camino::absolute_utf8(Utf8Path::new(path))?.into_string();
+        }
     }
     Ok(cluster)
 }

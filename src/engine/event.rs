@@ -57,6 +57,10 @@ pub enum Kind {
     Failed {
         failure: Failure,
     },
+    /// The run is in the host's journal, whose writing took so long in all.
+    Journalled {
+        millis: u64,
+    },
     Warning {
         text: String,
         hint: Option<String>,

@@ -74,6 +74,14 @@ impl AnyStep for Bound<'_> {
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         self.step.evidence(probe).await
     }
+
+    fn is_lenient(&self) -> bool {
+        self.step.is_lenient()
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        self.step.remarks(probe).await
+    }
 }
 
 impl Change {

@@ -31,6 +31,16 @@ pub trait Step: Send + Sync {
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
         Evidence::default()
     }
+
+    /// Whether it goes on past a change that fails, which is then told as a warning.
+    fn is_lenient(&self) -> bool {
+        false
+    }
+
+    /// What people should know of what was left as it is, once the step is done.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a step found out when its wait ended in vain.
@@ -79,6 +89,16 @@ pub trait AnyStep: Send + Sync {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned>;
     fn deadline(&self) -> Duration;
     async fn evidence(&self, probe: &dyn Probe) -> Evidence;
+
+    /// Whether it goes on past a change that fails, which is then told as a warning.
+    fn is_lenient(&self) -> bool {
+        false
+    }
+
+    /// What people should know of what was left as it is, once the step is done.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -101,5 +121,13 @@ impl<S: Step> AnyStep for S {
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         Step::evidence(self, probe).await
+    }
+
+    fn is_lenient(&self) -> bool {
+        Step::is_lenient(self)
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        Step::remarks(self, probe).await
     }
 }

@@ -14,7 +14,7 @@ pub fn moved(saved: &Hosts, now: &Hosts, begun: &BTreeSet<String>) -> BTreeMap<S
     let hosts: BTreeSet<&String> = saved.keys().chain(now.keys()).collect();
     let of = |plan: &Hosts, host: &String| plan.get(host).cloned().unwrap_or_default();
     let lines = |host: &&String| {
-        let comparison = Comparison { is_begun: begun.contains(*host), lines: Vec::new() };
+        let comparison = Comparison { is_begun: begun.contains(*host), lines: Vec::new(), done: Vec::new() };
         comparison.host(&of(saved, host), &of(now, host))
     };
     hosts.iter().map(|host| ((*host).clone(), lines(host))).filter(|(_, lines)| !lines.is_empty()).collect()
@@ -23,7 +23,12 @@ pub fn moved(saved: &Hosts, now: &Hosts, begun: &BTreeSet<String>) -> BTreeMap<S
 struct Comparison {
     is_begun: bool,
     lines: Vec<String>,
+    /// What was planned and is not to be done any more.
+    done: Vec<String>,
 }
+
+/// How many of those are told one by one.
+const MOST_DONE: usize = 5;
 
 /// A phase's name and a step's.
 type Place<'a> = (&'a str, &'a str);
@@ -35,13 +40,15 @@ impl Comparison {
         for place in places {
             self.step(place, saved.get(place), now.get(place));
         }
+        self.lines.extend(summed_up(self.done));
         self.lines
     }
 
     fn step(&mut self, (phase, step): &Place<'_>, saved: Option<&Promise>, now: Option<&Promise>) {
         let nothing = Promise { step: (*step).into(), changes: Vec::new(), after: None };
         let (saved, now) = (saved.unwrap_or(&nothing), now.unwrap_or(&nothing));
-        let mut say = |text: String| self.lines.push(format!("{phase}, {step}: {text}"));
+        let lines = &mut self.lines;
+        let mut say = |text: String| lines.push(format!("{phase}, {step}: {text}"));
         let is_open = saved.after.is_some() && self.is_begun;
         for change in now.changes.iter().filter(|_| !is_open) {
             match saved.changes.iter().find(|planned| change.keeps_to(planned)) {
@@ -53,15 +60,27 @@ impl Comparison {
         for planned in saved.changes.iter().filter(|_| !self.is_begun) {
             let is_touched = |change: &Change| change.keeps_to(planned) || planned.keeps_to(change);
             if !now.changes.iter().any(is_touched) {
-                say(format!("no longer to be done: {planned}"));
+                self.done.push(format!("{phase}, {step}: no longer to be done: {planned}"));
             }
         }
         match (&saved.after, &now.after) {
             (None, Some(what)) => say(format!("waits for {what}, as it did not when the plan was made")),
-            (Some(what), None) if !self.is_begun => say(format!("waits no longer for {what}")),
+            (Some(what), None) if !self.is_begun => {
+                self.done.push(format!("{phase}, {step}: waits no longer for {what}"));
+            }
             _ => {}
         }
     }
+}
+
+/// Where most of a plan is done already, what is done is not what one looks for.
+fn summed_up(mut done: Vec<String>) -> Vec<String> {
+    let more = done.len().saturating_sub(MOST_DONE);
+    if more > 1 {
+        done.truncate(MOST_DONE);
+        done.push(format!("and {more} more things that are no longer to be done"));
+    }
+    done
 }
 
 /// By phase and step; a step that stands twice in a phase counts as one.

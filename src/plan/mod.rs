@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Change, Event, Kind, Promise};
+use crate::engine::{Change, Drift, Event, Kind, Promise};
 use crate::inventory::{self, Cluster};
 use crate::playbook::Playbook;
 
@@ -39,6 +39,8 @@ pub struct SavedPlan {
     /// Preflight checks whose errors count as warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore_preflight: Vec<String>,
+    /// What becomes of what somebody changed on the hosts.
+    pub drift: Drift,
     /// What the inventory said, every default filled in, paths absolute.
     pub cluster: Cluster,
     pub playbook: Playbook,
@@ -65,6 +67,7 @@ impl SavedPlan {
             inventory: inventory.into(),
             inventory_digest: digest_of(cluster),
             ignore_preflight: Vec::new(),
+            drift: Drift::Repair,
             cluster: cluster.clone(),
             playbook: playbook.clone(),
             hosts,

@@ -1,6 +1,6 @@
 //! Walks a playbook on all hosts at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Phase, Playbook};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Promise, Result, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::steps::{Context, Inputs, Outputs};
@@ -25,7 +25,8 @@ pub struct Plan<'a> {
     pub playbook: &'a Playbook,
     pub cluster: &'a Cluster,
     pub mode: Mode,
-    pub owner: String,
+    pub run: RunInfo,
+    pub drift: Drift,
     pub inputs: Inputs,
     pub cancel: Cancel,
     /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
@@ -45,15 +46,37 @@ struct Progress {
 type Gates = BTreeMap<String, watch::Sender<Progress>>;
 
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
-pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
-    let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members) };
-    join_all(members.iter().map(|member| walk(plan, member, &shared, events))).await;
+/// Returned are the hosts on which an earlier run began the plan that is carried out.
+pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
+    let inputs = Mutex::new(plan.inputs.clone());
+    let shared = Shared { inputs, gates: gates(plan, members), begun: Mutex::default() };
+    join_all(members.iter().map(|member| async {
+        let result = walk(plan, member, &shared, events).await;
+        if plan.mode == Mode::Apply {
+            end(member, result, events).await;
+        }
+    }))
+    .await;
+    shared.begun.into_inner().expect("no panic while held")
+}
+
+/// Has the host write down how the run ended. An agent that is gone can't, and that has been told.
+async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender<Event>) {
+    let sink = Sink::new(&member.host, events.clone());
+    let outcome = if result.is_ok() { Outcome::Changed } else { Outcome::Failed };
+    match member.client.end(outcome).await {
+        Ok(None) => {}
+        Ok(Some(millis)) => sink.emit(Kind::Journalled { millis }),
+        Err(failure) if result.is_ok() => sink.emit(Kind::Failed { failure }),
+        Err(_) => {}
+    }
 }
 
 struct Shared {
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
+    begun: Mutex<BTreeSet<String>>,
 }
 
 fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
@@ -119,11 +142,15 @@ async fn one(
         phase: phase.name.clone(),
         steps: phase.steps.clone(),
         mode: plan.mode,
-        owner: plan.owner.clone(),
+        run: plan.run.clone(),
+        drift: plan.drift,
         promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };
-    let Outputs { join } = member.client.run(run, events).await?;
+    let Outputs { join, has_begun } = member.client.run(run, events).await?;
+    if has_begun {
+        shared.begun.lock().expect("no panic while held").insert(member.host.clone());
+    }
     if join.is_some() {
         shared.inputs.lock().expect("no panic while held").join = join;
     }

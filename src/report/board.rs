@@ -152,7 +152,11 @@ impl Host {
                     Outcome::Unchanged | Outcome::Changed | Outcome::WouldChange => State::Done,
                 };
             }
-            Kind::Connected { .. } | Kind::Planned { .. } | Kind::Warning { .. } | Kind::Note { .. } => {}
+            Kind::Connected { .. }
+            | Kind::Planned { .. }
+            | Kind::Warning { .. }
+            | Kind::Note { .. }
+            | Kind::Journalled { .. } => {}
         }
     }
 

@@ -101,7 +101,11 @@ impl Narrator {
             Kind::Connected { millis } if self.is_verbose() => {
                 page.push(phase_head(&event.host, "").text(format!("connected ({})", duration(*millis))));
             }
-            Kind::Connected { .. } | Kind::PhaseStarted { .. } | Kind::PhaseFinished { .. } | Kind::Planned { .. } => {}
+            Kind::Connected { .. }
+            | Kind::PhaseStarted { .. }
+            | Kind::PhaseFinished { .. }
+            | Kind::Planned { .. }
+            | Kind::Journalled { .. } => {}
         }
         page
     }

@@ -97,6 +97,7 @@ pub(super) fn apply() -> Vec<Event> {
         at("n1", prepare, "install-packages", Kind::ChangeStarted { change: install.clone() }),
         at("n1", prepare, "install-packages", Kind::ChangeFinished { change: install, millis: 11_000 }),
         at("n1", prepare, "install-packages", finished(Outcome::Changed, 11_900)),
+        at("n1", "", "", Kind::Journalled { millis: 12 }),
         at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
         at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
     ]

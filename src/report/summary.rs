@@ -129,7 +129,8 @@ impl Tally {
             | Kind::ChangeStarted { .. }
             | Kind::Waiting { .. }
             | Kind::Warning { .. }
-            | Kind::Note { .. } => {}
+            | Kind::Note { .. }
+            | Kind::Journalled { .. } => {}
         }
     }
 

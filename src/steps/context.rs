@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Token;
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
 use crate::kube::Connector;
@@ -38,8 +38,44 @@ pub struct Inputs {
     pub join: Option<Join>,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
+    /// What is to be taken back, by undo and reset.
+    pub undo: Option<Undo>,
     /// Whether packages are to be removed by a reset.
     pub removes_packages: bool,
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    pub scope: UndoScope,
+    /// Packages, and what they need, stay.
+    pub keeps_packages: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndoScope {
+    /// The run of this id.
+    Run(String),
+    /// Every run, resets left out: what there was before kboot came.
+    All,
+}
+
+impl UndoScope {
+    /// As it stands in the journal of the run that takes back.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Run(id) => id,
+            Self::All => "all",
+        }
+    }
+
+    pub(super) fn covers(&self, run: &Run) -> bool {
+        match self {
+            Self::Run(id) => run.info.id == *id,
+            Self::All => run.info.undoes.as_deref() != Some("all"),
+        }
+    }
 }
 
 /// What a host needs to join a cluster.
@@ -56,6 +92,9 @@ pub struct Join {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Outputs {
     pub join: Option<Join>,
+    /// Whether the plan that is carried out was begun on this host by an earlier run.
+    #[serde(default)]
+    pub has_begun: bool,
 }
 
 pub type Outbox = Arc<Mutex<Outputs>>;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::{AnyStep, Cancel, Foresight, Journal, Mode, Outcome, Report, Runner, Sink};
+use crate::engine::{AnyStep, Cancel, Drift, Foresight, Journal, Mode, Outcome, Report, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::{Converge, LocalHost};
 
@@ -171,6 +171,8 @@ async fn run(step: &dyn AnyStep, mode: Mode) -> Result<Report> {
         host,
         mode,
         journal: Arc::new(Journal::none()),
+        last: Arc::default(),
+        drift: Drift::Repair,
         cancel: Cancel::default(),
         foresight: Foresight::default(),
     };

@@ -101,3 +101,65 @@ impl AnyStep for Converge {
         Evidence::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+    use crate::resource::{Certificate, File, Unit};
+
+    fn shown(planned: Planned) -> (Vec<String>, Option<String>) {
+        let (changes, what) = match planned {
+            Planned::Satisfied => (Vec::new(), None),
+            Planned::Changes(changes) => (changes, None),
+            Planned::After { what } => (Vec::new(), Some(what)),
+            Planned::Until { changes, what } => (changes, Some(what)),
+        };
+        (changes.iter().map(ToString::to_string).collect(), what)
+    }
+
+    #[tokio::test]
+    async fn a_service_is_restarted_for_a_file_that_is_yet_to_be_written() {
+        let step = |text: &str| {
+            let unit = Unit::running("a.service").reads("/etc/a");
+            Converge::new("a", "A").with(File::text("/etc/a", text)).with(unit)
+        };
+        let host = FakeHost::default()
+            .file("/etc/a", "old")
+            .file("/proc/uptime", "1000.0 1.0")
+            .file("/proc/7/stat", "7 (a) S 1 7 7 0 -1 0 1 0 0 0 1 1 0 0 20 0 1 0 100 1 1")
+            .answer(
+                "systemctl show a.service --property=LoadState,ActiveState,UnitFileState,MainPID",
+                0,
+                "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=7\n",
+            );
+        let changed = ["change /etc/a", "a.service: restart (/etc/a changed)"].map(String::from).to_vec();
+        assert_eq!(shown(step("new").plan(&host).await.unwrap()), (changed, None));
+        assert_eq!(step("old").plan(&host).await.unwrap(), Planned::Satisfied);
+    }
+
+    #[tokio::test]
+    async fn what_needs_a_key_that_is_yet_to_be_made_comes_after_it() {
+        struct Reads(&'static str);
+
+        #[async_trait]
+        impl AnyResource for Reads {
+            async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+                probe.read(self.0.into()).await.map(|_| Planned::Satisfied)
+            }
+        }
+        let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
+        let certificate = |name: &str, issuer: Option<&str>| Certificate {
+            certificate: format!("/pki/{name}.crt").into(),
+            key: format!("/pki/{name}.key").into(),
+            issuer: issuer.map(|name| (format!("/pki/{name}.crt").into(), format!("/pki/{name}.key").into())),
+            request: crate::pki::CertificateRequest::authority(name, 24, algorithm),
+        };
+        let step = Converge::new("a", "A")
+            .with(certificate("ca", None))
+            .with(certificate("leaf", Some("ca")))
+            .with(Reads("/pki/leaf.crt"));
+        let (changes, what) = shown(step.plan(&FakeHost::default()).await.unwrap());
+        assert_eq!((changes.len(), what.as_deref()), (2, Some("/pki/leaf.crt")));
+    }
+}

@@ -90,6 +90,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         roles: Vec::new(),
         labels: BTreeMap::new(),
         taints: None,
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -213,6 +214,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -228,6 +230,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

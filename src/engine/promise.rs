@@ -121,8 +121,12 @@ impl Change {
             (Change::ApplyObject { object, .. }, Change::ApplyObject { object: o, .. }) => {
                 object == o || (is_token(object) && is_token(o))
             }
-            (Change::MarkNode { node, labels, taints }, Change::MarkNode { node: n, labels: l, taints: t }) => {
-                node == n && is_part(labels, l) && is_part(taints, t)
+            (Change::MarkNode(marks), Change::MarkNode(all)) => {
+                marks.node == all.node
+                    && is_part(&marks.labels, &all.labels)
+                    && is_part(&marks.taints, &all.taints)
+                    && is_part(&marks.unlabel, &all.unlabel)
+                    && is_part(&marks.untaint, &all.untaint)
             }
             (Change::RemoveFilterRules { program, .. }, Change::RemoveFilterRules { program: p, .. }) => program == p,
             _ => made == planned,

@@ -104,7 +104,7 @@ pub enum State {
     },
     /// It could not be told.
     Unknown {
-        why: String,
+        reason: String,
     },
 }
 
@@ -263,7 +263,7 @@ impl Change {
                 let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
                 vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
             }
-            Change::MarkNode { .. } | Change::RemoveFilterRules { .. } => {
+            Change::MarkNode(_) | Change::RemoveFilterRules { .. } => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -328,9 +328,11 @@ impl Change {
             Change::DeleteObject { .. } => {
                 self.touches().iter().for_each(|touch| want(touch.thing.to_string(), "absent"));
             }
-            Change::MarkNode { node, labels, taints } => {
+            Change::MarkNode(super::MarkNode { node, labels, taints, unlabel, untaint }) => {
                 labels.iter().for_each(|(key, value)| want(format!("label {node} {key}"), value));
                 taints.iter().for_each(|taint| want(format!("taint {node} {taint}"), "present"));
+                unlabel.iter().for_each(|key| want(format!("label {node} {key}"), "absent"));
+                untaint.iter().for_each(|taint| want(format!("taint {node} {taint}"), "absent"));
             }
             Change::FetchKey { path, fingerprint, .. } => want(format!("key {path}"), fingerprint),
             Change::RefreshPackages { .. }
@@ -390,6 +392,19 @@ mod tests {
         let traces = [
             Trace { thing: Thing::path("/etc/x"), state: State::file(0o644, 0, 0, b"a".to_vec()) },
             Trace { thing: Thing::Packages, state: State::Packages { versions: [("a".into(), "1".into())].into() } },
+            Trace {
+                thing: Thing::Command { why: "a".into(), undo: Some(vec!["b".into()]) },
+                state: State::Unknown { reason: "c".into() },
+            },
+            Trace {
+                thing: Thing::Object {
+                    api_version: "v1".into(),
+                    kind: "Secret".into(),
+                    namespace: Some("a".into()),
+                    name: "b".into(),
+                },
+                state: State::Object { object: serde_json::json!({ "kind": "Secret" }) },
+            },
             Trace {
                 thing: Thing::Unit { unit: "kubelet.service".into() },
                 state: State::Unit { is_enabled: true, is_active: false },

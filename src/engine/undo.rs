@@ -79,11 +79,11 @@ pub fn take_back(touched: &Touched, now: &State) -> Verdict {
         }
         _ => {}
     }
-    if let State::Unknown { why } = before {
-        return Verdict::Kept(format!("it is not known how it was before: {why}"));
+    if let State::Unknown { reason } = before {
+        return Verdict::Kept(format!("it is not known how it was before: {reason}"));
     }
-    if let State::Unknown { why } = now {
-        return Verdict::Kept(format!("it can't be told how it is: {why}"));
+    if let State::Unknown { reason } = now {
+        return Verdict::Kept(format!("it can't be told how it is: {reason}"));
     }
     // What was in course when a run was cut off may be anything between before and after.
     if let Some(after) = after
@@ -275,3 +275,6 @@ fn unit(unit: &str, before: &State, now: &State) -> Verdict {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod property;

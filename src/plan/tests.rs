@@ -31,6 +31,7 @@ fn plan(hosts: Hosts) -> SavedPlan {
         roles: vec![Role::ControlPlane],
         labels: Default::default(),
         taints: None,
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     };
     let cluster = Cluster::single(host);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
+use super::rolling::Turns;
 use super::{Phase, Playbook};
 use crate::agent::{Client, PhaseRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
@@ -49,7 +50,7 @@ type Gates = BTreeMap<String, watch::Sender<Progress>>;
 /// Returned are the hosts on which an earlier run began the plan that is carried out.
 pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
     let inputs = Mutex::new(plan.inputs.clone());
-    let shared = Shared { inputs, gates: gates(plan, members), begun: Mutex::default() };
+    let shared = Shared { inputs, gates: gates(plan, members), turns: turns(plan, members), begun: Mutex::default() };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
         if plan.mode == Mode::Apply {
@@ -77,6 +78,18 @@ struct Shared {
     inputs: Mutex<Inputs>,
     gates: Gates,
     begun: Mutex<BTreeSet<String>>,
+    turns: BTreeMap<String, Turns>,
+}
+
+/// Nobody is disturbed by a dry run.
+fn turns(plan: &Plan<'_>, members: &[Member]) -> BTreeMap<String, Turns> {
+    let phases = plan.playbook.phases.iter().filter(|_| plan.mode == Mode::Apply);
+    let limited = phases.filter_map(|phase| Some((phase, phase.max_unavailable.as_ref()?)));
+    let turns = |(phase, max): (&Phase, &super::MaxUnavailable)| {
+        let hosts = members.iter().filter(|member| takes_part(plan, phase, member)).count();
+        (phase.name.clone(), Turns::new(&phase.name, max.of(hosts)))
+    };
+    limited.map(turns).collect()
 }
 
 fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
@@ -105,7 +118,7 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
             }
         }
         match &result {
-            Ok(()) => result = one(plan, phase, member, shared, events).await,
+            Ok(()) => result = in_turn(plan, phase, member, shared, events).await,
             Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
@@ -126,6 +139,37 @@ async fn ready(plan: &Plan<'_>, phase: &Phase, member: &Member, shared: &Shared,
         wait_for(plan, name, member, shared, sink).await?;
     }
     if plan.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
+/// One phase on one host, once it is the host's turn.
+async fn in_turn(
+    plan: &Plan<'_>,
+    phase: &Phase,
+    member: &Member,
+    shared: &Shared,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<()> {
+    let Some(turns) = shared.turns.get(&phase.name).filter(|_| member.facts.node.is_member()) else {
+        return one(plan, phase, member, shared, events).await;
+    };
+    let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
+    if turns.are_all_taken() {
+        sink.emit(Kind::Waiting { what: "the hosts before it to be done".into() });
+    }
+    let skipped = |failure: Failure| {
+        sink.emit(Kind::Note { text: failure.cause.clone() });
+        sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
+        failure
+    };
+    let _place = turns.take().await.map_err(skipped)?;
+    if plan.cancel.is_cancelled() {
+        return Err(skipped(Failure::interrupted()));
+    }
+    let result = one(plan, phase, member, shared, events).await;
+    if result.is_err() {
+        turns.failed(&member.host);
+    }
+    result
 }
 
 async fn one(

@@ -124,18 +124,21 @@ mod tests {
             let unit = Unit::running("a.service").reads("/etc/a");
             Converge::new("a", "A").with(File::text("/etc/a", text)).with(unit)
         };
+        // As systemd noted it when the service started.
+        const OLD: &str = "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4";
         let host = FakeHost::default()
             .file("/etc/a", "old")
-            .file("/proc/uptime", "1000.0 1.0")
-            .file("/proc/7/stat", "7 (a) S 1 7 7 0 -1 0 1 0 0 0 1 1 0 0 20 0 1 0 100 1 1")
+            .file("/run/kboot/started/a.service", format!("{OLD}  /etc/a\n"))
             .answer(
-                "systemctl show a.service --property=LoadState,ActiveState,UnitFileState,MainPID",
+                "systemctl show a.service --property=LoadState,ActiveState,UnitFileState",
                 0,
-                "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nMainPID=7\n",
+                "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
             );
-        let changed = ["change /etc/a", "a.service: restart (/etc/a changed)"].map(String::from).to_vec();
-        assert_eq!(shown(step("new").plan(&host).await.unwrap()), (changed, None));
-        assert_eq!(step("old").plan(&host).await.unwrap(), Planned::Satisfied);
+        let drop_in = "create /etc/systemd/system/a.service.d/50-kboot.conf (0644)".to_string();
+        let restart = "a.service: restart (/etc/a changed)".to_string();
+        let changes = vec!["change /etc/a".to_string(), drop_in.clone(), restart];
+        assert_eq!(shown(step("new").plan(&host).await.unwrap()), (changes, None));
+        assert_eq!(shown(step("old").plan(&host).await.unwrap()), (vec![drop_in], None));
     }
 
     #[tokio::test]
@@ -154,6 +157,7 @@ mod tests {
             key: format!("/pki/{name}.key").into(),
             issuer: issuer.map(|name| (format!("/pki/{name}.crt").into(), format!("/pki/{name}.key").into())),
             request: crate::pki::CertificateRequest::authority(name, 24, algorithm),
+            has_exact_names: false,
         };
         let step = Converge::new("a", "A")
             .with(certificate("ca", None))

@@ -12,6 +12,7 @@ mod bare;
 mod by_hand;
 mod cluster;
 mod command;
+mod edits;
 mod events;
 mod footprint;
 mod killed;
@@ -29,6 +30,7 @@ fn main() -> std::process::ExitCode {
         bad_input::TESTS,
         up::TESTS,
         plan::ON_CLUSTER,
+        edits::TESTS,
         oracle::TESTS,
         killed::TESTS,
         by_hand::TESTS,

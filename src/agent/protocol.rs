@@ -34,6 +34,9 @@ pub struct PhaseRun {
     /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promises: Option<Vec<Promise>>,
+    /// How long whoever else works on the host is waited for.
+    #[serde(default)]
+    pub wait_lock: std::time::Duration,
     pub context: Context,
 }
 

@@ -14,6 +14,7 @@ use super::Global;
 use super::exit::{Problem, remark, unreadable};
 use super::run::{self, Job};
 use super::up;
+use super::wait::WaitArgs;
 
 /// Carry out a plan that `kboot plan --out` kept: that, and nothing else
 ///
@@ -28,6 +29,8 @@ pub struct Apply {
     /// The plan's file
     #[arg(value_name = "FILE")]
     plan: Utf8PathBuf,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Apply {
@@ -48,6 +51,7 @@ impl Apply {
             command: "apply",
             playbook: saved.playbook.clone(),
             drift: saved.drift,
+            wait_lock: self.wait.limit(),
             saved: Some(&saved),
             ..up::job(&saved.cluster, inventory, Mode::Apply, ignore, &inputs)
         };

@@ -101,6 +101,7 @@ impl Init {
         let ignore = self.run.ignore()?;
         let is_detailed = self.run.is_detailed();
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
+        let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -111,6 +112,7 @@ impl Init {
             mode,
             drift,
             undoes: None,
+            wait_lock,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);

@@ -21,6 +21,7 @@ mod token;
 mod undo;
 mod up;
 mod usage;
+mod wait;
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

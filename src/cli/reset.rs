@@ -19,6 +19,7 @@ use super::exit::Problem;
 use super::history;
 use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
+use super::wait::WaitArgs;
 
 /// Take this machine, or the hosts of an inventory, back from the cluster
 ///
@@ -50,6 +51,8 @@ pub struct Reset {
     /// With --dry-run: exit code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Reset {
@@ -73,6 +76,7 @@ impl Reset {
             mode,
             drift: Drift::Repair,
             undoes: Some("all".into()),
+            wait_lock: self.wait.limit(),
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.removes_packages = removes_packages;

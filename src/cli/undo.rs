@@ -19,6 +19,7 @@ use super::history::{self, Journals, is_undone};
 use super::init::{MachineArgs, require_root};
 use super::reset::confirm;
 use super::run::{self, Job, Reach};
+use super::wait::WaitArgs;
 
 /// Take the last run back
 ///
@@ -50,6 +51,8 @@ pub struct Undo {
     /// With --dry-run: exit code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
     detailed_exitcode: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Undo {
@@ -72,6 +75,7 @@ impl Undo {
             reach,
             inventory: self.inventory.as_deref(),
             mode,
+            wait_lock: self.wait.limit(),
             drift: Drift::Repair,
             saved: None,
             undoes: Some(id),

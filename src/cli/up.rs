@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -64,7 +65,11 @@ impl Up {
         let cluster = self.inventory.load()?;
         let inputs = inputs(&cluster);
         let mode = self.run.mode();
-        let job = Job { drift: self.run.drift.into(), ..job(&cluster, self.inventory.path(), mode, ignore, &inputs) };
+        let job = Job {
+            drift: self.run.drift.into(),
+            wait_lock: self.run.wait.limit(),
+            ..job(&cluster, self.inventory.path(), mode, ignore, &inputs)
+        };
         let ended = run::run(job, global, Stream::Out).await?;
         Ok(self.run.code(&ended))
     }
@@ -87,6 +92,7 @@ pub fn job<'a>(
         mode,
         drift: Drift::Repair,
         undoes: None,
+        wait_lock: Duration::ZERO,
         ignore: Some(ignore),
         inputs,
         saved: None,

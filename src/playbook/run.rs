@@ -28,6 +28,7 @@ pub struct Plan<'a> {
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
     /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
@@ -188,6 +189,7 @@ async fn one(
         mode: plan.mode,
         run: plan.run.clone(),
         drift: plan.drift,
+        wait_lock: plan.wait_lock,
         promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };

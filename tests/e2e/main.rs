@@ -15,6 +15,7 @@ mod command;
 mod edits;
 mod events;
 mod footprint;
+mod hard;
 mod killed;
 mod lab;
 mod oracle;
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         edits::TESTS,
         oracle::TESTS,
         killed::TESTS,
+        hard::TESTS,
         by_hand::TESTS,
     ])
 }

@@ -110,7 +110,7 @@ impl Machine {
             Change::RemovePackages { packages } => packages.iter().for_each(|name| drop(self.packages.remove(name))),
             Change::HoldPackages { packages, hold: true } => self.held.extend(packages.iter().cloned()),
             Change::HoldPackages { packages, hold: false } => {
-                packages.iter().for_each(|name| drop(self.held.remove(name)))
+                self.held.retain(|name| !packages.contains(name));
             }
             Change::SetUnit(change) => {
                 let unit = self.units.get_mut(&change.unit).unwrap();
@@ -316,7 +316,9 @@ fn machine() -> impl Strategy<Value = Machine> {
     (parts, named(&["/swap"])).prop_map(|((files, mut sysctls, modules, packages, held, units), swaps)| {
         let units = UNITS.iter().zip(units).map(|(unit, state)| (unit.to_string(), state)).collect();
         // The kernel has all of them.
-        SYSCTLS.iter().for_each(|key| drop(sysctls.entry(key.to_string()).or_insert("0".into())));
+        for key in SYSCTLS {
+            sysctls.entry(key.to_string()).or_insert("0".into());
+        }
         let mut machine = Machine { sysctls, modules, packages, held, units, swaps, ..Machine::default() };
         files.keys().for_each(|path| machine.make_folders(path));
         machine.files = files;

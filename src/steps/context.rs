@@ -1,6 +1,6 @@
 //! What steps are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ pub struct Inputs {
     pub keys: BTreeMap<String, Vec<u8>>,
     /// Whether some host has to join, so that a token is needed.
     pub is_joining: bool,
+    /// Hosts whose nodes are yet to register. One that failed to is not among them.
+    #[serde(default)]
+    pub joining: BTreeSet<String>,
     /// The token to be made if there is no usable one, and the hours that it lives.
     pub token: Option<(Token, u32)>,
     pub join: Option<Join>,
@@ -93,6 +96,9 @@ pub struct Join {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Outputs {
     pub join: Option<Join>,
+    /// Whether the plan that is carried out was begun on this host by an earlier run.
+    #[serde(default)]
+    pub has_begun: bool,
 }
 
 pub type Outbox = Arc<Mutex<Outputs>>;

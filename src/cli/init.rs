@@ -108,6 +108,7 @@ impl Init {
             inventory: None,
             mode,
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())

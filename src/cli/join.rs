@@ -102,6 +102,7 @@ impl Join {
             inventory: None,
             mode,
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();
                 Ok(())

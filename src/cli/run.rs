@@ -73,6 +73,15 @@ pub struct Job<'a> {
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
+    /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
+    pub leaving: &'a [String],
+}
+
+impl Job<'_> {
+    /// A host without which the run does its work all the same.
+    fn is_helper(&self, host: &str) -> bool {
+        !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
+    }
 }
 
 /// How a run ended.
@@ -98,7 +107,8 @@ impl Ended {
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+    let hosts = job.cluster.hosts.iter().filter(|host| !job.is_helper(&host.name));
+    let names: Vec<String> = hosts.map(|host| host.name.clone()).collect();
     let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
@@ -142,7 +152,11 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    // Nobody waits for a helper that can't be reached.
+    let mut cluster = job.cluster.clone();
+    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
+        leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
@@ -151,7 +165,7 @@ async fn go(
     (job.inputs)(&facts, &mut inputs)?;
     let plan = Plan {
         playbook: &job.playbook,
-        cluster: job.cluster,
+        cluster: &cluster,
         mode: job.mode,
         owner: owner(job.command),
         inputs,
@@ -192,8 +206,9 @@ async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself.
-                fleet.agent(job.cluster, host, job.mode == Mode::Apply).await?
+                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
+                let stays = job.mode == Mode::Apply && !job.leaving.contains(&host.name);
+                fleet.agent(job.cluster, host, stays).await?
             }
         };
         let asked = now_millis();
@@ -209,6 +224,11 @@ async fn reach(
             let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
+            if job.is_helper(host) {
+                let text = format!("{host} can't help the others to leave the cluster: {}", failure.cause);
+                sink.emit(Kind::Warning { text, hint });
+                return None;
+            }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
             None
         }

@@ -74,6 +74,7 @@ impl Up {
             inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &inputs,
         };
         let ended = run::run(job, global, Stream::Out).await?;

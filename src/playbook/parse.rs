@@ -34,14 +34,22 @@ pub enum Selector {
     ControlPlane,
     /// Those that are no control plane.
     Worker,
+    /// Those that a reset takes out of the cluster.
+    Leaving,
+    /// Control planes that a reset leaves in the cluster.
+    Staying,
 }
 
 impl Selector {
-    pub fn matches(self, host: &Host) -> bool {
+    /// `leaving` are the names of the hosts that a reset takes out of the cluster.
+    pub fn matches(self, host: &Host, leaving: &[String]) -> bool {
+        let is_leaving = leaving.contains(&host.name);
         match self {
             Selector::All => true,
             Selector::ControlPlane => host.is_control_plane(),
             Selector::Worker => !host.is_control_plane(),
+            Selector::Leaving => is_leaving,
+            Selector::Staying => host.is_control_plane() && !is_leaving,
         }
     }
 }
@@ -82,6 +90,18 @@ impl Playbook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{HostSsh, Role};
+
+    fn host(name: &str) -> Host {
+        Host {
+            name: name.into(),
+            address: std::net::IpAddr::from([127, 0, 0, 1]),
+            roles: Vec::new(),
+            labels: Default::default(),
+            taints: None,
+            ssh: HostSsh::default(),
+        }
+    }
 
     #[test]
     fn built_in_playbooks_name_only_steps_and_phases_that_exist() {
@@ -97,6 +117,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn who_leaves_and_who_stays_is_told_apart() {
+        let cluster: Vec<Host> = [("n1", Role::ControlPlane), ("n2", Role::ControlPlane), ("n3", Role::Worker)]
+            .map(|(name, role)| crate::inventory::Host { roles: vec![role], ..host(name) })
+            .into();
+        let leaving = ["n2".to_string(), "n3".to_string()];
+        let chosen = |selector: Selector| -> Vec<&str> {
+            cluster.iter().filter(|host| selector.matches(host, &leaving)).map(|host| host.name.as_str()).collect()
+        };
+        assert_eq!(chosen(Selector::Leaving), ["n2", "n3"]);
+        assert_eq!(chosen(Selector::Staying), ["n1"]);
     }
 
     #[test]

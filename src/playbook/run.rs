@@ -60,7 +60,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -125,7 +125,7 @@ async fn one(
 async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
     let mut progress = shared.gates[name].subscribe();
     let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
+    let own = usize::from(takes_part(plan, phase, member));
     if progress.borrow().left > 0 && own == 0 {
         sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
     }
@@ -139,5 +139,5 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    plan.cluster.hosts.iter().filter(|host| phase.hosts.matches(host)).count()
+    plan.cluster.hosts.iter().filter(|host| phase.hosts.matches(host, &plan.inputs.leaving)).count()
 }

@@ -35,8 +35,12 @@ pub struct Inputs {
     pub join: Option<Join>,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
-    /// Whether packages are to be removed by a reset.
-    pub removes_packages: bool,
+    /// The hosts that a reset takes out of the cluster.
+    pub leaving: Vec<String>,
+    /// Whether a reset leaves packages, their repositories and the images that they pulled.
+    pub keeps_packages: bool,
+    /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
+    pub drain_seconds: u64,
 }
 
 /// What a host needs to join a cluster.

@@ -127,6 +127,8 @@ async fn report(
     let mut reporter = report::reporter(options);
     let mut builder = SummaryBuilder::new(mode, hosts);
     while let Some(event) = inbox.recv().await {
+        #[cfg(debug_assertions)]
+        crate::engine::fault::at_event(&event);
         reporter.event(&event);
         builder.event(&event);
     }

@@ -8,6 +8,36 @@ use serde::{Deserialize, Serialize};
 use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
+/// A change that a plan proposes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposed {
+    #[serde(flatten)]
+    pub change: Change,
+    /// Why the host differs; None where the change only follows from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+}
+
+/// Why a host differs from what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// kboot has not made this yet.
+    New,
+    /// Something else is wanted than what was applied last.
+    Inventory,
+    /// What is wanted was applied, and is not so any more.
+    Drift,
+    /// Something else is wanted, and the host is not as it was left either.
+    Both,
+}
+
+impl From<Change> for Proposed {
+    fn from(change: Change) -> Self {
+        Self { change, cause: None }
+    }
+}
+
 /// One change of one host. Carried out by [`super::Host::apply`]; each is idempotent: doing it twice is doing it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
@@ -28,9 +58,23 @@ pub enum Change {
         path: Utf8PathBuf,
         mode: FileMode,
     },
+    /// Removes a directory if there is nothing in it.
+    RemoveEmptyDirectory {
+        path: Utf8PathBuf,
+    },
+    /// Makes a symbolic link, or lets it lead elsewhere, atomically.
+    MakeLink {
+        path: Utf8PathBuf,
+        target: Utf8PathBuf,
+    },
     SetMode {
         path: Utf8PathBuf,
         mode: FileMode,
+    },
+    SetOwner {
+        path: Utf8PathBuf,
+        uid: u32,
+        gid: u32,
     },
     /// Reads the package lists of one source file anew, or of all.
     RefreshPackages {
@@ -55,12 +99,18 @@ pub enum Change {
     LoadModule {
         module: String,
     },
+    UnloadModule {
+        module: String,
+    },
     SetSysctl {
         key: String,
         before: String,
         after: String,
     },
     SwapOff {
+        device: String,
+    },
+    SwapOn {
         device: String,
     },
     /// Makes a key and a certificate for it, signed by the authority at `issuer` or by itself.
@@ -85,6 +135,9 @@ pub enum Change {
         request: CertificateRequest,
     },
     PullImages {
+        images: Vec<String>,
+    },
+    RemoveImages {
         images: Vec<String>,
     },
     /// Applies an object of the cluster; `before` is None where it does not exist yet.
@@ -115,10 +168,12 @@ pub enum Change {
         path: Utf8PathBuf,
         fingerprint: String,
     },
-    /// Runs a command.
+    /// Runs a command; `undo` is the one that takes it back, if there is one.
     Run {
         argv: Vec<String>,
         why: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undo: Option<Vec<String>>,
     },
 }
 
@@ -259,7 +314,7 @@ impl Content {
 }
 
 /// A Secret's values become digests; other objects are as they are.
-fn redact_object(object: &serde_json::Value) -> serde_json::Value {
+pub(super) fn redact_object(object: &serde_json::Value) -> serde_json::Value {
     let mut shown = object.clone();
     if shown["kind"] == "Secret" {
         for field in ["data", "stringData"] {
@@ -288,6 +343,9 @@ impl fmt::Display for Change {
             Change::WriteFile { path, .. } => write!(f, "change {path}"),
             Change::Remove { path } => write!(f, "remove {path}"),
             Change::MakeDirectory { path, mode } => write!(f, "make directory {path} ({mode})"),
+            Change::RemoveEmptyDirectory { path } => write!(f, "remove the empty directory {path}"),
+            Change::MakeLink { path, target } => write!(f, "link {path} to {target}"),
+            Change::SetOwner { path, uid, gid } => write!(f, "give {path} to user {uid} and group {gid}"),
             Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
             Change::RefreshPackages { source: Some(source) } => write!(f, "read the package lists of {source}"),
             Change::RefreshPackages { source: None } => f.write_str("read all package lists"),
@@ -310,8 +368,10 @@ impl fmt::Display for Change {
             Change::MendPackages { why } => write!(f, "finish an interrupted dpkg run ({why})"),
             Change::SetUnit(unit) => write!(f, "{unit}"),
             Change::LoadModule { module } => write!(f, "load the kernel module {module}"),
+            Change::UnloadModule { module } => write!(f, "unload the kernel module {module}"),
             Change::SetSysctl { key, before, after } => write!(f, "set {key} = {after} (was {before})"),
             Change::SwapOff { device } => write!(f, "switch off swap on {device}"),
+            Change::SwapOn { device } => write!(f, "switch on swap on {device}"),
             Change::IssueCertificate { certificate, request, issuer, .. } => {
                 let by = issuer.as_ref().map_or("itself".to_string(), |(path, _)| path.to_string());
                 write!(f, "issue {certificate} ({request}, signed by {by})")
@@ -321,6 +381,7 @@ impl fmt::Display for Change {
                 write!(f, "write {path} ({request}, for {server})")
             }
             Change::PullImages { images } => write!(f, "pull {}", images.join(", ")),
+            Change::RemoveImages { images } => write!(f, "remove the images {}", images.join(", ")),
             Change::ApplyObject { object, before } => {
                 let verb = if before.is_some() { "update" } else { "create" };
                 write!(f, "{verb} {}", object_name(object))
@@ -337,7 +398,7 @@ impl fmt::Display for Change {
                 write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
             }
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
-            Change::Run { argv, why } => write!(f, "{why} (`{}`)", argv.join(" ")),
+            Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Failure};
+use super::{Change, Failure, Proposed};
 
 /// Something that happened on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub enum Kind {
     },
     /// What the step would change, in a dry run; `after` names what must be there before more can be known.
     Planned {
-        changes: Vec<Change>,
+        changes: Vec<Proposed>,
         after: Option<String>,
     },
     ChangeStarted {

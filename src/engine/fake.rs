@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::future::BoxFuture;
 
-use super::{Change, Failure, FileKind, Host, Metadata, Output, Probe, Result};
+use super::{Change, Failure, FileKind, Host, Metadata, Output, Probe, Result, State, Thing};
 
 type Act = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -102,6 +102,10 @@ impl Probe for FakeHost {
         Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
     }
 
+    async fn link(&self, _: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+        Ok(None)
+    }
+
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {
         if let Some(error) = self.unreadable.get(path.as_str()) {
             return Err(Failure::new(*error));
@@ -136,6 +140,16 @@ impl Host for FakeHost {
         result?;
         self.carry_out(change);
         Ok(())
+    }
+
+    /// Files are known; of all else a fake knows nothing.
+    async fn state(&self, thing: &Thing) -> State {
+        let Thing::Path { path } = thing else { return State::Unknown { why: "a fake".into() } };
+        match self.read(path).await {
+            Ok(Some(bytes)) => State::file(0o644, 0, 0, bytes),
+            Ok(None) => State::Absent,
+            Err(failure) => State::Unknown { why: failure.cause },
+        }
     }
 
     fn probe(&self) -> &dyn Probe {

@@ -25,14 +25,14 @@ pub struct Record {
     /// Milliseconds since 1970.
     pub at: u64,
     pub step: String,
-    pub state: State,
+    pub state: Stage,
     /// The change in one line, without anything secret.
     pub change: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum Stage {
     Intent,
     Done,
     Failed { cause: String },
@@ -62,7 +62,7 @@ impl Journal {
         Self { file: None, run: String::new() }
     }
 
-    pub(super) fn record(&self, step: &str, change: &Change, state: State) -> Result<()> {
+    pub(super) fn record(&self, step: &str, change: &Change, state: Stage) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let record = Record {
             version: VERSION,
@@ -123,8 +123,8 @@ mod tests {
         let path = Utf8PathBuf::try_from(folder.path().join("a/journal.jsonl")).unwrap();
         let journal = Journal::open(&path).unwrap();
         let change = Change::LoadModule { module: "overlay".into() };
-        journal.record("load-modules", &change, State::Intent).unwrap();
-        journal.record("load-modules", &change, State::Done).unwrap();
+        journal.record("load-modules", &change, Stage::Intent).unwrap();
+        journal.record("load-modules", &change, Stage::Done).unwrap();
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();

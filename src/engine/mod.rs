@@ -9,19 +9,23 @@ mod event;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(debug_assertions)]
+pub mod fault;
 mod item;
 mod journal;
 mod lock;
 mod probe;
 mod runner;
 mod step;
+mod thing;
 
-pub use change::{Change, Content, FileMode, PackageChange, UnitChange};
+pub use change::{Cause, Change, Content, FileMode, PackageChange, Proposed, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use item::Item;
-pub use journal::{Journal, Record, State};
+pub use journal::{Journal, Record, Stage};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Host, Metadata, Output, Probe};
 pub use runner::{Cancel, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Step};
+pub use thing::{State, Thing, Touch, Trace};

@@ -1,10 +1,10 @@
 //! How a host is looked at, and, for the runner alone, how it is changed.
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Result};
+use super::{Change, Result, State, Thing};
 
 /// Looks at a host and can't change it. All that a step gets to observe with.
 #[async_trait]
@@ -14,6 +14,9 @@ pub trait Probe: Send + Sync {
 
     /// What is at a path, symbolic links not followed; None where there is nothing.
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>>;
+
+    /// Where a symbolic link leads, as it is written in it; None where there is none.
+    async fn link(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>>;
 
     /// A directory's names, sorted; None where there is no such directory.
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>>;
@@ -42,6 +45,9 @@ pub trait Probe: Send + Sync {
 pub trait Host: Probe {
     /// Carries a change out. Must be idempotent, for a run that was killed in the midst is repeated.
     async fn apply(&self, change: &Change) -> Result<()>;
+
+    /// How a thing is that a change touches. What can't be told is unknown.
+    async fn state(&self, thing: &Thing) -> State;
 
     fn probe(&self) -> &dyn Probe;
 }

@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
 
-use super::journal::State;
+#[cfg(debug_assertions)]
+use super::fault;
+use super::journal::Stage;
 use super::{AnyStep, Change, Failure, Host, Journal, Kind, Outcome, Planned, Result, Sink};
 
 /// How often a step that waits looks again.
@@ -84,7 +86,7 @@ impl Runner {
             Planned::After { what } => (Vec::new(), Some(what)),
         };
         let count = changes.len();
-        sink.emit(Kind::Planned { changes: changes.iter().map(Change::redacted).collect(), after });
+        sink.emit(Kind::Planned { changes: changes.iter().map(|change| change.redacted().into()).collect(), after });
         Ok(Report { outcome: Outcome::WouldChange, changes: count })
     }
 
@@ -153,11 +155,15 @@ impl Runner {
         let shown = change.redacted();
         sink.emit(Kind::ChangeStarted { change: shown.clone() });
         let started = Instant::now();
-        self.journal.record(step, change, State::Intent)?;
+        self.journal.record(step, change, Stage::Intent)?;
+        #[cfg(debug_assertions)]
+        fault::at(fault::Point::AfterIntent, change);
         let result = self.host.apply(change).await;
+        #[cfg(debug_assertions)]
+        fault::at(fault::Point::AfterAct, change);
         let state = match &result {
-            Ok(()) => State::Done,
-            Err(failure) => State::Failed { cause: failure.cause.clone() },
+            Ok(()) => Stage::Done,
+            Err(failure) => Stage::Failed { cause: failure.cause.clone() },
         };
         self.journal.record(step, change, state)?;
         result.map_err(|failure| failure.context(&shown))?;

@@ -1,12 +1,13 @@
 //! The last guard before something is shown: nothing secret leaves here, whatever the events' sender forgot.
 
-use crate::engine::{Change, Content, Event, Kind};
+use crate::engine::{Change, Content, Event, Kind, Proposed};
 
 /// The event without anything secret in its changes.
 pub(super) fn event(event: &Event) -> Event {
     let kind = match &event.kind {
         Kind::Planned { changes, after } => {
-            Kind::Planned { changes: changes.iter().map(change).collect(), after: after.clone() }
+            let redacted = |proposed: &Proposed| Proposed { change: change(&proposed.change), cause: proposed.cause };
+            Kind::Planned { changes: changes.iter().map(redacted).collect(), after: after.clone() }
         }
         Kind::ChangeStarted { change: made } => Kind::ChangeStarted { change: change(made) },
         Kind::ChangeFinished { change: made, millis } => Kind::ChangeFinished { change: change(made), millis: *millis },
@@ -71,7 +72,7 @@ mod tests {
             after: Content::Secret("hunter2".into()),
         };
         let kinds = [
-            Kind::Planned { changes: vec![secret.clone()], after: Some("etcd".into()) },
+            Kind::Planned { changes: vec![secret.clone().into()], after: Some("etcd".into()) },
             Kind::ChangeStarted { change: secret.clone() },
             Kind::ChangeFinished { change: secret, millis: 7 },
         ];

@@ -1,6 +1,8 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
-use crate::engine::{Change, Content, Event, Failure, FileMode, Kind, Outcome, PackageChange, UnitChange};
+use crate::engine::{
+    Cause, Change, Content, Event, Failure, FileMode, Kind, Outcome, PackageChange, Proposed, UnitChange,
+};
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
     Event { host: host.into(), phase: phase.into(), step: step.into(), kind }
@@ -13,6 +15,15 @@ pub(super) fn file(path: &str, before: Option<&str>, after: &str) -> Change {
 
 pub(super) fn module(name: &str) -> Change {
     Change::LoadModule { module: name.into() }
+}
+
+/// Without causes but for the first, so that both are seen.
+pub(super) fn proposed(changes: Vec<Change>) -> Vec<Proposed> {
+    let mut proposed: Vec<Proposed> = changes.into_iter().map(Proposed::from).collect();
+    if let Some(first) = proposed.first_mut() {
+        first.cause = Some(Cause::Drift);
+    }
+    proposed
 }
 
 fn started(title: &str) -> Kind {
@@ -97,7 +108,7 @@ pub(super) fn plan() -> Vec<Event> {
         to: to.map(Into::into),
         is_optional: false,
     };
-    let planned = |changes: Vec<Change>| Kind::Planned { changes, after: None };
+    let planned = |changes: Vec<Change>| Kind::Planned { changes: proposed(changes), after: None };
     let mut events = vec![
         at("n1", "prepare", "", Kind::PhaseStarted { steps: 4 }),
         at("n1", "prepare", "load-modules", started("Load kernel modules")),
@@ -135,7 +146,7 @@ pub(super) fn plan() -> Vec<Event> {
     let before =
         "version = 3\nroot = \"/var/lib/containerd\"\n[debug]\nlevel = \"info\"\n[grpc]\naddress = \"/run/c.sock\"\n";
     let configure = Kind::Planned {
-        changes: vec![
+        changes: proposed(vec![
             file("/etc/containerd/config.toml", Some(before), &before.replace("info", "warn")),
             Change::WriteFile {
                 path: "/etc/kubernetes/pki/sa.key".into(),
@@ -156,7 +167,7 @@ pub(super) fn plan() -> Vec<Event> {
                 restart: Some("its configuration changes".into()),
             }),
             Change::Remove { path: "/etc/cni/net.d/87-podman.conflist".into() },
-        ],
+        ]),
         after: Some("the socket /run/containerd/containerd.sock".into()),
     };
     events.extend([
@@ -217,6 +228,12 @@ pub(super) fn every_change() -> Vec<Event> {
         Change::Remove { path: "/a".into() },
         Change::MakeDirectory { path: "/a".into(), mode: FileMode::DIRECTORY },
         Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE },
+        Change::SetOwner { path: "/a".into(), uid: 0, gid: 0 },
+        Change::MakeLink { path: "/a".into(), target: "b".into() },
+        Change::RemoveEmptyDirectory { path: "/a".into() },
+        Change::UnloadModule { module: "overlay".into() },
+        Change::SwapOn { device: "/swap".into() },
+        Change::RemoveImages { images: vec!["registry.k8s.io/pause:3.10".into()] },
         Change::RefreshPackages { source: Some("/etc/apt/sources.list.d/kubernetes.sources".into()) },
         Change::InstallPackages {
             packages: vec![PackageChange {
@@ -266,12 +283,12 @@ pub(super) fn every_change() -> Vec<Event> {
             namespace: Some("x".into()),
             name: "y".into(),
         },
-        Change::Run { argv: vec!["true".into()], why: "to see".into() },
+        Change::Run { argv: vec!["true".into()], why: "to see".into(), undo: Some(vec!["false".into()]) },
     ];
     let retryable = Failure { interrupted: true, ..Failure::new("x").retryable() };
     vec![
         at("n1", "p", "s", started("A step")),
-        at("n1", "p", "s", Kind::Planned { changes, after: None }),
+        at("n1", "p", "s", Kind::Planned { changes: proposed(changes), after: None }),
         at("n1", "p", "s", finished(Outcome::WouldChange, 1)),
         at("n1", "p", "t", Kind::Failed { failure: retryable }),
     ]

@@ -228,6 +228,29 @@ pub(super) fn make_directory(path: &Utf8Path, mode: FileMode) -> Result<()> {
     }
 }
 
+pub(super) fn remove_empty_directory(path: &Utf8Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// The link takes the place of what is there, unless that is a directory.
+pub(super) fn make_link(path: &Utf8Path, target: &Utf8Path) -> Result<()> {
+    let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
+    make_directory(folder, FileMode::DIRECTORY)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".kboot-")
+        .make_in(folder, |at| std::os::unix::fs::symlink(target, at))?
+        .into_temp_path();
+    temporary.persist(path).map_err(|error| Failure::from(error.error))?;
+    sync_directory(folder)
+}
+
+pub(super) fn set_owner(path: &Utf8Path, uid: u32, gid: u32) -> Result<()> {
+    Ok(std::os::unix::fs::lchown(path, Some(uid), Some(gid))?)
+}
+
 pub(super) fn set_mode(path: &Utf8Path, mode: FileMode) -> Result<()> {
     Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?)
 }

@@ -19,13 +19,7 @@ impl Resource for Images {
     type Observed = Option<Vec<String>>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        let output = probe.query(&["crictl", "images", "-o", "json"]).await?;
-        if !output.is_success() {
-            return Ok(None);
-        }
-        let list: List = serde_json::from_str(&output.stdout)
-            .map_err(|error| Failure::new(format!("failed to read crictl's list of images: {error}")))?;
-        Ok(Some(list.images.into_iter().flat_map(|image| image.repo_tags).collect()))
+        present(probe).await
     }
 
     fn diff(&self, present: Self::Observed) -> Result<Planned> {
@@ -33,6 +27,17 @@ impl Resource for Images {
         let missing: Vec<String> = self.0.iter().filter(|image| !present.contains(image)).cloned().collect();
         Ok(Planned::of(if missing.is_empty() { Vec::new() } else { vec![Change::PullImages { images: missing }] }))
     }
+}
+
+/// The tags that the runtime has; None where none answers.
+pub(super) async fn present(probe: &dyn Probe) -> Result<Option<Vec<String>>> {
+    let output = probe.query(&["crictl", "images", "-o", "json"]).await?;
+    if !output.is_success() {
+        return Ok(None);
+    }
+    let list: List = serde_json::from_str(&output.stdout)
+        .map_err(|error| Failure::new(format!("failed to read crictl's list of images: {error}")))?;
+    Ok(Some(list.images.into_iter().flat_map(|image| image.repo_tags).collect()))
 }
 
 #[derive(Deserialize)]
@@ -50,6 +55,11 @@ struct Listed {
 pub(super) async fn pull(images: &[String]) -> Result<()> {
     let pulls: Vec<_> = images.iter().map(|image| pull_one(image)).collect();
     stream::iter(pulls).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+pub(super) async fn remove(images: &[String]) -> Result<()> {
+    let words = ["crictl", "rmi"].into_iter().chain(images.iter().map(String::as_str));
+    command::run(&words.collect::<Vec<_>>()).await
 }
 
 async fn pull_one(image: &str) -> Result<()> {

@@ -60,7 +60,7 @@ impl Resource for Sysctl {
     type Observed = Option<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        Ok(probe.read_text(&sysctl_path(self.key)).await?.map(|text| text.trim().to_string()))
+        sysctl(probe, self.key).await
     }
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
@@ -84,13 +84,29 @@ impl Resource for SwapOff {
     type Observed = Vec<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        let swaps = probe.read_text("/proc/swaps".into()).await?.unwrap_or_default();
-        Ok(swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(String::from).collect())
+        swaps(probe).await
     }
 
     fn diff(&self, devices: Vec<String>) -> Result<Planned> {
         Ok(Planned::of(devices.into_iter().map(|device| Change::SwapOff { device }).collect()))
     }
+}
+
+pub(super) async fn sysctl(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
+    Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| text.trim().to_string()))
+}
+
+/// The devices that are swapped to.
+pub(super) async fn swaps(probe: &dyn Probe) -> Result<Vec<String>> {
+    let swaps = probe.read_text("/proc/swaps".into()).await?.unwrap_or_default();
+    Ok(swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(String::from).collect())
+}
+
+/// Whether a module is loaded; one that is built into the kernel is not.
+pub(super) async fn is_loaded(probe: &dyn Probe, module: &str) -> Result<bool> {
+    let modules = probe.read_text("/proc/modules".into()).await?.unwrap_or_default();
+    let name = module.replace('-', "_");
+    Ok(modules.lines().any(|line| line.split(' ').next() == Some(&name)))
 }
 
 pub(super) async fn load_module(module: &str) -> Result<()> {
@@ -108,6 +124,14 @@ pub(super) fn set_sysctl(key: &str, value: &str) -> Result<()> {
 
 pub(super) async fn swap_off(device: &str) -> Result<()> {
     command::run(&["swapoff", device]).await
+}
+
+pub(super) async fn swap_on(device: &str) -> Result<()> {
+    command::run(&["swapon", device]).await
+}
+
+pub(super) async fn unload_module(module: &str) -> Result<()> {
+    command::run(&["modprobe", "--remove", module]).await
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
-use super::{apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, object, unit, vetted};
-use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result};
+use super::{
+    apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, object, state, unit, vetted,
+};
+use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
 
 /// The machine that this process runs on, as root.
@@ -31,6 +33,15 @@ impl Probe for LocalHost {
         let found = present(std::fs::symlink_metadata(path))
             .map_err(|error| Failure::new(format!("failed to look at {path}: {error}")))?;
         Ok(found.map(|metadata| metadata_of(&metadata)))
+    }
+
+    async fn link(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+        let target = match present(std::fs::read_link(path)) {
+            // Something else than a link.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => return Ok(None),
+            other => other.map_err(|error| Failure::new(format!("failed to read the link {path}: {error}")))?,
+        };
+        Ok(target.and_then(|target| Utf8PathBuf::try_from(target).ok()))
     }
 
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {
@@ -88,6 +99,9 @@ impl Host for LocalHost {
             Change::WriteFile { path, mode, after, .. } => file::write(path, &writable(after)?, *mode),
             Change::Remove { path } => file::remove(path),
             Change::MakeDirectory { path, mode } => file::make_directory(path, *mode),
+            Change::RemoveEmptyDirectory { path } => file::remove_empty_directory(path),
+            Change::MakeLink { path, target } => file::make_link(path, target),
+            Change::SetOwner { path, uid, gid } => file::set_owner(path, *uid, *gid),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
             Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
             Change::InstallPackages { packages } => apt::install(packages).await,
@@ -96,8 +110,10 @@ impl Host for LocalHost {
             Change::MendPackages { .. } => apt::mend().await,
             Change::SetUnit(change) => unit::set(change).await,
             Change::LoadModule { module } => kernel::load_module(module).await,
+            Change::UnloadModule { module } => kernel::unload_module(module).await,
             Change::SetSysctl { key, after, .. } => kernel::set_sysctl(key, after),
             Change::SwapOff { device } => kernel::swap_off(device).await,
+            Change::SwapOn { device } => kernel::swap_on(device).await,
             Change::IssueCertificate { certificate, key, issuer, request } => {
                 certificate::issue(certificate, key, issuer.as_ref(), request)
             }
@@ -110,6 +126,7 @@ impl Host for LocalHost {
             Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
+            Change::RemoveImages { images } => image::remove(images).await,
             Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,
             Change::DeleteObject { api_version, kind, namespace, name } => {
                 object::delete(&self.kube, api_version, kind, namespace.as_deref(), name).await
@@ -120,6 +137,10 @@ impl Host for LocalHost {
                 command::run(&argv).await
             }
         }
+    }
+
+    async fn state(&self, thing: &Thing) -> State {
+        state::state(self, &self.kube, thing).await
     }
 
     fn probe(&self) -> &dyn Probe {

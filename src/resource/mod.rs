@@ -16,6 +16,7 @@ mod kubeconfig;
 mod local;
 mod network;
 mod object;
+mod state;
 mod unit;
 mod vetted;
 
@@ -31,4 +32,5 @@ pub use kubeconfig::ClientKubeconfig;
 pub use local::LocalHost;
 pub use network::{FilterRules, LinksAbsent};
 pub use object::{Node, Objects};
+pub use state::state;
 pub use unit::Unit;

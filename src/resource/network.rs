@@ -29,6 +29,7 @@ impl Resource for LinksAbsent {
         let delete = |link: String| Change::Run {
             argv: ["ip", "link", "delete", link.as_str()].map(String::from).to_vec(),
             why: format!("delete the link {link}"),
+            undo: None,
         };
         Ok(Planned::of(links.into_iter().filter(is_unwanted).map(delete).collect()))
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, command};
-use crate::engine::{Change, Failure, Planned, Probe, Result, UnitChange};
+use crate::engine::{Change, Failure, Planned, Probe, Result, State, UnitChange};
 
 /// Ticks of /proc/PID/stat a second: fixed at 100 for user space on Linux.
 const TICKS: i128 = 100;
@@ -49,17 +49,10 @@ impl Resource for Unit {
     type Observed = Observed;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let fields = "--property=ActiveState,UnitFileState,MainPID";
-        let shown = probe.query(&["systemctl", "show", &self.name, fields]).await?;
-        let field = |name: &str| {
-            shown.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
-        };
-        let mut observed = Observed {
-            is_enabled: field("UnitFileState") == "enabled",
-            is_active: matches!(field("ActiveState"), "active" | "activating" | "reloading"),
-            changed: Vec::new(),
-        };
-        let Some(started) = started(probe, field("MainPID")).await? else { return Ok(observed) };
+        let shown = Shown::of(probe, &self.name).await?;
+        let mut observed =
+            Observed { is_enabled: shown.is_enabled(), is_active: shown.is_active(), changed: Vec::new() };
+        let Some(started) = started(probe, shown.field("MainPID")).await? else { return Ok(observed) };
         for file in &self.files {
             let changed = probe.stat(file).await?.map(|metadata| metadata.changed);
             if changed.is_some_and(|changed| changed > started + COARSENESS) {
@@ -91,6 +84,37 @@ impl Resource for Unit {
         let is_right = change.enable.is_none() && change.start.is_none() && change.restart.is_none();
         Ok(if is_right { Planned::Satisfied } else { Planned::Changes(vec![Change::SetUnit(change)]) })
     }
+}
+
+/// What `systemctl show` prints.
+struct Shown(String);
+
+impl Shown {
+    async fn of(probe: &dyn Probe, unit: &str) -> Result<Self> {
+        let fields = "--property=LoadState,ActiveState,UnitFileState,MainPID";
+        Ok(Self(probe.query(&["systemctl", "show", unit, fields]).await?.stdout))
+    }
+
+    fn field(&self, name: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.field("UnitFileState") == "enabled"
+    }
+
+    fn is_active(&self) -> bool {
+        matches!(self.field("ActiveState"), "active" | "activating" | "reloading")
+    }
+}
+
+/// How a unit is, for the journal.
+pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
+    let shown = Shown::of(probe, unit).await?;
+    Ok(match shown.field("LoadState") {
+        "not-found" | "" => State::Absent,
+        _ => State::Unit { is_enabled: shown.is_enabled(), is_active: shown.is_active() },
+    })
 }
 
 /// When a process started, nanoseconds since 1970; None if there is none.

@@ -38,7 +38,7 @@ impl Step for RemovePods {
         let why = format!("stop and remove the pods {}", names.join(", "));
         let argv =
             ["crictl", "rmp", "--force"].map(String::from).into_iter().chain(sandboxes.iter().map(|s| s.id.clone()));
-        Planned::Changes(vec![Change::Run { argv: argv.collect(), why }])
+        Planned::Changes(vec![Change::Run { argv: argv.collect(), why, undo: None }])
     }
 }
 

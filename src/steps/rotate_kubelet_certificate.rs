@@ -59,7 +59,6 @@ impl Step for RotateKubeletCertificate {
 
 /// The kubelet replaces a link by one to the renewed certificate; it refuses to replace a file.
 fn store(cert_pem: &str, key_pem: &str) -> Vec<Change> {
-    let link = ["ln", "-sfn", FIRST_CLIENT_PEM, ROTATED_CLIENT_PEM];
     vec![
         Change::WriteFile {
             path: FIRST_CLIENT_PEM.into(),
@@ -67,10 +66,7 @@ fn store(cert_pem: &str, key_pem: &str) -> Vec<Change> {
             before: None,
             after: Content::Secret(format!("{}\n{}\n", cert_pem.trim_end(), key_pem.trim_end())),
         },
-        Change::Run {
-            argv: link.map(String::from).to_vec(),
-            why: "make it the certificate that the kubelet uses and renews".into(),
-        },
+        Change::MakeLink { path: ROTATED_CLIENT_PEM.into(), target: FIRST_CLIENT_PEM.into() },
     ]
 }
 
@@ -106,7 +102,7 @@ mod tests {
         let all = changes((Some(inline()), false));
         let [
             Change::WriteFile { path: first, mode, after, .. },
-            Change::Run { argv, .. },
+            Change::MakeLink { path: link, target },
             Change::WriteFile { path, .. },
         ] = all.as_slice()
         else {
@@ -114,7 +110,7 @@ mod tests {
         };
         assert_eq!((first.as_str(), *mode), (FIRST_CLIENT_PEM, FileMode::PRIVATE));
         assert_eq!(*after, Content::Secret("CERT\nKEY\n".into()));
-        assert_eq!(argv[2..], [FIRST_CLIENT_PEM, ROTATED_CLIENT_PEM]);
+        assert_eq!((link.as_str(), target.as_str()), (ROTATED_CLIENT_PEM, FIRST_CLIENT_PEM));
         assert_eq!(path, KUBELET_CONF);
     }
 

@@ -29,6 +29,7 @@ impl Step for UnmountPodVolumes {
         let unmount = |path: &String| Change::Run {
             argv: ["umount", path.as_str()].map(String::from).to_vec(),
             why: format!("unmount {path}"),
+            undo: None,
         };
         // What was mounted last may lie upon what was mounted before.
         Planned::of(mounts.iter().rev().map(unmount).collect())

@@ -93,7 +93,7 @@ impl Bench {
         kinds
     }
 
-    fn journal(&self) -> Vec<(String, State)> {
+    fn journal(&self) -> Vec<(String, Stage)> {
         records(&journal_in(&self.folder)).into_iter().map(|record| (record.change, record.state)).collect()
     }
 }
@@ -106,8 +106,8 @@ fn records(path: &Utf8Path) -> Vec<Record> {
     Journal::read(path).unwrap()
 }
 
-fn done(change: String) -> [(String, State); 2] {
-    [(change.clone(), State::Intent), (change, State::Done)]
+fn done(change: String) -> [(String, Stage); 2] {
+    [(change.clone(), Stage::Intent), (change, Stage::Done)]
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn a_plan_says_what_would_change_and_makes_no_change() {
             Kind::StepStarted { .. },
             Kind::Planned { changes, after: None },
             Kind::StepFinished { outcome: Outcome::WouldChange, .. },
-        ] if *changes == [load("overlay"), load("br_netfilter")]),
+        ] if *changes == [load("overlay").into(), load("br_netfilter").into()]),
         "{told:?}"
     );
     assert_eq!(bench.journal(), []);
@@ -174,8 +174,8 @@ async fn the_intent_is_on_disk_before_the_change_and_the_result_after() {
     let path: Arc<Mutex<Utf8PathBuf>> = Arc::default();
     let seen = path.clone();
     let host = FakeHost::default().change_by(&loading("overlay"), move || {
-        let states: Vec<State> = records(&seen.lock().unwrap()).into_iter().map(|record| record.state).collect();
-        assert_eq!(states, [State::Intent]);
+        let states: Vec<Stage> = records(&seen.lock().unwrap()).into_iter().map(|record| record.state).collect();
+        assert_eq!(states, [Stage::Intent]);
         async { Ok(()) }
     });
     let mut bench = Bench::new(host, Mode::Apply);
@@ -304,7 +304,7 @@ async fn namespaces_are_there_before_what_is_in_them_and_not_too_much_is_done_at
     assert_eq!((host.applied()[0].as_str(), host.most_in_hand()), ("create Namespace kube-flannel", AT_ONCE));
     let journal = bench.journal();
     assert_eq!(journal[..2], done("create Namespace kube-flannel".into()));
-    assert_eq!(journal.iter().filter(|(_, state)| *state == State::Done).count(), 1 + 3 * AT_ONCE);
+    assert_eq!(journal.iter().filter(|(_, state)| *state == Stage::Done).count(), 1 + 3 * AT_ONCE);
 }
 
 #[tokio::test]
@@ -319,8 +319,8 @@ async fn a_failed_change_is_recorded_and_ends_the_step() {
     assert_eq!(failure.evidence, ["not found"]);
     assert_eq!(failure.hint.as_deref(), Some("install linux-modules-extra"));
     assert_eq!(host.applied(), [loading("overlay"), loading("vxlan")]);
-    let failed = State::Failed { cause: "modprobe ended with exit code 1".into() };
-    let last = [(loading("vxlan"), State::Intent), (loading("vxlan"), failed)];
+    let failed = Stage::Failed { cause: "modprobe ended with exit code 1".into() };
+    let last = [(loading("vxlan"), Stage::Intent), (loading("vxlan"), failed)];
     assert_eq!(bench.journal(), [done(loading("overlay")), last].concat());
     let told = bench.told();
     assert!(told.iter().any(|kind| matches!(kind, Kind::Failed { failure: shown } if *shown == failure)), "{told:?}");
@@ -351,7 +351,7 @@ async fn a_failure_beside_others_lets_them_end_and_be_recorded() {
     let step = script([Planned::Changes(vec![object("Service", "bad"), object("Service", "slow")])]);
     let failure = bench.run(&step).await.unwrap_err();
     assert_eq!(failure.cause, "failed to create Service bad: refused");
-    assert!(bench.journal().contains(&("create Service slow".into(), State::Done)), "{:?}", bench.journal());
+    assert!(bench.journal().contains(&("create Service slow".into(), Stage::Done)), "{:?}", bench.journal());
 }
 
 #[tokio::test]

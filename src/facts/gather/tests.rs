@@ -208,6 +208,9 @@ impl Probe for ThisMachine {
         let found = absent(fs_err::symlink_metadata(path))?;
         Ok(found.map(|_| Metadata { kind: FileKind::Other, mode: 0, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
     }
+    async fn link(&self, _: &Utf8Path) -> Result<Option<camino::Utf8PathBuf>> {
+        Ok(None)
+    }
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {
         let Some(entries) = absent(fs_err::read_dir(path))? else { return Ok(None) };
         let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));

@@ -62,9 +62,10 @@ impl Plan {
                 self.host(&event.host);
                 return;
             }
-            Kind::Planned { changes, after } => {
-                Found::Changes { changes: changes.iter().map(redact::change).collect(), after: after.clone() }
-            }
+            Kind::Planned { changes, after } => Found::Changes {
+                changes: changes.iter().map(|proposed| redact::change(&proposed.change)).collect(),
+                after: after.clone(),
+            },
             Kind::Failed { failure } => Found::Failure(failure.clone()),
             _ => return,
         };
@@ -186,6 +187,8 @@ fn mark(change: &Change) -> Mark {
         Change::WriteFile { before: None, .. } | Change::ApplyObject { before: None, .. } => Mark::Add,
         Change::WriteFile { .. } | Change::ApplyObject { .. } => Mark::Change,
         Change::MakeDirectory { .. }
+        | Change::MakeLink { .. }
+        | Change::SwapOn { .. }
         | Change::LoadModule { .. }
         | Change::IssueCertificate { .. }
         | Change::MakeKeyPair { .. }
@@ -194,12 +197,16 @@ fn mark(change: &Change) -> Mark {
         | Change::PullImages { .. } => Mark::Add,
         Change::InstallPackages { packages } if packages.iter().all(|package| package.from.is_none()) => Mark::Add,
         Change::Remove { .. }
+        | Change::RemoveEmptyDirectory { .. }
+        | Change::UnloadModule { .. }
+        | Change::RemoveImages { .. }
         | Change::RemovePackages { .. }
         | Change::SwapOff { .. }
         | Change::RemoveFilterRules { .. }
         | Change::DeleteObject { .. } => Mark::Remove,
         Change::InstallPackages { .. }
         | Change::SetMode { .. }
+        | Change::SetOwner { .. }
         | Change::RefreshPackages { .. }
         | Change::HoldPackages { .. }
         | Change::MendPackages { .. }

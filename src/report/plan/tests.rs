@@ -9,7 +9,7 @@ fn page(events: &[Event], verbosity: Verbosity) -> String {
 }
 
 fn planned(changes: Vec<Change>) -> Event {
-    at("n1", "prepare", "a-step", Kind::Planned { changes, after: None })
+    at("n1", "prepare", "a-step", Kind::Planned { changes: changes.into_iter().map(Into::into).collect(), after: None })
 }
 
 #[test]
@@ -86,11 +86,11 @@ proptest::proptest! {
             at(&name, &name, &name, Kind::StepStarted { title: after.clone() }),
             at(&name, &name, &name, Kind::Planned {
                 changes: vec![
-                    file("/x", Some(&before), &after),
-                    file("/y", None, &after),
-                    Change::ApplyObject { object: object(&after), before: Some(object(&before)) },
-                    Change::ApplyObject { object: object(&after), before: None },
-                    Change::Run { argv: vec![after.clone()], why: before.clone() },
+                    file("/x", Some(&before), &after).into(),
+                    file("/y", None, &after).into(),
+                    Change::ApplyObject { object: object(&after).into(), before: Some(object(&before)) }.into(),
+                    Change::ApplyObject { object: object(&after).into(), before: None }.into(),
+                    Change::Run { argv: vec![after.clone()], why: before.clone(), undo: None }.into(),
                 ],
                 after: Some(after.clone()),
             }),

@@ -1,0 +1,78 @@
+//! How a thing is: what the journal writes down before a change and after it.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+
+use super::dpkg::Status;
+use super::{image, kernel, unit};
+use crate::engine::{FileKind, Probe, Result, State, Thing};
+use crate::kube::{Connector, comparable};
+
+/// Never fails: what can't be told is unknown.
+pub async fn state(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> State {
+    look(probe, kube, thing).await.unwrap_or_else(|failure| State::Unknown { why: failure.cause })
+}
+
+async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<State> {
+    match thing {
+        Thing::Path { path } => at(probe, path).await,
+        Thing::Entries { folder } => match probe.list(folder).await? {
+            Some(names) => Ok(State::Names { names: names.into_iter().collect() }),
+            None => Ok(State::Absent),
+        },
+        Thing::Packages => {
+            let packages = Status::read(probe).await?.packages.into_iter();
+            Ok(State::Packages { versions: packages.map(|(name, package)| (name, package.version)).collect() })
+        }
+        Thing::Hold { package } => Ok(match Status::read(probe).await?.package(package) {
+            Some(package) if package.is_held => State::Present,
+            Some(_) | None => State::Absent,
+        }),
+        Thing::Unit { unit } => unit::state(probe, unit).await,
+        Thing::Sysctl { key } => Ok(match kernel::sysctl(probe, key).await? {
+            Some(value) => State::Value { value },
+            None => State::Absent,
+        }),
+        Thing::Module { module } => Ok(presence(kernel::is_loaded(probe, module).await?)),
+        Thing::Swap { device } => Ok(presence(kernel::swaps(probe).await?.contains(device))),
+        Thing::Images => match image::present(probe).await? {
+            Some(images) => Ok(State::Names { names: images.into_iter().collect::<BTreeSet<_>>() }),
+            None => Ok(State::Absent),
+        },
+        Thing::Object { api_version, kind, namespace, name } => {
+            let Some(view) = kube.view(probe).await? else {
+                return Ok(State::Unknown { why: "there is no way to the API server".into() });
+            };
+            Ok(match view.get(api_version, kind, namespace.as_deref(), name).await? {
+                Some(object) => State::Object { object: comparable(&object) },
+                None => State::Absent,
+            })
+        }
+        Thing::Command { .. } => Ok(State::Unknown { why: "a command leaves what it leaves".into() }),
+    }
+}
+
+async fn at(probe: &dyn Probe, path: &Utf8Path) -> Result<State> {
+    let Some(found) = probe.stat(path).await? else { return Ok(State::Absent) };
+    let (mode, uid, gid) = (found.mode, found.uid, found.gid);
+    match found.kind {
+        FileKind::File => {
+            let bytes = probe.read(path).await?.unwrap_or_default();
+            Ok(State::file(mode, uid, gid, bytes))
+        }
+        FileKind::Directory => {
+            let is_empty = probe.list(path).await?.is_none_or(|names| names.is_empty());
+            Ok(State::Directory { mode, uid, gid, is_empty })
+        }
+        FileKind::Symlink => Ok(match probe.link(path).await? {
+            Some(target) => State::Link { target },
+            None => State::Absent,
+        }),
+        FileKind::Other => Ok(State::Unknown { why: "neither a file, a directory nor a link".into() }),
+    }
+}
+
+fn presence(is_there: bool) -> State {
+    if is_there { State::Present } else { State::Absent }
+}

@@ -11,7 +11,11 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
-use crate::engine::{Busy, Cancel, Failure, HostLock, Item, Journal, Kind, Mode, Outcome, Result, Runner, Sink};
+use crate::engine::{
+    Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Item, Journal, Kind, Mode, Outcome, Probe as _, Result,
+    Runner, Sink,
+};
+use crate::baseline;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
@@ -149,6 +153,10 @@ async fn run_phase(
         Mode::Plan => Arc::new(Journal::none()),
         Mode::Apply => own(&lock, &run.owner, &cancel, sink).await?,
     };
+    if run.mode == Mode::Apply && let Err(failure) = write_baseline(&host, &run.context).await {
+        let text = format!("what this host was before the first run can't be written down: {failure}");
+        sink.emit(Kind::Warning { text, hint: Some("`kboot reset` won't be able to tell what it leaves behind".into()) });
+    }
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
     let runner = Runner { host, mode: run.mode, journal, cancel };
     let outputs = Arc::default();
@@ -197,6 +205,20 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
     let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
     *held = Some((taken, journal.clone()));
     Ok(journal)
+}
+
+/// Writes down what the host is, before anything on it is changed for the first time: not where kboot or anybody else has made
+/// a node of it, nor where it is about to be none.
+async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
+    let is_known = host.stat(Utf8Path::new(baseline::PATH)).await?.is_some();
+    let is_leaving = context.inputs.leaving.contains(&context.host);
+    let was_changed = host.stat(Utf8Path::new(Journal::PATH)).await?.is_some_and(|journal| journal.size > 0);
+    if is_known || is_leaving || was_changed || context.facts.node.is_member() {
+        return Ok(());
+    }
+    let found = baseline::gather(host).await?;
+    let after = Content::from_bytes(found.to_bytes());
+    host.apply(&Change::WriteFile { path: baseline::PATH.into(), mode: FileMode::PRIVATE, before: None, after }).await
 }
 
 fn count(items: &[Item]) -> usize {

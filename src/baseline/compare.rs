@@ -54,6 +54,25 @@ const RULES: [Rule; 9] = [
     Rule { kind: Kind::Package, holds: |d| d.before.is_none() && d.now.as_deref().is_some_and(|now| now.ends_with(" config-files")) },
 ];
 
+impl Difference {
+    /// Whether only a node's parts leave such a thing, so that another reset may take it away.
+    pub fn is_of_a_node(&self) -> bool {
+        const PACKAGES: [&str; 6] = ["containerd.io", "cri-tools", "kubeadm", "kubectl", "kubelet", "kubernetes-cni"];
+        const SIGNS: [&str; 5] = ["KUBE-", "FLANNEL", "kube-proxy", "cni0", "flannel"];
+        if self.now.is_none() {
+            return false;
+        }
+        match self.kind {
+            Kind::Package => PACKAGES.contains(&self.name.as_str()),
+            Kind::Entry => is_of_nodes(&self.name),
+            Kind::Rule | Kind::Link | Kind::Route => SIGNS.iter().any(|sign| self.name.contains(sign)),
+            Kind::Mount => self.name.starts_with("/var/lib/kubelet/") || self.name.contains("k8s.io"),
+            Kind::Cgroup => true,
+            Kind::File | Kind::Sysctl | Kind::Module | Kind::Socket | Kind::User | Kind::Group | Kind::Unit => false,
+        }
+    }
+}
+
 fn without_empty(state: Option<&str>) -> Option<&str> {
     state.map(|state| state.trim_end_matches(" empty"))
 }

@@ -31,7 +31,7 @@ pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Ve
             Kind::Module => of_module(probe, difference).await?,
             Kind::Sysctl => of_value(difference),
             Kind::Socket => of_socket(probe, difference).await?,
-            Kind::Mount | Kind::Link | Kind::Route | Kind::Rule | Kind::User | Kind::Group | Kind::Cgroup => {
+            Kind::Mount | Kind::Link | Kind::Route | Kind::Rule | Kind::User | Kind::Group | Kind::Cgroup | Kind::Unit => {
                 of_presence(difference, "somebody has made it since", "somebody has removed it since")
             }
         };

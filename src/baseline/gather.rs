@@ -44,6 +44,9 @@ const SINGLE_SYSCTLS: [&str; 7] = [
 /// What counts rather than sets.
 const COUNTERS: [&str; 1] = ["nf_conntrack_count"];
 
+/// Units that nodes start, or that their units pull in.
+const UNITS: [&str; 3] = ["containerd.service", "kubelet.service", "network-online.target"];
+
 /// Packet filters, each with the command that prints its rules.
 const FILTERS: [&str; 4] = ["iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save"];
 
@@ -79,6 +82,7 @@ pub async fn gather(probe: &dyn Probe) -> Result<Baseline> {
         }
     }
     cgroups(probe, &mut found).await?;
+    units(probe, &mut found).await?;
     Ok(found)
 }
 
@@ -102,13 +106,15 @@ async fn files(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
             let mut state = described(&metadata);
             match metadata.kind {
                 FileKind::Directory => folders.push(path.clone()),
-                FileKind::File | FileKind::Symlink if metadata.size <= LARGE => {
-                    // A link may lead to a folder, or nowhere.
-                    if let Ok(Some(bytes)) = probe.read(Utf8Path::new(&path)).await {
-                        state = format!("{state} {}", digest(&bytes));
-                    }
+                FileKind::File if metadata.size <= LARGE => {
+                    let bytes = probe.read(Utf8Path::new(&path)).await?.unwrap_or_default();
+                    state = format!("{state} {}", digest(&bytes));
                 }
-                FileKind::File | FileKind::Symlink => state = format!("{state} {} bytes", metadata.size),
+                FileKind::File => state = format!("{state} {} bytes", metadata.size),
+                FileKind::Symlink => {
+                    let target = probe.link(Utf8Path::new(&path)).await?.unwrap_or_default();
+                    state = format!("{state} -> {target}");
+                }
                 FileKind::Other => {}
             }
             found.insert(Kind::File, path, state);
@@ -232,6 +238,10 @@ fn routes(table: &str) -> Vec<String> {
 }
 
 async fn rules(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
+    let tables = probe.query(&["nft", "list", "tables"]).await?;
+    for table in tables.stdout.lines() {
+        found.insert(Kind::Rule, format!("nftables {table}"), "there");
+    }
     for program in FILTERS {
         let output = probe.query(&[program]).await?;
         if !output.is_success() {
@@ -266,6 +276,19 @@ fn ports(table: &str, text: &str) -> Vec<String> {
         (*state == wanted && port < EPHEMERAL).then(|| format!("{table} {port}"))
     };
     text.lines().skip(1).filter_map(read).collect()
+}
+
+async fn units(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
+    const FIELDS: &str = "--property=Id,ActiveState";
+    let [a, b, c] = UNITS;
+    let shown = probe.query(&["systemctl", "show", FIELDS, a, b, c]).await?;
+    for unit in shown.stdout.split("\n\n") {
+        let field = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        if let (Some(name), Some(state)) = (field("Id"), field("ActiveState")) {
+            found.insert(Kind::Unit, name, state);
+        }
+    }
+    Ok(())
 }
 
 /// The kubelet's groups of pods, in every hierarchy.
@@ -307,8 +330,12 @@ mod tests {
     use super::*;
     use crate::engine::fake::FakeHost;
 
+    const SHOWN: &str = "Id=kubelet.service\nActiveState=inactive\n\nId=network-online.target\nActiveState=active\n";
+
     fn host() -> FakeHost {
-        FILTERS.iter().fold(FakeHost::default(), |host, program| host.answer(program, 127, ""))
+        let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
+        let host = FakeHost::default().answer("nft list tables", 127, "").answer(units, 0, SHOWN);
+        FILTERS.iter().fold(host, |host, program| host.answer(program, 127, ""))
     }
 
     #[tokio::test]
@@ -341,6 +368,7 @@ mod tests {
         assert_eq!(found.state(Kind::Module, "overlay"), Some("loaded"));
         assert_eq!(found.things[&Kind::Socket].keys().collect::<Vec<_>>(), ["tcp 22"]);
         assert_eq!(found.state(Kind::User, "root"), Some("0:0:root:/root:/bin/sh"));
+        assert_eq!(found.state(Kind::Unit, "network-online.target"), Some("active"));
         assert_eq!(found.state(Kind::Cgroup, "/sys/fs/cgroup/kubepods"), Some("there"));
     }
 
@@ -348,12 +376,21 @@ mod tests {
     async fn rules_are_kept_without_their_counters() {
         let saved = "*nat\n:PREROUTING ACCEPT [5:300]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -j KUBE-SERVICES\nCOMMIT\n";
         let mut host = FakeHost::default().answer("iptables-nft-save", 0, saved);
+        let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
+        host = host.answer("nft list tables", 0, "table ip nat\n").answer(units, 0, SHOWN);
         for program in FILTERS.iter().filter(|program| **program != "iptables-nft-save") {
             host = host.answer(program, 127, "");
         }
         let found = gather(&host).await.unwrap();
         let names: Vec<&String> = found.things[&Kind::Rule].keys().collect();
-        assert_eq!(names, ["iptables-nft nat -A PREROUTING -j KUBE-SERVICES", "iptables-nft nat :KUBE-SERVICES -"]);
+        assert_eq!(
+            names,
+            [
+                "iptables-nft nat -A PREROUTING -j KUBE-SERVICES",
+                "iptables-nft nat :KUBE-SERVICES -",
+                "nftables table ip nat"
+            ]
+        );
     }
 
     #[test]

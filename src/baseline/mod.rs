@@ -18,7 +18,7 @@ use crate::engine::{Failure, Probe, Result};
 
 pub use compare::Difference;
 pub use explain::{Leftover, explain};
-pub use gather::gather;
+pub use gather::{gather, pod_cgroups};
 
 /// Where a host keeps its own, for root only.
 pub const PATH: &str = "/var/lib/kboot/baseline.json";
@@ -48,6 +48,8 @@ pub enum Kind {
     User,
     Group,
     Cgroup,
+    /// A unit of systemd's that nodes pull in: whether it is active.
+    Unit,
 }
 
 /// How things are, by their names.
@@ -106,6 +108,7 @@ impl Kind {
             Kind::User => "user",
             Kind::Group => "group",
             Kind::Cgroup => "control group",
+            Kind::Unit => "unit",
         }
     }
 }

@@ -69,9 +69,12 @@ impl Reset {
             inventory: self.inventory.as_deref(),
             mode,
             ignore: None,
-            inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+            inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.keeps_packages = keeps_packages;
                 inputs.drain_seconds = drain_seconds;
+                inputs.compares = mode == Mode::Apply;
+                // Alone, a worker has no right to delete its node.
+                inputs.node_stays = reach == Reach::Here && facts.values().any(|facts| !facts.node.is_control_plane());
                 Ok(())
             },
             leaving: &leaving,

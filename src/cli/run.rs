@@ -227,8 +227,11 @@ async fn reach(
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
             if job.is_helper(host) {
-                let text = format!("{host} can't help the others to leave the cluster: {}", failure.cause);
-                sink.emit(Kind::Warning { text, hint });
+                // Said of one that leaves: the helper itself is no part of what is to be done.
+                let names = job.leaving.join(" ");
+                let text = format!("the nodes {names} stay in the cluster, for {host} can't be asked: {}", failure.cause);
+                let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+                Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
                 return None;
             }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });

@@ -7,4 +7,4 @@ mod connect;
 mod objects;
 
 pub use connect::Connector;
-pub use objects::{Applied, View, Writer, comparable};
+pub use objects::{Applied, Evicted, View, Writer, comparable};

@@ -39,6 +39,10 @@ pub struct Inputs {
     pub leaving: Vec<String>,
     /// Whether a reset leaves packages, their repositories and the images that they pulled.
     pub keeps_packages: bool,
+    /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
+    pub compares: bool,
+    /// Whether nobody deletes the node from the cluster.
+    pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
     pub drain_seconds: u64,
 }

@@ -16,10 +16,12 @@ mod footprint;
 mod killed;
 mod lab;
 mod oracle;
+mod reset;
 mod suite;
 mod up;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
-    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS, reset::TESTS])
 }

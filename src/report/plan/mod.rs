@@ -203,6 +203,8 @@ fn mark(change: &Change) -> Mark {
         | Change::RemovePackages { .. }
         | Change::SwapOff { .. }
         | Change::RemoveFilterRules { .. }
+        | Change::RemoveFilterTable { .. }
+        | Change::RemoveControlGroup { .. }
         | Change::DeleteObject { .. } => Mark::Remove,
         Change::InstallPackages { .. }
         | Change::SetMode { .. }
@@ -213,6 +215,7 @@ fn mark(change: &Change) -> Mark {
         | Change::SetUnit(_)
         | Change::SetSysctl { .. }
         | Change::MarkNode { .. }
+        | Change::DrainNode { .. }
         | Change::Run { .. } => Mark::Change,
     }
 }

@@ -68,7 +68,18 @@ impl Client {
                     let _ = events.send(*event);
                 }
                 Reply::Done { result } => return result.map(|outputs| *outputs),
-                Reply::Facts { .. } => {}
+                Reply::Facts { .. } | Reply::Ended { .. } => {}
+            }
+        }
+    }
+
+    /// Has the run's end written down; the milliseconds that all of its writing took, if anything was written.
+    pub async fn end(&self, outcome: Outcome) -> Result<Option<u64>> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::End { outcome }).await?;
+        loop {
+            if let Reply::Ended { result } = next(&mut replies).await? {
+                return result;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Event, Failure, Item, Mode};
+use crate::engine::{Drift, Event, Failure, Item, Mode, Outcome, RunInfo};
 use crate::facts::Facts;
 use crate::steps::{Context, Outputs};
 
@@ -15,6 +15,10 @@ pub const MARKER: &str = "KBOOT-AGENT 1";
 pub enum Request {
     Facts,
     Run(Box<PhaseRun>),
+    /// The run is over for this host: write that down.
+    End {
+        outcome: Outcome,
+    },
     /// Stop the running phase after the change in hand.
     Cancel,
 }
@@ -25,16 +29,26 @@ pub struct PhaseRun {
     pub phase: String,
     pub steps: Vec<Item>,
     pub mode: Mode,
-    /// Who runs this, for the one who finds the host locked.
-    pub owner: String,
+    pub run: RunInfo,
+    pub drift: Drift,
     pub context: Context,
 }
 
-/// From the agent. Every request but `Cancel` is answered by one `Facts` or `Done`, with events before it.
+/// From the agent. Every request but `Cancel` is answered by one of the others than `Event`, with events before it.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    Facts { facts: Result<Box<Facts>, Failure> },
-    Event { event: Box<Event> },
-    Done { result: Result<Box<Outputs>, Failure> },
+    Facts {
+        facts: Result<Box<Facts>, Failure>,
+    },
+    Event {
+        event: Box<Event>,
+    },
+    Done {
+        result: Result<Box<Outputs>, Failure>,
+    },
+    /// The run is written down; the time that all of its writing took.
+    Ended {
+        result: Result<Option<u64>, Failure>,
+    },
 }

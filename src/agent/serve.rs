@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
-    Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Item, Journal, Kind, Mode, Outcome, Probe as _, Result,
-    Runner, Sink,
+    self, Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Item, Journal, Kind, LastApplied, Mode,
+    Outcome, Probe as _, Result, RunInfo, Runner, Sink,
 };
 use crate::baseline;
 use crate::kube::Connector;
@@ -36,6 +36,12 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::End { outcome } => {
+                if let Some(previous) = running.take() {
+                    let _ = previous.await;
+                }
+                agent.end(outcome).await;
+            }
             Request::Run(run) => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -50,6 +56,7 @@ pub async fn serve(
         agent.leave().await;
         let _ = last.await;
     }
+    agent.tidy().await;
     drop(agent);
     let _ = writer.await;
     Ok(())
@@ -82,8 +89,10 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
     }
 }
 
-/// The host's lock and journal, once a phase has changed something.
+/// The host's lock and journal, once a phase may have changed something.
 type Ownership = tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>;
+/// What earlier runs left, read before this one writes.
+type Past = tokio::sync::OnceCell<Arc<LastApplied>>;
 
 struct Agent {
     replies: mpsc::UnboundedSender<Reply>,
@@ -91,6 +100,7 @@ struct Agent {
     services: Services,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
 }
 
 impl Agent {
@@ -102,6 +112,7 @@ impl Agent {
             host: Arc::new(LocalHost::new(kube.clone())),
             services: Services { kube },
             lock: Arc::default(),
+            past: Arc::default(),
         }
     }
 
@@ -114,9 +125,32 @@ impl Agent {
         }
     }
 
+    /// A run that changed nothing on a host that kboot never changed leaves nothing there.
+    async fn tidy(&self) {
+        let path = Utf8Path::new(Journal::PATH);
+        let is_empty = std::fs::metadata(path).is_ok_and(|journal| journal.len() == 0);
+        if self.lock.lock().await.is_some() && is_empty {
+            let _ = std::fs::remove_file(path);
+            // Unless something else is in it.
+            let _ = path.parent().map(std::fs::remove_dir);
+        }
+    }
+
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    /// Writes down how the run ended, where it changed something or wanted something else than the last one.
+    async fn end(&self, outcome: Outcome) {
+        let result = match self.lock.lock().await.as_ref() {
+            None => Ok(None),
+            Some((_, journal)) => {
+                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
+            }
+        };
+        let _ = self.replies.send(Reply::Ended { result });
     }
 
     /// Runs a phase beside the reading of requests, so that it can be cancelled.
@@ -128,11 +162,16 @@ impl Agent {
                 let _ = forward.send(Reply::Event { event: Box::new(event) });
             }
         });
-        let (cancel, host, lock, services) =
-            (self.cancel.clone(), self.host.clone(), self.lock.clone(), self.services.clone());
+        let here = Here {
+            cancel: self.cancel.clone(),
+            host: self.host.clone(),
+            lock: self.lock.clone(),
+            past: self.past.clone(),
+            services: self.services.clone(),
+        };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
-            let result = run_phase(run, cancel, host, lock, services, &sink).await;
+            let result = run_phase(run, here, &sink).await;
             drop(sink);
             let _ = forwarder.await;
             let _ = replies.send(Reply::Done { result: result.map(Box::new) });
@@ -140,25 +179,30 @@ impl Agent {
     }
 }
 
-async fn run_phase(
-    run: PhaseRun,
+/// What a phase is run with.
+struct Here {
     cancel: Cancel,
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
+    past: Arc<Past>,
     services: Services,
-    sink: &Sink,
-) -> Result<Outputs> {
+}
+
+async fn run_phase(run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
+    let Here { cancel, host, lock, past, services } = here;
     let started = std::time::Instant::now();
+    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.run.wanted)));
+    let last = past.get_or_try_init(read).await?.clone();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &run.owner, &cancel, sink).await?,
+        Mode::Apply => own(&lock, &run.run, &cancel, sink).await?,
     };
     if run.mode == Mode::Apply && let Err(failure) = write_baseline(&host, &run.context).await {
         let text = format!("what this host was before the first run can't be written down: {failure}");
         sink.emit(Kind::Warning { text, hint: Some("`kboot reset` won't be able to tell what it leaves behind".into()) });
     }
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, cancel };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
     let outputs = Arc::default();
     let work = Work { runner, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
@@ -170,6 +214,15 @@ async fn run_phase(
     Ok(outputs)
 }
 
+/// The runs in this host's journal.
+fn past_runs() -> Result<Vec<engine::Run>> {
+    match fs_err::read(Journal::PATH) {
+        Ok(bytes) => Ok(Journal::runs(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// How soon an agent notices that its controller was killed.
 const NOTICE: Duration = Duration::from_secs(2);
 /// How long the change in hand of such an agent may take: packages that are being installed.
@@ -177,7 +230,7 @@ const LEAVE: Duration = Duration::from_secs(600);
 
 /// Takes the host's lock, once for the agent's whole life, and opens its journal. An agent whose controller was killed is
 /// waited for; one that is at work is not.
-async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
+async fn own(lock: &Ownership, run: &RunInfo, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
     let mut held = lock.lock().await;
     if let Some((_, journal)) = held.as_ref() {
         return Ok(journal.clone());
@@ -185,7 +238,7 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
     let started = std::time::Instant::now();
     let mut is_told = false;
     let taken = loop {
-        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), owner)? {
+        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.owner)? {
             Ok(taken) => break taken,
             Err(busy) => busy,
         };
@@ -202,7 +255,7 @@ async fn own(lock: &Ownership, owner: &str, cancel: &Cancel, sink: &Sink) -> Res
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH))?);
+    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.clone())?);
     *held = Some((taken, journal.clone()));
     Ok(journal)
 }

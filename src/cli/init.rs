@@ -98,7 +98,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
 impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
-        let mode = self.run.mode();
+        let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -107,6 +107,8 @@ impl Init {
             reach: Reach::Here,
             inventory: None,
             mode,
+            drift,
+            undoes: None,
             ignore: Some(ignore),
             leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

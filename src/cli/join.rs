@@ -67,7 +67,7 @@ fn ca_hash(text: &str) -> Result<CaHash, String> {
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
-        let mode = self.run.mode();
+        let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let pins = self.pins()?;
         let token = self.token()?;
         endpoint_url(&self.endpoint, API_PORT)
@@ -101,6 +101,8 @@ impl Join {
             reach: Reach::Here,
             inventory: None,
             mode,
+            drift,
+            undoes: None,
             ignore: Some(ignore),
             leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

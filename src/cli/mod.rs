@@ -6,6 +6,7 @@ mod agent;
 mod completion;
 mod config;
 mod exit;
+mod history;
 mod hosts;
 mod init;
 mod join;
@@ -15,6 +16,7 @@ mod playbook;
 mod reset;
 mod run;
 mod token;
+mod undo;
 mod up;
 mod usage;
 
@@ -96,6 +98,8 @@ enum Command {
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
+    Undo(undo::Undo),
+    History(history::History),
     #[command(subcommand)]
     Token(token::Token),
     Kubeconfig(kubeconfig::Kubeconfig),
@@ -176,6 +180,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
+        Command::Undo(undo) => undo.run(global).await,
+        Command::History(history) => history.run(global).await,
         Command::Token(token) => token.run(global).await,
         Command::Kubeconfig(kubeconfig) => kubeconfig.run(global).await,
         Command::Hosts(hosts) => hosts.run(global).await,

@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use camino::Utf8PathBuf;
 use clap::Args;
 
-use crate::engine::{Failure, Mode};
+use crate::engine::{Drift, Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Role};
 use crate::playbook;
 use crate::report::Stream;
-use crate::steps::Inputs;
+use crate::steps::{Inputs, Undo, UndoScope};
 
 use super::Global;
 use super::exit::Problem;
+use super::history;
 use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
 
@@ -58,7 +59,11 @@ impl Reset {
         let Target { cluster, reach, leaving } = self.target()?;
         let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
         if mode == Mode::Apply && !self.yes {
-            confirm(&leaving)?;
+            let names = leaving.join(" ");
+            confirm(
+                &leaving,
+                &format!("This takes {names} out of the cluster and destroys their state, etcd's data included."),
+            )?;
         }
         let (keeps_packages, drain_seconds) = (self.keep_packages, self.drain_timeout);
         let job = Job {
@@ -68,9 +73,11 @@ impl Reset {
             reach,
             inventory: self.inventory.as_deref(),
             mode,
+            drift: Drift::Repair,
+            undoes: Some("all".into()),
             ignore: None,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-                inputs.keeps_packages = keeps_packages;
+                inputs.undo = Some(Undo { scope: UndoScope::All, keeps_packages });
                 inputs.drain_seconds = drain_seconds;
                 inputs.compares = mode == Mode::Apply;
                 // Alone, a worker has no right to delete its node.
@@ -91,13 +98,7 @@ impl Reset {
             return Ok(Target { cluster, reach: Reach::Here, leaving });
         };
         let cluster = inventory::load(path)?.cluster;
-        for name in &self.hosts {
-            if cluster.host(name).is_none() {
-                let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
-                return Err(Problem::usage(format!("the inventory has no host {name}"))
-                    .hint(format!("it has {}", known.join(", "))));
-            }
-        }
+        history::chosen(cluster.clone(), &self.hosts)?;
         let (cluster, leaving) = chosen(cluster, &self.hosts);
         Ok(Target { cluster, reach: Reach::Ssh, leaving })
     }
@@ -119,17 +120,15 @@ fn chosen(mut cluster: Cluster, hosts: &[String]) -> (Cluster, Vec<String>) {
     (cluster, leaving)
 }
 
-/// Asks for the name of what will be gone.
-fn confirm(leaving: &[String]) -> Result<(), Problem> {
-    let names = leaving.join(" ");
+/// Says what is about to happen, and has the names of the hosts typed.
+pub fn confirm(hosts: &[String], what: &str) -> Result<(), Problem> {
+    let names = hosts.join(" ");
     if !std::io::stdin().is_terminal() {
         return Err(
-            Problem::usage("a reset destroys the node's state, and nobody is here to confirm it").hint("add --yes")
+            Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes")
         );
     }
-    eprint!(
-        "This takes {names} out of the cluster and destroys their state, etcd's data included.\nType `{names}` to go on: "
-    );
+    eprint!("{what}\nType `{names}` to go on: ");
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

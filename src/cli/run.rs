@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::Client;
 use crate::bootstrap::Token;
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
@@ -30,9 +30,27 @@ pub struct RunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
+    pub drift: DriftPolicy,
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DriftPolicy {
+    Repair,
+    Keep,
+}
+
+impl From<DriftPolicy> for Drift {
+    fn from(policy: DriftPolicy) -> Self {
+        match policy {
+            DriftPolicy::Repair => Drift::Repair,
+            DriftPolicy::Keep => Drift::Keep,
+        }
+    }
 }
 
 impl RunArgs {
@@ -69,6 +87,10 @@ pub struct Job<'a> {
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
     pub mode: Mode,
+    /// What becomes of what somebody changed on the hosts.
+    pub drift: Drift,
+    /// The run that this one takes back.
+    pub undoes: Option<String>,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
@@ -169,7 +191,11 @@ async fn go(
         playbook: &job.playbook,
         cluster: &cluster,
         mode: job.mode,
-        owner: owner(job.command),
+        run: RunInfo {
+            undoes: job.undoes.clone(),
+            ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
+        },
+        drift: job.drift,
         inputs,
         cancel: cancel.clone(),
     };
@@ -283,6 +309,12 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
     let key = crate::openpgp::dearmor(&bytes).map_err(|error| Problem::usage(format!("{path}: {error}")))?;
     Ok(Some(key))
+}
+
+/// All that a run wants: when it is the same as last time, it is the host that has moved.
+fn wish(job: &Job<'_>) -> Vec<u8> {
+    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, job.cluster);
+    serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 
 /// Who runs this, for the one who finds the host locked.

@@ -73,6 +73,8 @@ impl Up {
             reach: Reach::Ssh,
             inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
+            drift: self.run.drift.into(),
+            undoes: None,
             ignore: Some(ignore),
             leaving: &[],
             inputs: &inputs,

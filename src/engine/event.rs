@@ -57,12 +57,24 @@ pub enum Kind {
     Failed {
         failure: Failure,
     },
+    /// The run is in the host's journal, whose writing took so long in all.
+    Journalled {
+        millis: u64,
+    },
     Warning {
         text: String,
         hint: Option<String>,
     },
     Note {
         text: String,
+    },
+    /// After a reset: something that is not as it was before the first run.
+    Leftover {
+        /// What kind of thing, as "file" or "kernel module".
+        thing: String,
+        name: String,
+        /// Why it is still there.
+        why: String,
     },
 }
 

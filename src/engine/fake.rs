@@ -144,11 +144,11 @@ impl Host for FakeHost {
 
     /// Files are known; of all else a fake knows nothing.
     async fn state(&self, thing: &Thing) -> State {
-        let Thing::Path { path } = thing else { return State::Unknown { why: "a fake".into() } };
+        let Thing::Path { path } = thing else { return State::Unknown { reason: "a fake".into() } };
         match self.read(path).await {
             Ok(Some(bytes)) => State::file(0o644, 0, 0, bytes),
             Ok(None) => State::Absent,
-            Err(failure) => State::Unknown { why: failure.cause },
+            Err(failure) => State::Unknown { reason: failure.cause },
         }
     }
 

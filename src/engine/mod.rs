@@ -4,6 +4,7 @@
 //! data. Only the runner holds the [`Host`] that can carry them out, so a dry run, which stops after the diff, can't leak.
 //! The engine knows nothing of Kubernetes, of SSH or of terminals.
 
+mod cause;
 mod change;
 mod event;
 mod failure;
@@ -18,14 +19,18 @@ mod probe;
 mod runner;
 mod step;
 mod thing;
+mod trace;
+mod undo;
 
+pub use cause::LastApplied;
 pub use change::{Cause, Change, Content, FileMode, PackageChange, Proposed, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use item::Item;
-pub use journal::{Journal, Record, Stage};
+pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Host, Metadata, Output, Probe};
-pub use runner::{Cancel, Mode, Report, Runner};
-pub use step::{AnyStep, Evidence, Planned, Step};
+pub use runner::{Cancel, Drift, Mode, Report, Runner};
+pub use step::{AnyStep, Evidence, Planned, Remark, Step};
 pub use thing::{State, Thing, Touch, Trace};
+pub use undo::{Touched, Verdict, take_back, touched};

@@ -1,5 +1,6 @@
 //! Runs steps: observe, diff, and, unless it is a dry run, apply and observe again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(debug_assertions)]
 use super::fault;
-use super::journal::Stage;
-use super::{AnyStep, Change, Failure, Host, Journal, Kind, Outcome, Planned, Result, Sink};
+use super::{
+    AnyStep, Cause, Change, Failure, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark, Result, Sink, trace,
+};
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -26,6 +28,17 @@ pub enum Mode {
     /// Look and say what would change.
     Plan,
     Apply,
+}
+
+/// What becomes of a host that is not as kboot left it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Drift {
+    /// It is brought back.
+    #[default]
+    Repair,
+    /// It is told, and left as it is, unless the inventory asks for something else than last time.
+    Keep,
 }
 
 /// Asks a run to stop after the change in hand.
@@ -55,8 +68,14 @@ pub struct Runner {
     pub host: Arc<dyn Host>,
     pub mode: Mode,
     pub journal: Arc<Journal>,
+    /// What earlier runs left.
+    pub last: Arc<LastApplied>,
+    pub drift: Drift,
     pub cancel: Cancel,
 }
+
+/// What of a step's changes is not to be made, by their texts: tried in vain, or kept on purpose.
+type GivenUp = BTreeSet<String>;
 
 impl Runner {
     /// Runs one step to its end and tells the sink. A failure has been told as well when this returns it.
@@ -67,6 +86,10 @@ impl Runner {
         let result = match self.mode {
             Mode::Plan => self.plan(step, &sink).await,
             Mode::Apply => self.converge(step, &sink).await,
+        };
+        let result = match result {
+            Ok(report) => self.tell_remarks(step, &sink).await.map(|()| report),
+            failed => failed,
         };
         let outcome = match &result {
             Ok(report) => report.outcome,
@@ -79,15 +102,68 @@ impl Runner {
         result
     }
 
+    async fn tell_remarks(&self, step: &dyn AnyStep, sink: &Sink) -> Result<()> {
+        for remark in step.remarks(self.host.probe()).await? {
+            sink.emit(match remark {
+                Remark::Warning(text) => Kind::Warning { text, hint: None },
+                Remark::Note(text) => Kind::Note { text },
+                Remark::Leftover { thing, name, why } => Kind::Leftover { thing, name, why },
+            });
+        }
+        Ok(())
+    }
+
     async fn plan(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
         let (changes, after) = match step.plan(self.host.probe()).await? {
             Planned::Satisfied => return Ok(Report { outcome: Outcome::Unchanged, changes: 0 }),
             Planned::Changes(changes) => (changes, None),
             Planned::After { what } => (Vec::new(), Some(what)),
         };
-        let count = changes.len();
-        sink.emit(Kind::Planned { changes: changes.iter().map(|change| change.redacted().into()).collect(), after });
+        let mut proposed = Vec::new();
+        for change in &changes {
+            proposed.push(Proposed { change: change.redacted(), cause: self.cause(change).await });
+        }
+        let kept = proposed.extract_if(.., |one| self.is_kept(one.cause)).collect::<Vec<_>>();
+        kept.iter().for_each(|one| tell_kept(&one.change, sink));
+        if proposed.is_empty() && after.is_none() && !changes.is_empty() {
+            return Ok(Report { outcome: Outcome::Unchanged, changes: 0 });
+        }
+        let count = proposed.len();
+        sink.emit(Kind::Planned { changes: proposed, after });
         Ok(Report { outcome: Outcome::WouldChange, changes: count })
+    }
+
+    async fn cause(&self, change: &Change) -> Option<Cause> {
+        let mut live = Vec::new();
+        for touch in change.touches() {
+            let state = match touch.before {
+                Some(known) => known,
+                None => self.host.state(&touch.thing).await,
+            };
+            live.push((touch.thing, state));
+        }
+        self.last.cause(change, &live)
+    }
+
+    fn is_kept(&self, cause: Option<Cause>) -> bool {
+        self.drift == Drift::Keep && cause == Some(Cause::Drift)
+    }
+
+    /// Takes out what was given up, and what is kept by policy.
+    async fn still_wanted(&self, changes: Vec<Change>, given_up: &mut GivenUp, sink: &Sink) -> Vec<Change> {
+        let mut wanted = Vec::new();
+        for change in changes {
+            if given_up.contains(&change.to_string()) {
+                continue;
+            }
+            if self.drift == Drift::Keep && self.is_kept(self.cause(&change).await) {
+                tell_kept(&change, sink);
+                given_up.insert(change.to_string());
+                continue;
+            }
+            wanted.push(change);
+        }
+        wanted
     }
 
     async fn converge(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
@@ -95,9 +171,14 @@ impl Runner {
         let mut waiting_for = None;
         let mut made = 0;
         let mut rounds = 0;
+        let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
-            match step.plan(self.host.probe()).await? {
+            let planned = match step.plan(self.host.probe()).await? {
+                Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
+                other => other,
+            };
+            match planned {
                 Planned::Satisfied => {
                     let outcome = if made == 0 { Outcome::Unchanged } else { Outcome::Changed };
                     return Ok(Report { outcome, changes: made });
@@ -107,9 +188,15 @@ impl Runner {
                     if rounds > ROUNDS {
                         return Err(not_converged(&changes));
                     }
-                    for batch in changes.chunk_by(|a, b| a.may_overlap() && b.may_overlap()) {
-                        self.apply_batch(step.id(), batch, sink).await?;
-                        made += batch.len();
+                    for batch in changes.chunk_by(|a, b| a.may_overlap() && b.may_overlap() && !step.is_lenient()) {
+                        match self.apply_batch(step.id(), batch, sink).await {
+                            Ok(()) => made += batch.len(),
+                            Err(failure) if step.is_lenient() && !failure.interrupted => {
+                                sink.emit(Kind::Warning { text: failure.to_string(), hint: failure.hint });
+                                given_up.extend(batch.iter().map(ToString::to_string));
+                            }
+                            Err(failure) => return Err(failure),
+                        }
                     }
                     deadline = Instant::now() + step.deadline();
                 }
@@ -155,17 +242,23 @@ impl Runner {
         let shown = change.redacted();
         sink.emit(Kind::ChangeStarted { change: shown.clone() });
         let started = Instant::now();
-        self.journal.record(step, change, Stage::Intent)?;
+        let looking = Instant::now();
+        let touches = if self.journal.is_kept() { change.touches() } else { Vec::new() };
+        let before = trace::before(self.host.as_ref(), &touches).await;
+        let number = self.journal.intent(step, change, before.clone())?;
+        self.journal.spend(looking);
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterIntent, change);
         let result = self.host.apply(change).await;
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterAct, change);
-        let state = match &result {
-            Ok(()) => Stage::Done,
-            Err(failure) => Stage::Failed { cause: failure.cause.clone() },
-        };
-        self.journal.record(step, change, state)?;
+        let looking = Instant::now();
+        let after = trace::after(self.host.as_ref(), &touches, &before).await;
+        match &result {
+            Ok(()) => self.journal.done(number, after)?,
+            Err(failure) => self.journal.failed(number, &failure.cause, after)?,
+        }
+        self.journal.spend(looking);
         result.map_err(|failure| failure.context(&shown))?;
         sink.emit(Kind::ChangeFinished { change: shown, millis: millis(started) });
         Ok(())
@@ -174,6 +267,11 @@ impl Runner {
     fn stop_if_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
     }
+}
+
+fn tell_kept(change: &Change, sink: &Sink) {
+    let text = format!("kept as somebody made it, against the inventory: not done: {}", change.redacted());
+    sink.emit(Kind::Warning { text, hint: Some("`--drift repair` brings it back".into()) });
 }
 
 fn not_converged(changes: &[Change]) -> Failure {

@@ -31,6 +31,16 @@ pub trait Step: Send + Sync {
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
         Evidence::default()
     }
+
+    /// Whether it goes on past a change that fails, which is then told as a warning.
+    fn is_lenient(&self) -> bool {
+        false
+    }
+
+    /// What people should know of what was left as it is, once the step is done.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
+    }
 }
 
 /// What a step found out when its wait ended in vain.
@@ -39,6 +49,15 @@ pub struct Evidence {
     pub lines: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+/// What a step says of what it left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    Warning(String),
+    Note(String),
+    /// Something that is not as it was before kboot came, and why.
+    Leftover { thing: String, name: String, why: String },
 }
 
 /// What a step wants done.
@@ -71,6 +90,16 @@ pub trait AnyStep: Send + Sync {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned>;
     fn deadline(&self) -> Duration;
     async fn evidence(&self, probe: &dyn Probe) -> Evidence;
+
+    /// Whether it goes on past a change that fails, which is then told as a warning.
+    fn is_lenient(&self) -> bool {
+        false
+    }
+
+    /// What people should know of what was left as it is, once the step is done.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -93,5 +122,13 @@ impl<S: Step> AnyStep for S {
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         Step::evidence(self, probe).await
+    }
+
+    fn is_lenient(&self) -> bool {
+        Step::is_lenient(self)
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Step::remarks(self, probe).await
     }
 }

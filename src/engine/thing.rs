@@ -104,7 +104,7 @@ pub enum State {
     },
     /// It could not be told.
     Unknown {
-        why: String,
+        reason: String,
     },
 }
 
@@ -397,6 +397,19 @@ mod tests {
         let traces = [
             Trace { thing: Thing::path("/etc/x"), state: State::file(0o644, 0, 0, b"a".to_vec()) },
             Trace { thing: Thing::Packages, state: State::Packages { versions: [("a".into(), "1".into())].into() } },
+            Trace {
+                thing: Thing::Command { why: "a".into(), undo: Some(vec!["b".into()]) },
+                state: State::Unknown { reason: "c".into() },
+            },
+            Trace {
+                thing: Thing::Object {
+                    api_version: "v1".into(),
+                    kind: "Secret".into(),
+                    namespace: Some("a".into()),
+                    name: "b".into(),
+                },
+                state: State::Object { object: serde_json::json!({ "kind": "Secret" }) },
+            },
             Trace {
                 thing: Thing::Unit { unit: "kubelet.service".into() },
                 state: State::Unit { is_enabled: true, is_active: false },

@@ -55,11 +55,12 @@ impl Selector {
 }
 
 /// The playbooks in the binary, by their names.
-pub const BUILTIN: [(&str, &str); 4] = [
+pub const BUILTIN: [(&str, &str); 5] = [
     ("up", include_str!("../../playbooks/up.yaml")),
     ("init", include_str!("../../playbooks/init.yaml")),
     ("join", include_str!("../../playbooks/join.yaml")),
     ("reset", include_str!("../../playbooks/reset.yaml")),
+    ("undo", include_str!("../../playbooks/undo.yaml")),
 ];
 
 /// A playbook of the binary's own.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Phase, Playbook};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Event, Failure, Kind, Mode, Outcome, Result, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::steps::{Context, Inputs, Outputs};
@@ -25,7 +25,8 @@ pub struct Plan<'a> {
     pub playbook: &'a Playbook,
     pub cluster: &'a Cluster,
     pub mode: Mode,
-    pub owner: String,
+    pub run: RunInfo,
+    pub drift: Drift,
     pub inputs: Inputs,
     pub cancel: Cancel,
 }
@@ -42,7 +43,25 @@ type Gates = BTreeMap<String, watch::Sender<Progress>>;
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
 pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
     let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members) };
-    join_all(members.iter().map(|member| walk(plan, member, &shared, events))).await;
+    join_all(members.iter().map(|member| async {
+        let result = walk(plan, member, &shared, events).await;
+        if plan.mode == Mode::Apply {
+            end(member, result, events).await;
+        }
+    }))
+    .await;
+}
+
+/// Has the host write down how the run ended. An agent that is gone can't, and that has been told.
+async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender<Event>) {
+    let sink = Sink::new(&member.host, events.clone());
+    let outcome = if result.is_ok() { Outcome::Changed } else { Outcome::Failed };
+    match member.client.end(outcome).await {
+        Ok(None) => {}
+        Ok(Some(millis)) => sink.emit(Kind::Journalled { millis }),
+        Err(failure) if result.is_ok() => sink.emit(Kind::Failed { failure }),
+        Err(_) => {}
+    }
 }
 
 struct Shared {
@@ -111,7 +130,8 @@ async fn one(
         phase: phase.name.clone(),
         steps: phase.steps.clone(),
         mode: plan.mode,
-        owner: plan.owner.clone(),
+        run: plan.run.clone(),
+        drift: plan.drift,
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

@@ -152,7 +152,12 @@ impl Host {
                     Outcome::Unchanged | Outcome::Changed | Outcome::WouldChange => State::Done,
                 };
             }
-            Kind::Connected { .. } | Kind::Planned { .. } | Kind::Warning { .. } | Kind::Note { .. } => {}
+            Kind::Connected { .. }
+            | Kind::Planned { .. }
+            | Kind::Warning { .. }
+            | Kind::Note { .. }
+            | Kind::Leftover { .. }
+            | Kind::Journalled { .. } => {}
         }
     }
 

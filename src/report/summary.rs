@@ -129,7 +129,9 @@ impl Tally {
             | Kind::ChangeStarted { .. }
             | Kind::Waiting { .. }
             | Kind::Warning { .. }
-            | Kind::Note { .. } => {}
+            | Kind::Note { .. }
+            | Kind::Leftover { .. }
+            | Kind::Journalled { .. } => {}
         }
     }
 

@@ -222,7 +222,7 @@ impl Resource for Held {
 const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
 
 /// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "-y",
     "-q",
     "--no-install-recommends",
@@ -233,6 +233,7 @@ const OPTIONS: [&str; 10] = [
     "-o",
     "DPkg::Lock::Timeout=120",
     "-oDpkg::Use-Pty=0",
+    "-oAPT::Keep-Downloaded-Packages=false",
 ];
 
 /// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.

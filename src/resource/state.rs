@@ -11,7 +11,7 @@ use crate::kube::{Connector, comparable};
 
 /// Never fails: what can't be told is unknown.
 pub async fn state(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> State {
-    look(probe, kube, thing).await.unwrap_or_else(|failure| State::Unknown { why: failure.cause })
+    look(probe, kube, thing).await.unwrap_or_else(|failure| State::Unknown { reason: failure.cause })
 }
 
 async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<State> {
@@ -42,14 +42,14 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
         },
         Thing::Object { api_version, kind, namespace, name } => {
             let Some(view) = kube.view(probe).await? else {
-                return Ok(State::Unknown { why: "there is no way to the API server".into() });
+                return Ok(State::Unknown { reason: "there is no way to the API server".into() });
             };
             Ok(match view.get(api_version, kind, namespace.as_deref(), name).await? {
                 Some(object) => State::Object { object: comparable(&object) },
                 None => State::Absent,
             })
         }
-        Thing::Command { .. } => Ok(State::Unknown { why: "a command leaves what it leaves".into() }),
+        Thing::Command { .. } => Ok(State::Unknown { reason: "a command leaves what it leaves".into() }),
     }
 }
 
@@ -69,7 +69,7 @@ async fn at(probe: &dyn Probe, path: &Utf8Path) -> Result<State> {
             Some(target) => State::Link { target },
             None => State::Absent,
         }),
-        FileKind::Other => Ok(State::Unknown { why: "neither a file, a directory nor a link".into() }),
+        FileKind::Other => Ok(State::Unknown { reason: "neither a file, a directory nor a link".into() }),
     }
 }
 

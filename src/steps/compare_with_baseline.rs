@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::baseline::{Baseline, Difference, Kind, explain, gather};
-use crate::engine::{AnyStep, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Evidence, Planned, Probe, Remark, Result};
 
 use super::Context;
 
@@ -13,6 +13,7 @@ pub struct CompareWithBaseline {
     /// Before anything was put back there is nothing to compare.
     is_due: bool,
     keeps_packages: bool,
+    was_member: bool,
     /// The node that nobody deleted.
     node: Option<String>,
 }
@@ -21,7 +22,8 @@ pub fn step(context: &Context) -> CompareWithBaseline {
     let inputs = &context.inputs;
     CompareWithBaseline {
         is_due: inputs.compares,
-        keeps_packages: inputs.keeps_packages,
+        keeps_packages: inputs.keeps_packages(),
+        was_member: context.facts.node.is_member(),
         node: (inputs.node_stays && context.facts.node.is_member()).then(|| context.host.clone()),
     }
 }
@@ -48,26 +50,34 @@ impl AnyStep for CompareWithBaseline {
         Evidence::default()
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         if !self.is_due {
             return Ok(Vec::new());
         }
         let mut remarks = Vec::new();
+        let leftover = |thing: &str, name: &str, why: String| Remark::Leftover { thing: thing.into(), name: name.into(), why };
         if let Some(node) = &self.node {
-            remarks.push(format!(
-                "left behind: the node {node} in the cluster: this host could not delete it; on a control plane: `kubectl delete node {node}`"
-            ));
+            let why = format!("this host may not delete it; on a control plane: `kubectl delete node {node}`");
+            remarks.push(leftover("node in the cluster", node, why));
         }
         let Some(before) = Baseline::load(probe).await? else {
-            remarks.push("what this host was before it became a node was never written down, so nothing was compared".into());
+            if self.was_member {
+                let text = "what this host was before it became a node was never written down, so nothing was compared";
+                remarks.push(Remark::Warning(text.into()));
+            }
             return Ok(remarks);
         };
         let mut left = before.compare(&gather(probe).await?);
         let kept = self.keeps_packages.then(|| take_packages(&mut left)).filter(|count| *count > 0);
         if let Some(count) = kept {
-            remarks.push(format!("left behind: {count} packages with their files and repositories: --keep-packages asks for that"));
+            let why = "they stay with their files and repositories, as --keep-packages asks".into();
+            remarks.push(leftover("packages", &count.to_string(), why));
         }
-        remarks.extend(explain(probe, &left).await?.iter().map(|leftover| format!("left behind: {leftover}")));
+        let told = explain(probe, &left).await?;
+        if told.is_empty() && kept.is_none() {
+            remarks.push(Remark::Note("the host is as it was before the first run".into()));
+        }
+        remarks.extend(told.into_iter().map(|found| leftover(found.kind.word(), &found.name, found.why)));
         Ok(remarks)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Token;
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
 use crate::kube::Connector;
@@ -37,14 +37,55 @@ pub struct Inputs {
     pub has_containers: bool,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
-    /// Whether a reset leaves packages, their repositories and the images that they pulled.
-    pub keeps_packages: bool,
     /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
     pub compares: bool,
     /// Whether nobody deletes the node from the cluster.
     pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
     pub drain_seconds: u64,
+    /// What is to be taken back, by undo and reset.
+    pub undo: Option<Undo>,
+}
+
+impl Inputs {
+    /// Whether a reset leaves packages, their repositories and the images that they pulled.
+    pub fn keeps_packages(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.keeps_packages)
+    }
+}
+
+/// What is to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    pub scope: UndoScope,
+    /// Packages, and what they need, stay.
+    pub keeps_packages: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UndoScope {
+    /// The run of this id.
+    Run(String),
+    /// Every run, resets left out: what there was before kboot came.
+    All,
+}
+
+impl UndoScope {
+    /// As it stands in the journal of the run that takes back.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Run(id) => id,
+            Self::All => "all",
+        }
+    }
+
+    pub(super) fn covers(&self, run: &Run) -> bool {
+        match self {
+            Self::Run(id) => run.info.id == *id,
+            Self::All => run.info.undoes.as_deref() != Some("all"),
+        }
+    }
 }
 
 /// What a host needs to join a cluster.

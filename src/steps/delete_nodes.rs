@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
 use crate::kube::{Connector, View};
 
 use super::Make;
@@ -98,7 +98,7 @@ impl AnyStep for DeleteNodes {
         true
     }
 
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
-        Ok(self.course.lock().expect("no panic while held").remark.iter().cloned().collect())
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.course.lock().expect("no panic while held").remark.iter().cloned().map(Remark::Warning).collect())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
 use crate::kube::{Connector, View};
 
 use super::Make;
@@ -104,8 +104,8 @@ impl AnyStep for DrainNodes {
         true
     }
 
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
-        Ok(self.course.lock().expect("no panic while held").remarks.clone())
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.course.lock().expect("no panic while held").remarks.iter().cloned().map(Remark::Warning).collect())
     }
 }
 

@@ -39,6 +39,7 @@ mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
 mod stop_kubelet;
+mod undo_changes;
 mod unmount_pod_volumes;
 mod wait_for_addons;
 mod wait_for_api_server;
@@ -51,7 +52,8 @@ mod write_static_pods;
 
 use crate::engine::{AnyStep, Failure, Result};
 
-pub use context::{Context, Inputs, Join, Outbox, Outputs, Services};
+pub use context::{Context, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
+pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 
 /// What a step may be made of.
@@ -64,7 +66,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 43] = [
+const STEPS: [(&str, Maker); 44] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
@@ -99,6 +101,7 @@ const STEPS: [(&str, Maker); 43] = [
     ("set-sysctls", |_| boxed(set_sysctls::step()?)),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
+    ("undo-changes", |make| boxed(undo_changes::step(make))),
     ("unmount-pod-volumes", |_| boxed(unmount_pod_volumes::UnmountPodVolumes)),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),

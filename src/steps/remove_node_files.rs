@@ -49,7 +49,7 @@ pub struct RemoveNodeFiles {
 }
 
 pub fn step(context: &Context) -> RemoveNodeFiles {
-    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages }
+    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages() }
 }
 
 pub struct Observed {

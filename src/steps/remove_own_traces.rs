@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 
 use crate::baseline::{Baseline, Difference, gather};
-use crate::engine::{Change, Planned, Probe, Result, Step};
+use crate::engine::{Change, Journal, Planned, Probe, Result, Step};
 
 use super::Context;
 
@@ -16,7 +16,7 @@ pub struct RemoveOwnTraces {
 }
 
 pub fn step(context: &Context) -> RemoveOwnTraces {
-    RemoveOwnTraces { keeps_packages: context.inputs.keeps_packages }
+    RemoveOwnTraces { keeps_packages: context.inputs.keeps_packages() }
 }
 
 pub struct Observed {
@@ -38,7 +38,12 @@ impl Step for RemoveOwnTraces {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let is_there = probe.stat(Utf8Path::new(FOLDER)).await?.is_some();
+        let mut names = probe.list(Utf8Path::new(FOLDER)).await?.unwrap_or_default();
+        // One in which nothing was ever written goes by itself.
+        if probe.stat(Utf8Path::new(Journal::PATH)).await?.is_some_and(|journal| journal.size == 0) {
+            names.retain(|name| !Journal::PATH.ends_with(name.as_str()));
+        }
+        let is_there = !names.is_empty();
         let left = match Baseline::load(probe).await? {
             Some(before) if is_there => before.compare(&gather(probe).await?),
             _ => Vec::new(),

@@ -3,12 +3,14 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 22] = [
+pub const COMMANDS: [&str; 24] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "undo",
+    "history",
     "token",
     "token create",
     "token list",

@@ -10,7 +10,7 @@ use tokio::sync::{Barrier, mpsc};
 
 use super::*;
 use crate::engine::fake::FakeHost;
-use crate::engine::{Content, Event, Evidence, FileMode, Probe, Record};
+use crate::engine::{Content, Entry, Event, Evidence, FileMode, Probe, Record, RunInfo};
 
 /// What a step finds, look by look; at the last it stays.
 struct Script {
@@ -60,6 +60,18 @@ fn object(kind: &str, name: &str) -> Change {
     Change::ApplyObject { object: json!({ "kind": kind, "metadata": { "name": name } }), before: None }
 }
 
+fn runner(host: Arc<FakeHost>, mode: Mode, journal: Arc<Journal>, cancel: Cancel) -> Runner {
+    Runner { host, mode, journal, last: Arc::default(), drift: Drift::Repair, cancel }
+}
+
+/// How far a change is in the journal.
+#[derive(Debug, Clone, PartialEq)]
+enum Stage {
+    Intent,
+    Done,
+    Failed { cause: String },
+}
+
 /// A runner with a journal of its own in a temporary folder, and what it told.
 struct Bench {
     runner: Runner,
@@ -75,9 +87,10 @@ impl Bench {
 
     fn with(host: Arc<FakeHost>, mode: Mode, cancel: Cancel) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Arc::new(Journal::open(&journal_in(&folder)).unwrap());
+        let info = RunInfo { id: "1".into(), ..RunInfo::default() };
+        let journal = Arc::new(Journal::open(&journal_in(&folder), info).unwrap());
         let (sender, events) = mpsc::unbounded_channel();
-        Self { runner: Runner { host, mode, journal, cancel }, folder, sink: Sink::new("n1", sender), events }
+        Self { runner: runner(host, mode, journal, cancel), folder, sink: Sink::new("n1", sender), events }
     }
 
     async fn run(&mut self, step: &dyn AnyStep) -> Result<Report> {
@@ -94,7 +107,7 @@ impl Bench {
     }
 
     fn journal(&self) -> Vec<(String, Stage)> {
-        records(&journal_in(&self.folder)).into_iter().map(|record| (record.change, record.state)).collect()
+        stages(&journal_in(&self.folder))
     }
 }
 
@@ -102,8 +115,24 @@ fn journal_in(folder: &tempfile::TempDir) -> Utf8PathBuf {
     Utf8Path::from_path(folder.path()).unwrap().join("journal.jsonl")
 }
 
-fn records(path: &Utf8Path) -> Vec<Record> {
-    Journal::read(path).unwrap()
+/// The changes by their texts, each with its stage, in the order in which they were written down.
+fn stages(path: &Utf8Path) -> Vec<(String, Stage)> {
+    let mut texts = Vec::new();
+    let records = Journal::parse(&fs_err::read(path).unwrap_or_default());
+    let stage = |record: Record| match record.entry {
+        Entry::Begin(_) | Entry::End { .. } => None,
+        Entry::Intent { change, text, .. } => {
+            texts.push((change, text.clone()));
+            Some((text, Stage::Intent))
+        }
+        Entry::Done { change, .. } => Some((text_of(&texts, change), Stage::Done)),
+        Entry::Failed { change, cause, .. } => Some((text_of(&texts, change), Stage::Failed { cause })),
+    };
+    records.into_iter().filter_map(stage).collect()
+}
+
+fn text_of(texts: &[(u64, String)], change: u64) -> String {
+    texts.iter().find(|(number, _)| *number == change).expect("an intent first").1.clone()
 }
 
 fn done(change: String) -> [(String, Stage); 2] {
@@ -122,7 +151,7 @@ async fn a_plan_says_what_would_change_and_makes_no_change() {
             Kind::StepStarted { .. },
             Kind::Planned { changes, after: None },
             Kind::StepFinished { outcome: Outcome::WouldChange, .. },
-        ] if *changes == [load("overlay").into(), load("br_netfilter").into()]),
+        ] if *changes == ["overlay", "br_netfilter"].map(|name| Proposed { change: load(name), cause: Some(Cause::New) })),
         "{told:?}"
     );
     assert_eq!(bench.journal(), []);
@@ -174,7 +203,7 @@ async fn the_intent_is_on_disk_before_the_change_and_the_result_after() {
     let path: Arc<Mutex<Utf8PathBuf>> = Arc::default();
     let seen = path.clone();
     let host = FakeHost::default().change_by(&loading("overlay"), move || {
-        let states: Vec<Stage> = records(&seen.lock().unwrap()).into_iter().map(|record| record.state).collect();
+        let states: Vec<Stage> = stages(&seen.lock().unwrap()).into_iter().map(|(_, stage)| stage).collect();
         assert_eq!(states, [Stage::Intent]);
         async { Ok(()) }
     });
@@ -188,7 +217,7 @@ async fn the_intent_is_on_disk_before_the_change_and_the_result_after() {
 async fn a_change_without_a_journal_is_not_made() {
     // No change is foreseen, and every write to this one fails.
     let mut bench = Bench::new(FakeHost::default(), Mode::Apply);
-    bench.runner.journal = Arc::new(Journal::open("/dev/full".into()).unwrap());
+    bench.runner.journal = Arc::new(Journal::open("/dev/full".into(), RunInfo::default()).unwrap());
     let failure = bench.run(&script([Planned::Changes(vec![load("overlay")])])).await.unwrap_err();
     assert!(failure.cause.contains("No space left on device"), "{failure:?}");
 }
@@ -431,9 +460,7 @@ proptest! {
         let step = Files(wanted.clone().into_iter().collect());
         let (sender, _events) = mpsc::unbounded_channel();
         let sink = Sink::new("n1", sender);
-        let runner = |host: &Arc<FakeHost>, mode| Runner {
-            host: host.clone(), mode, journal: Arc::new(Journal::none()), cancel: Cancel::default(),
-        };
+        let runner = |host: &Arc<FakeHost>, mode| runner(host.clone(), mode, Arc::new(Journal::none()), Cancel::default());
         let host = Arc::new(host);
         let reports = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let mut reports = Vec::new();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::{AnyStep, Cancel, Journal, Mode, Outcome, Report, Runner, Sink};
+use crate::engine::{AnyStep, Cancel, Drift, Journal, Mode, Outcome, Report, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::{Converge, LocalHost};
 
@@ -167,7 +167,14 @@ fn tree(folder: &Utf8Path) -> Vec<(String, u32, Vec<u8>)> {
 async fn run(step: &dyn AnyStep, mode: Mode) -> Result<Report> {
     let (sender, _events) = mpsc::unbounded_channel();
     let host = Arc::new(LocalHost::new(Connector::default()));
-    let runner = Runner { host, mode, journal: Arc::new(Journal::none()), cancel: Cancel::default() };
+    let runner = Runner {
+        host,
+        mode,
+        journal: Arc::new(Journal::none()),
+        last: Arc::default(),
+        drift: Drift::Repair,
+        cancel: Cancel::default(),
+    };
     runner.run(step, &Sink::new("n1", sender)).await
 }
 

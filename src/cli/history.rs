@@ -1,0 +1,199 @@
+//! `kboot history`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use futures_util::future::join_all;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::engine::{Failure, Journal, Made, Outcome, Run};
+use crate::fleet::Fleet;
+use crate::inventory::{self, Cluster};
+
+use super::exit::{Problem, print};
+use super::init::require_root;
+use super::{Global, Output};
+
+/// Show what kboot did on hosts, from their journals
+///
+/// Each host keeps its own journal, of every change that kboot made there and what was there before. Without an inventory it is
+/// this machine's.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot history                              This machine's runs, the last one first
+  kboot history -i inventory.yaml n1         One host's
+  kboot history -i inventory.yaml --run ID   Every change of one run
+  kboot history -o json | jq .               With what was there before each change")]
+pub struct History {
+    /// The inventory whose hosts are asked; this machine if none is given
+    #[arg(long = "inventory", short = 'i', value_name = "FILE")]
+    inventory: Option<Utf8PathBuf>,
+    /// Only these hosts of the inventory
+    #[arg(value_name = "HOST", requires = "inventory")]
+    hosts: Vec<String>,
+    /// Show each change of this run
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+}
+
+/// The runs of hosts, by the hosts' names, each host's oldest first.
+pub type Journals = BTreeMap<String, Vec<Run>>;
+
+impl History {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let journals = match &self.inventory {
+            None => BTreeMap::from([here()?]),
+            Some(path) => {
+                let cluster = chosen(inventory::load(path)?.cluster, &self.hosts)?;
+                over_ssh(&cluster).await?
+            }
+        };
+        if let Some(id) = &self.run
+            && !journals.values().flatten().any(|run| run.info.id == *id)
+        {
+            return Err(Problem::usage(format!("no journal has a run {id}")).hint("`kboot history` lists the runs"));
+        }
+        let mut rows: Vec<(&str, &Run)> =
+            journals.iter().flat_map(|(host, runs)| runs.iter().map(|run| (host.as_str(), run))).collect();
+        rows.retain(|(_, run)| self.run.as_ref().is_none_or(|id| run.info.id == *id));
+        rows.sort_by(|(_, a), (_, b)| b.info.id.cmp(&a.info.id));
+        let text = match (global.output, &self.run) {
+            (Output::Json, _) => rows.iter().map(|(host, run)| format!("{}\n", in_json(host, run))).collect(),
+            (_, Some(_)) => rows.iter().map(|(host, run)| in_full(host, run)).collect::<Vec<_>>().join("\n"),
+            (_, None) => table(&rows, &journals),
+        };
+        print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The cluster with only these hosts; all if none is named.
+pub fn chosen(mut cluster: Cluster, names: &[String]) -> Result<Cluster, Problem> {
+    for name in names {
+        if cluster.host(name).is_none() {
+            let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
+            return Err(Problem::usage(format!("the inventory has no host {name}"))
+                .hint(format!("it has {}", known.join(", "))));
+        }
+    }
+    if !names.is_empty() {
+        cluster.hosts.retain(|host| names.contains(&host.name));
+    }
+    Ok(cluster)
+}
+
+/// This machine's runs.
+pub fn here() -> Result<(String, Vec<Run>), Problem> {
+    require_root()?;
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let runs = match std::fs::read(Utf8Path::new(Journal::PATH)) {
+        Ok(bytes) => Journal::runs(&bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Failure::from(error).context(format_args!("read {}", Journal::PATH)).into()),
+    };
+    Ok((name.trim().to_string(), runs))
+}
+
+/// The runs of every host of an inventory.
+pub async fn over_ssh(cluster: &Cluster) -> Result<Journals, Problem> {
+    let fleet = Fleet::new(crate::report::ask_secret);
+    let read = async |host: &inventory::Host| {
+        let text = fleet.read_file(cluster, host, Journal::PATH).await;
+        let text = text.map_err(|failure| failure.context(format_args!("read the journal of {}", host.name)))?;
+        Ok::<_, Failure>((host.name.clone(), Journal::runs(text.unwrap_or_default().as_bytes())))
+    };
+    let read = join_all(cluster.hosts.iter().map(read)).await;
+    Ok(read.into_iter().collect::<Result<_, Failure>>()?)
+}
+
+/// Whether some run on this host took that one back to its end.
+pub fn is_undone(run: &Run, runs: &[Run]) -> bool {
+    runs.iter().any(|other| {
+        let takes_back = other.info.undoes.as_deref() == Some(&run.info.id);
+        takes_back && matches!(other.outcome, Some(Outcome::Changed | Outcome::Unchanged))
+    })
+}
+
+fn table(rows: &[(&str, &Run)], journals: &Journals) -> String {
+    if rows.is_empty() {
+        return "kboot has changed nothing here.\n".into();
+    }
+    let head = ["RUN", "WHEN (UTC)", "HOST", "COMMAND", "CHANGES", "ENDED"].map(String::from);
+    let mut lines = vec![head];
+    for (host, run) in rows {
+        let is_undone = journals.get(*host).is_some_and(|runs| is_undone(run, runs));
+        let ended = if is_undone { "taken back".into() } else { ended(run) };
+        let command = match &run.info.undoes {
+            Some(id) if id != "all" => format!("{} of {id}", run.info.command),
+            _ => run.info.command.clone(),
+        };
+        lines.push([
+            run.info.id.clone(),
+            when(run.at),
+            host.to_string(),
+            command,
+            run.changes.len().to_string(),
+            ended,
+        ]);
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let text = |line: &[String; 6]| {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    lines.iter().map(text).collect()
+}
+
+fn ended(run: &Run) -> String {
+    match run.outcome {
+        Some(Outcome::Failed) => "failed".into(),
+        Some(_) => "done".into(),
+        None => "cut off".into(),
+    }
+}
+
+fn in_full(host: &str, run: &Run) -> String {
+    let mut text = format!(
+        "{host}: `{}`, {} UTC, {}\n  run {} by {}\n",
+        run.info.command,
+        when(run.at),
+        ended(run),
+        run.info.id,
+        run.info.owner
+    );
+    for made in &run.changes {
+        text += &format!("  {}  {:28}  {}{}\n", clock(made.at), made.step, made.text, remark(made));
+    }
+    text
+}
+
+fn remark(made: &Made) -> String {
+    match (&made.failure, &made.after) {
+        (Some(cause), _) => format!("  (failed: {cause})"),
+        (None, None) => "  (cut off)".into(),
+        (None, Some(_)) => String::new(),
+    }
+}
+
+fn in_json(host: &str, run: &Run) -> serde_json::Value {
+    json!({ "host": host, "run": run })
+}
+
+fn at(millis: u64) -> OffsetDateTime {
+    let seconds = i64::try_from(millis / 1000).unwrap_or_default();
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+pub fn when(millis: u64) -> String {
+    at(millis).format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second]")).unwrap_or_default()
+}
+
+fn clock(millis: u64) -> String {
+    at(millis).format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default()
+}

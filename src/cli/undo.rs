@@ -1,0 +1,169 @@
+//! `kboot undo`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use camino::Utf8PathBuf;
+use clap::Args;
+
+use crate::engine::{Drift, Failure, Mode, Run};
+use crate::facts::Facts;
+use crate::inventory::{self, Cluster, Role};
+use crate::playbook;
+use crate::report::Stream;
+use crate::steps::{Inputs, Undo as Wanted, UndoScope};
+
+use super::Global;
+use super::exit::{Problem, remark};
+use super::history::{self, Journals, is_undone};
+use super::init::{MachineArgs, require_root};
+use super::reset::confirm;
+use super::run::{self, Job, Reach};
+
+/// Take the last run back
+///
+/// What kboot changed on the hosts, as their journals have it, is made as it was before: change by change, the last first.
+/// What was already so before kboot came stays; what somebody edited since stays, too, and is told; so is what can't be taken
+/// back. Repeated, it takes back the run before.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot undo --dry-run               Show what would be taken back on this machine
+  kboot undo -i inventory.yaml       The last run, on all hosts that it changed
+  kboot undo -i inventory.yaml --run 19a3c2f1b70-04d2")]
+pub struct Undo {
+    /// The inventory whose hosts are meant; this machine if none is given
+    #[arg(long = "inventory", short = 'i', value_name = "FILE")]
+    inventory: Option<Utf8PathBuf>,
+    /// Only these hosts of the inventory
+    #[arg(long = "host", value_name = "NAME", requires = "inventory")]
+    hosts: Vec<String>,
+    /// This run instead of the last one; `kboot history` lists them
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// Don't ask for a confirmation
+    #[arg(long)]
+    yes: bool,
+    /// Show what would change and touch nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Undo {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let (mut cluster, reach, journals) = self.target().await?;
+        let Some(id) = self.choose(&journals)? else {
+            remark("There is nothing to take back.");
+            return Ok(ExitCode::SUCCESS);
+        };
+        cluster.hosts.retain(|host| journals.get(&host.name).is_some_and(|runs| has(runs, &id)));
+        let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
+        if mode == Mode::Apply && !self.yes {
+            let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
+            confirm(&names, &told(&id, &journals))?;
+        }
+        let scope = UndoScope::Run(id.clone());
+        let job = Job {
+            command: "undo",
+            playbook: playbook::builtin("undo"),
+            cluster: &cluster,
+            reach,
+            inventory: self.inventory.as_deref(),
+            mode,
+            drift: Drift::Repair,
+            undoes: Some(id),
+            ignore: None,
+            leaving: &[],
+            inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.undo = Some(Wanted { scope: scope.clone(), keeps_packages: false });
+                Ok(())
+            },
+        };
+        Ok(run::run(job, global, Stream::Out).await?.code())
+    }
+
+    async fn target(&self) -> Result<(Cluster, Reach, Journals), Problem> {
+        let Some(path) = &self.inventory else {
+            require_root()?;
+            let (mut cluster, host) = MachineArgs::here().resolve(Role::Worker)?;
+            let (_, runs) = history::here()?;
+            let journals = BTreeMap::from([(host.name.clone(), runs)]);
+            cluster.hosts = vec![host];
+            return Ok((cluster, Reach::Here, journals));
+        };
+        let cluster = history::chosen(inventory::load(path)?.cluster, &self.hosts)?;
+        let journals = history::over_ssh(&cluster).await?;
+        Ok((cluster, Reach::Ssh, journals))
+    }
+
+    /// The run that is to be taken back; None where there is none.
+    fn choose(&self, journals: &Journals) -> Result<Option<String>, Problem> {
+        match &self.run {
+            Some(id) if !journals.values().any(|runs| has(runs, id)) => {
+                Err(Problem::usage(format!("no journal has a run {id}")).hint("`kboot history` lists the runs"))
+            }
+            Some(id) => Ok(Some(id.clone())),
+            None => Ok(last(journals)),
+        }
+    }
+}
+
+fn has(runs: &[Run], id: &str) -> bool {
+    runs.iter().any(|run| run.info.id == id && !run.changes.is_empty())
+}
+
+/// The last run that changed something and was not taken back, and that is no undo or reset itself.
+fn last(journals: &Journals) -> Option<String> {
+    let candidates = journals.values().flat_map(|runs| {
+        runs.iter().filter(|run| run.info.undoes.is_none() && !run.changes.is_empty() && !is_undone(run, runs))
+    });
+    candidates.map(|run| run.info.id.clone()).max()
+}
+
+fn told(id: &str, journals: &Journals) -> String {
+    let mut text = String::new();
+    for (host, runs) in journals {
+        for run in runs.iter().filter(|run| run.info.id == id && !run.changes.is_empty()) {
+            if text.is_empty() {
+                text = format!("This takes back `{}` of {} UTC:", run.info.command, history::when(run.at));
+            }
+            text += &format!("\n  {host}: {} changes", run.changes.len());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Made, Outcome, RunInfo};
+
+    fn run(id: &str, undoes: Option<&str>, changes: usize, outcome: Option<Outcome>) -> Run {
+        let made = Made {
+            at: 0,
+            step: String::new(),
+            text: String::new(),
+            before: vec![],
+            wants: Default::default(),
+            after: None,
+            failure: None,
+        };
+        let info = RunInfo { id: id.into(), undoes: undoes.map(String::from), ..RunInfo::default() };
+        Run { info, at: 0, changes: vec![made; changes], outcome }
+    }
+
+    #[test]
+    fn the_last_run_is_one_that_changed_something_and_was_not_taken_back() {
+        let done = Some(Outcome::Changed);
+        let mut journals = Journals::from([("n1".into(), vec![run("1", None, 2, done), run("2", None, 1, None)])]);
+        assert_eq!(last(&journals).as_deref(), Some("2"));
+        let n1 = journals.get_mut("n1").unwrap();
+        n1.push(run("3", Some("2"), 1, None));
+        assert_eq!(last(&journals).as_deref(), Some("2"), "its undo was cut off");
+        journals.get_mut("n1").unwrap().push(run("4", Some("2"), 1, done));
+        assert_eq!(last(&journals).as_deref(), Some("1"));
+        journals.insert("n2".into(), vec![run("5", None, 0, done), run("2", None, 3, done)]);
+        assert_eq!(last(&journals).as_deref(), Some("2"), "on n2 it was not taken back");
+        assert_eq!(last(&Journals::new()), None);
+    }
+}

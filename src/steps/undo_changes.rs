@@ -1,0 +1,267 @@
+//! What kboot's runs changed is as it was before: driven by the host's journal, thing by thing, the last first.
+//!
+//! It goes on past what can't be taken back. What somebody changed since is kept, and said.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::engine::{
+    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange, Verdict,
+    take_back, touched,
+};
+use crate::kube::Connector;
+use crate::resource;
+
+use super::Make;
+use super::context::{Undo, UndoScope};
+
+/// What `reset --keep-packages` leaves: whence packages come, and the runtime's own settings.
+const OF_PACKAGES: [&str; 3] = ["/etc/apt", "/etc/containerd", "/etc/crictl.yaml"];
+
+pub struct UndoChanges {
+    kube: Connector,
+    undo: Option<Undo>,
+    deadline: Duration,
+}
+
+pub fn step(make: &Make<'_>) -> UndoChanges {
+    UndoChanges {
+        kube: make.services.kube.clone(),
+        undo: make.context.inputs.undo.clone(),
+        deadline: make.context.install_deadline(),
+    }
+}
+
+/// What is to be done, and what stays, with the reason.
+#[derive(Default)]
+struct Way {
+    changes: Vec<Change>,
+    kept: Vec<String>,
+}
+
+#[async_trait]
+impl AnyStep for UndoChanges {
+    fn id(&self) -> &str {
+        "undo-changes"
+    }
+
+    fn title(&self) -> String {
+        "Take back what kboot changed".into()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        Ok(Planned::of(self.way(probe).await?.changes))
+    }
+
+    async fn evidence(&self, _: &dyn Probe) -> Evidence {
+        Evidence::default()
+    }
+
+    fn is_lenient(&self) -> bool {
+        true
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.way(probe).await?.kept.into_iter().map(Remark::Warning).collect())
+    }
+}
+
+impl UndoChanges {
+    async fn way(&self, probe: &dyn Probe) -> Result<Way> {
+        let Some(undo) = &self.undo else { return Ok(Way::default()) };
+        let bytes = probe.read(Utf8Path::new(Journal::PATH)).await?.unwrap_or_default();
+        let runs = Journal::runs(&bytes);
+        let chosen: Vec<&Run> = runs.iter().filter(|run| undo.scope.covers(run)).collect();
+        let undone = commands_undone(&bytes, &undo.scope);
+        let mut way = Way::default();
+        // Directories are empty once all that is in them goes.
+        let mut going: BTreeSet<Utf8PathBuf> = BTreeSet::new();
+        let mut units = Vec::new();
+        for touched in touched(&chosen) {
+            if !undo.covers(&touched.thing, is_node_made(&chosen)) {
+                continue;
+            }
+            let now = self.now(probe, &touched.thing, &going).await?;
+            let verdict = match self.has_moved(probe, &touched, &now).await? {
+                true => Verdict::Kept("it was changed since".into()),
+                false => take_back(&touched, &now),
+            };
+            match verdict {
+                Verdict::Nothing => {}
+                Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
+                Verdict::Changes(changes) => {
+                    for change in changes {
+                        if undone.contains(&change.to_string()) {
+                            continue;
+                        }
+                        if let Change::Remove { path } | Change::RemoveEmptyDirectory { path } = &change {
+                            going.insert(path.clone());
+                        }
+                        way.changes.push(change);
+                    }
+                    continue;
+                }
+            }
+            if let (Thing::Unit { unit }, State::Unit { is_active: true, .. }, State::Unit { is_active: true, .. }) =
+                (&touched.thing, &touched.before, &now)
+            {
+                units.push(unit.clone());
+            }
+        }
+        // Where packages go, their units go with them.
+        let has = |is_one: fn(&Change) -> bool| way.changes.iter().any(is_one);
+        if has(|change| matches!(change, Change::WriteFile { .. } | Change::Remove { .. }))
+            && !has(|change| matches!(change, Change::RemovePackages { .. }))
+        {
+            way.changes.extend(units.into_iter().map(restarted));
+        }
+        Ok(way)
+    }
+
+    /// How a thing is now; a directory whose whole content goes counts as empty.
+    async fn now(&self, probe: &dyn Probe, thing: &Thing, going: &BTreeSet<Utf8PathBuf>) -> Result<State> {
+        let now = resource::state(probe, &self.kube, thing).await;
+        if let (Thing::Path { path }, State::Directory { mode, uid, gid, is_empty: false }) = (thing, &now) {
+            let names = probe.list(path).await?.unwrap_or_default();
+            let is_empty = names.iter().all(|name| going.contains(&path.join(name)));
+            return Ok(State::Directory { mode: *mode, uid: *uid, gid: *gid, is_empty });
+        }
+        Ok(now)
+    }
+
+    /// Whether somebody changed a field of an object that kboot had applied. Only the API server can tell.
+    async fn has_moved(&self, probe: &dyn Probe, touched: &Touched, now: &State) -> Result<bool> {
+        let (Some(State::Applied { object }), State::Object { .. }) = (&touched.after, now) else { return Ok(false) };
+        if object["kind"] == "Secret" {
+            return Ok(false);
+        }
+        match self.kube.view(probe).await? {
+            Some(view) => Ok(!view.preview(object).await?.is_same),
+            None => Ok(false),
+        }
+    }
+}
+
+fn restarted(unit: String) -> Change {
+    let restart = Some("its configuration was taken back".into());
+    Change::SetUnit(UnitChange { unit, enable: None, start: None, restart })
+}
+
+fn subject(touched: &Touched) -> String {
+    match &touched.thing {
+        Thing::Command { .. } => format!("`{}`", touched.text),
+        thing => thing.to_string(),
+    }
+}
+
+/// Whether these runs made the host a node, whose objects go with it or with its etcd.
+pub fn is_node_made(runs: &[&Run]) -> bool {
+    const SIGNS: [&str; 2] = ["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"];
+    let traces = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.before);
+    traces.into_iter().any(|trace| {
+        matches!(&trace.thing, Thing::Path { path } if SIGNS.contains(&path.as_str())) && trace.state == State::Absent
+    })
+}
+
+/// Of a command nothing can be seen but that it was taken back already.
+fn commands_undone(journal: &[u8], scope: &UndoScope) -> BTreeSet<String> {
+    let records = Journal::parse(journal);
+    let mut undoing = BTreeSet::new();
+    let mut begun = std::collections::BTreeMap::new();
+    let mut undone = BTreeSet::new();
+    for record in records {
+        match record.entry {
+            Entry::Begin(info) if info.undoes.as_deref() == Some(scope.name()) => {
+                undoing.insert(info.id);
+            }
+            Entry::Intent { change, text, before, .. } if undoing.contains(&record.run) => {
+                if before.iter().any(|trace| matches!(trace.thing, Thing::Command { .. })) {
+                    begun.insert((record.run, change), text);
+                }
+            }
+            Entry::Done { change, .. } => undone.extend(begun.remove(&(record.run, change))),
+            Entry::Begin(_) | Entry::Intent { .. } | Entry::Failed { .. } | Entry::End { .. } => {}
+        }
+    }
+    undone
+}
+
+impl Undo {
+    fn covers(&self, thing: &Thing, is_node_made: bool) -> bool {
+        let goes_with_cluster = is_node_made || self.scope == UndoScope::All;
+        match thing {
+            Thing::Object { .. } => !goes_with_cluster,
+            Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images | Thing::Unit { .. } => {
+                !self.keeps_packages
+            }
+            Thing::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
+            // A node's marks go with it.
+            Thing::Command { why, undo: None } => !(goes_with_cluster && why.starts_with("mark the node ")),
+            Thing::Sysctl { .. } | Thing::Module { .. } | Thing::Swap { .. } | Thing::Command { .. } => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+    use crate::engine::{Outcome, Record, RunInfo, Trace};
+
+    fn record(run: &str, entry: Entry) -> String {
+        let record = Record { version: 2, run: run.into(), at: 1, entry };
+        serde_json::to_string(&record).unwrap() + "\n"
+    }
+
+    fn wrote(run: &str, number: u64, path: &str, before: State, after: &str) -> String {
+        let trace = |state| vec![Trace { thing: Thing::path(path), state }];
+        let text = format!("change {path}");
+        let (step, wants) = ("s".into(), Default::default());
+        record(run, Entry::Intent { change: number, step, text, before: trace(before), wants })
+            + &record(run, Entry::Done { change: number, after: trace(file(after)) })
+    }
+
+    fn file(text: &str) -> State {
+        State::file(0o644, 0, 0, text.into())
+    }
+
+    fn begin(id: &str) -> String {
+        record(id, Entry::Begin(RunInfo { id: id.into(), ..RunInfo::default() }))
+    }
+
+    fn step_for(scope: UndoScope) -> UndoChanges {
+        let undo = Some(Undo { scope, keeps_packages: false });
+        UndoChanges { kube: Connector::default(), undo, deadline: Duration::from_secs(1) }
+    }
+
+    async fn way(host: &FakeHost, scope: UndoScope) -> (Vec<String>, Vec<String>) {
+        let way = step_for(scope).way(host).await.unwrap();
+        (way.changes.iter().map(ToString::to_string).collect(), way.kept)
+    }
+
+    #[tokio::test]
+    async fn a_run_is_taken_back_and_what_others_changed_is_kept() {
+        let journal = begin("1")
+            + &wrote("1", 0, "/a/x", State::Absent, "1")
+            + &record("1", Entry::End { outcome: Outcome::Changed })
+            + &begin("2")
+            + &wrote("2", 0, "/a/x", file("1"), "2")
+            + &wrote("2", 1, "/a/y", State::Absent, "y");
+        let host = FakeHost::default().file(Journal::PATH, journal).file("/a/x", "2").file("/a/y", "edited");
+        let kept = vec!["/a/y: kept, for it was changed since".to_string()];
+        assert_eq!(way(&host, UndoScope::Run("2".into())).await, (vec!["change /a/x".into()], kept.clone()));
+        assert_eq!(way(&host, UndoScope::All).await, (vec!["remove /a/x".into()], kept));
+    }
+
+    #[tokio::test]
+    async fn without_a_journal_there_is_nothing_to_take_back() {
+        assert_eq!(way(&FakeHost::default(), UndoScope::All).await, (vec![], vec![]));
+    }
+}

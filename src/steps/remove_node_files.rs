@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::baseline::{Baseline, Kind};
-use crate::engine::{Change, FileKind, FileMode, Planned, Probe, Result, Step};
+use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result, Step};
 use crate::resource::DpkgStatus;
 
 use super::Context;
@@ -33,10 +33,11 @@ const OF_RUNTIME: [&str; 5] =
     ["/etc/containerd", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd"];
 const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
 /// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.
-const BY_THE_WAY: [&str; 6] = [
+const BY_THE_WAY: [&str; 7] = [
     "/run/netns",
     "/run/xtables.lock",
     "/usr/lib/modules",
+    "/var/cache/apt/archives/partial",
     "/var/cache/apt/pkgcache.bin",
     "/var/cache/apt/srcpkgcache.bin",
     "/var/cache/ldconfig/aux-cache",
@@ -63,8 +64,7 @@ pub struct Observed {
 
 /// What is at a path.
 pub struct Found {
-    kind: FileKind,
-    mode: u32,
+    metadata: Metadata,
     names: Vec<String>,
     is_mount_point: bool,
 }
@@ -92,7 +92,7 @@ impl Step for RemoveNodeFiles {
                 _ => Vec::new(),
             };
             let is_mount_point = points.contains(path);
-            present.insert(path, Found { kind: metadata.kind, mode: metadata.mode, names, is_mount_point });
+            present.insert(path, Found { metadata, names, is_mount_point });
         }
         let mut caches = Vec::new();
         for folder in CACHES {
@@ -112,9 +112,10 @@ impl Step for RemoveNodeFiles {
     fn diff(&self, observed: Observed) -> Planned {
         let mut changes = Vec::new();
         for (path, found) in &observed.present {
-            if !observed.owned.contains(*path) {
-                changes.extend(self.at(path, found, &observed));
-            }
+            changes.extend(match observed.owned.contains(*path) {
+                true => attributes(path, found, observed.baseline.as_ref()),
+                false => self.at(path, found, &observed),
+            });
         }
         if let (Some(before), false) = (&observed.baseline, self.keeps_packages) {
             let is_new = |path: &&Utf8PathBuf| before.state(Kind::Entry, path.as_str()).is_none();
@@ -149,14 +150,32 @@ impl RemoveNodeFiles {
             None => gone(),
             Some(before) => {
                 let mut changes = if before.ends_with(" empty") { emptied() } else { Vec::new() };
-                let mode = before.split(' ').nth(1).and_then(|mode| u32::from_str_radix(mode, 8).ok());
-                if let Some(mode) = mode.filter(|mode| *mode != found.mode && found.kind == FileKind::Directory) {
-                    changes.push(Change::SetMode { path: folder.into(), mode: FileMode(mode) });
-                }
+                changes.extend(attributes(path, found, Some(baseline)));
                 changes
             }
         }
     }
+}
+
+/// Puts back a directory's mode and owner.
+fn attributes(path: &str, found: &Found, baseline: Option<&Baseline>) -> Vec<Change> {
+    let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
+    let before = baseline.and_then(|baseline| baseline.state(kind, path)).unwrap_or_default();
+    let [_, mode, owner, ..] = before.split(' ').collect::<Vec<_>>()[..] else { return Vec::new() };
+    let Metadata { kind: FileKind::Directory, mode: mode_now, uid: uid_now, gid: gid_now, .. } = found.metadata else {
+        return Vec::new();
+    };
+    let mut changes = Vec::new();
+    if let Ok(mode) = u32::from_str_radix(mode, 8)
+        && mode != mode_now
+    {
+        changes.push(Change::SetMode { path: path.into(), mode: FileMode(mode) });
+    }
+    let numbers = owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    if let Some((uid, gid)) = numbers.filter(|owner| *owner != (uid_now, gid_now)) {
+        changes.push(Change::SetOwner { path: path.into(), uid, gid });
+    }
+    changes
 }
 
 /// Those of these paths that installed packages own.
@@ -209,6 +228,7 @@ mod tests {
         let before = baseline(&[
             (Kind::Entry, "/var/lib/etcd", "directory 0755 0:0 empty"),
             (Kind::Entry, "/opt/cni", "directory 0644 0:0"),
+            (Kind::Entry, "/var/cache/apt/archives/partial", "directory 0644 42:0"),
             (Kind::Entry, "/var/lib/apt/lists/old", "file 0644 0:0"),
         ]);
         let host = host()
@@ -217,11 +237,14 @@ mod tests {
             .file("/opt/cni/bin", "somebody's")
             .file("/var/log/pods/a", "x")
             .file("/run/netns/somebodys", "x")
+            .file("/var/cache/apt/archives/partial/x", "x")
+            .file("/var/lib/dpkg/info/apt.list", "/var/cache/apt/archives/partial\n")
             .file("/var/lib/apt/lists/new", "x")
             .file("/var/lib/apt/lists/old", "x");
         assert_eq!(
             changes(&ALL, &host).await,
             [
+                "give /var/cache/apt/archives/partial to 42:0",
                 "remove /var/lib/etcd/member",
                 "set the mode of /var/lib/etcd to 0755",
                 "remove /var/log/pods",

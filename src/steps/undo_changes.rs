@@ -95,6 +95,8 @@ impl UndoChanges {
             };
             match verdict {
                 Verdict::Nothing => {}
+                // It went with its package, or somebody removed it: the look at what is left tells.
+                Verdict::Kept(_) if undo.scope == UndoScope::All && now == State::Absent => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
                     for change in changes {

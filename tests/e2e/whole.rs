@@ -15,7 +15,6 @@ for disk in $disks; do
 done
 find / -xdev -path /var/log/journal -prune -o -type f -print0 | xargs -0 -r -n 500 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)/digest \2\t\1/'
 dpkg-query -W -f 'package ${Package}\t${Version} ${Status}\n'
-apt-mark showauto | sed 's/^/automatic package /; s/$/\t/'
 systemctl list-units --all --plain --no-legend | awk '{ print "unit " $1 "\t" $2, $3, $4 }'
 systemctl list-unit-files --plain --no-legend | awk '{ print "unit-file " $1 "\t" $2 }'
 find /proc/sys -type f -perm -400 | while read -r f; do printf 'sysctl %s\t%s\n' "${f#/proc/sys/}" "$(tr '\n\t' '  ' <"$f" 2>/dev/null)"; done

@@ -28,17 +28,20 @@ const RULES: [Rule; 9] = [
     // Logs tell what was done, and it was done. Those of pods are no logs of the host.
     Rule {
         kind: Kind::Entry,
-        holds: |d| d.name.starts_with("/var/log/") && !matches!(d.name.as_str(), "/var/log/pods" | "/var/log/containers"),
+        holds: |d| {
+            d.name.starts_with("/var/log/") && !matches!(d.name.as_str(), "/var/log/pods" | "/var/log/containers")
+        },
     },
     // What is below /run is made anew at each boot, and by each service that starts.
-    Rule {
-        kind: Kind::Entry,
-        holds: |d| d.name.strip_prefix("/run/").is_some_and(|name| !OF_PODS.contains(&name)),
-    },
+    Rule { kind: Kind::Entry, holds: |d| d.name.strip_prefix("/run/").is_some_and(|name| !OF_PODS.contains(&name)) },
     // A folder that programs write into is empty at one time and not at another; what is left in it shows by itself.
     Rule {
         kind: Kind::Entry,
-        holds: |d| without_empty(d.before.as_deref()).is_some() && without_empty(d.before.as_deref()) == without_empty(d.now.as_deref()) && !is_of_nodes(&d.name),
+        holds: |d| {
+            without_empty(d.before.as_deref()).is_some()
+                && without_empty(d.before.as_deref()) == without_empty(d.now.as_deref())
+                && !is_of_nodes(&d.name)
+        },
     },
     // kboot's own: it goes last.
     Rule { kind: Kind::Entry, holds: |d| d.name == "/var/lib/kboot" },
@@ -51,7 +54,10 @@ const RULES: [Rule; 9] = [
     // The name servers come with the network.
     Rule { kind: Kind::File, holds: |d| d.name == "/etc/resolv.conf" },
     // dpkg's notes on what it once removed: no package is there.
-    Rule { kind: Kind::Package, holds: |d| d.before.is_none() && d.now.as_deref().is_some_and(|now| now.ends_with(" config-files")) },
+    Rule {
+        kind: Kind::Package,
+        holds: |d| d.before.is_none() && d.now.as_deref().is_some_and(|now| now.ends_with(" config-files")),
+    },
 ];
 
 impl Difference {
@@ -79,7 +85,8 @@ fn without_empty(state: Option<&str>) -> Option<&str> {
 
 /// Folders that only nodes write into: what was empty must be so again.
 pub(super) fn is_of_nodes(path: &str) -> bool {
-    ["/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/log/pods", "/var/log/containers"].contains(&path)
+    ["/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/log/pods", "/var/log/containers"]
+        .contains(&path)
 }
 
 impl Baseline {
@@ -88,7 +95,8 @@ impl Baseline {
         let mut found = Vec::new();
         let kinds: std::collections::BTreeSet<Kind> = self.things.keys().chain(now.things.keys()).copied().collect();
         for kind in kinds {
-            let names = [self, now].into_iter().filter_map(|look| look.things.get(&kind)).flat_map(|things| things.keys());
+            let names =
+                [self, now].into_iter().filter_map(|look| look.things.get(&kind)).flat_map(|things| things.keys());
             let names: std::collections::BTreeSet<&String> = names.collect();
             for name in names {
                 let state = |look: &Baseline| look.state(kind, name).map(String::from);
@@ -122,15 +130,12 @@ mod tests {
 
     #[test]
     fn what_is_new_changed_or_gone_is_found() {
-        let before = [(Kind::Package, "dpkg", "1"), (Kind::File, "/etc/fstab", "a"), (Kind::Sysctl, "kernel/panic", "0")];
+        let before =
+            [(Kind::Package, "dpkg", "1"), (Kind::File, "/etc/fstab", "a"), (Kind::Sysctl, "kernel/panic", "0")];
         let now = [(Kind::File, "/etc/fstab", "b"), (Kind::File, "/etc/new", "c"), (Kind::Sysctl, "kernel/panic", "0")];
         assert_eq!(
             names(&before, &now),
-            [
-                "/etc/fstab: Some(\"a\") -> Some(\"b\")",
-                "/etc/new: None -> Some(\"c\")",
-                "dpkg: Some(\"1\") -> None"
-            ]
+            ["/etc/fstab: Some(\"a\") -> Some(\"b\")", "/etc/new: None -> Some(\"c\")", "dpkg: Some(\"1\") -> None"]
         );
         assert_eq!(names(&before, &before), Vec::<String>::new());
     }

@@ -31,9 +31,14 @@ pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Ve
             Kind::Module => of_module(probe, difference).await?,
             Kind::Sysctl => of_value(difference),
             Kind::Socket => of_socket(probe, difference).await?,
-            Kind::Mount | Kind::Link | Kind::Route | Kind::Rule | Kind::User | Kind::Group | Kind::Cgroup | Kind::Unit => {
-                of_presence(difference, "somebody has made it since", "somebody has removed it since")
-            }
+            Kind::Mount
+            | Kind::Link
+            | Kind::Route
+            | Kind::Rule
+            | Kind::User
+            | Kind::Group
+            | Kind::Cgroup
+            | Kind::Unit => of_presence(difference, "somebody has made it since", "somebody has removed it since"),
         };
         told.push(Leftover { kind: difference.kind, name: difference.name.clone(), why });
     }
@@ -54,7 +59,11 @@ fn of_value(difference: &Difference) -> String {
 }
 
 fn of_package(difference: &Difference) -> String {
-    of_presence(difference, "kboot did not install it, or something else needs it", "it was there, and somebody has removed it since")
+    of_presence(
+        difference,
+        "kboot did not install it, or something else needs it",
+        "it was there, and somebody has removed it since",
+    )
 }
 
 async fn of_path(probe: &dyn Probe, difference: &Difference) -> Result<String> {
@@ -63,7 +72,8 @@ async fn of_path(probe: &dyn Probe, difference: &Difference) -> Result<String> {
     {
         return Ok(format!("it belongs to the package {package}, which stays"));
     }
-    Ok(of_presence(difference, "somebody has made it since", "somebody has removed it since").replace("it was ", "somebody has changed it since: it was "))
+    Ok(of_presence(difference, "somebody has made it since", "somebody has removed it since")
+        .replace("it was ", "somebody has changed it since: it was "))
 }
 
 /// The package that put a path there.
@@ -74,7 +84,9 @@ async fn owner(probe: &dyn Probe, path: &str) -> Result<Option<String>> {
     for name in probe.list(Utf8Path::new(INFO)).await?.unwrap_or_default() {
         let Some(package) = name.strip_suffix(".list") else { continue };
         let list = probe.read(Utf8Path::new(&format!("{INFO}/{name}"))).await?.unwrap_or_default();
-        let is_listed = list.split(|byte| *byte == b'\n').any(|line| line == path.as_bytes() || old.is_some_and(|old| line == old.as_bytes()));
+        let is_listed = list
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == path.as_bytes() || old.is_some_and(|old| line == old.as_bytes()));
         if is_listed {
             return Ok(Some(package.split(':').next().unwrap_or(package).into()));
         }

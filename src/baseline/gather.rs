@@ -30,7 +30,15 @@ const FOLDERS: [(&str, usize); 14] = [
 ];
 
 /// Folders of kernel parameters that Kubernetes, its proxy or a pod network may turn; all others are nobody's business here.
-const SYSCTLS: [&str; 7] = ["kernel/keys", "net/bridge", "net/ipv4", "net/ipv4/vs", "net/netfilter", "net/ipv6/conf/all", "net/ipv6/conf/default"];
+const SYSCTLS: [&str; 7] = [
+    "kernel/keys",
+    "net/bridge",
+    "net/ipv4",
+    "net/ipv4/vs",
+    "net/netfilter",
+    "net/ipv6/conf/all",
+    "net/ipv6/conf/default",
+];
 /// Single ones of folders that otherwise count, compact or trace.
 const SINGLE_SYSCTLS: [&str; 7] = [
     "kernel/panic",
@@ -189,7 +197,9 @@ async fn sysctls(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
     let mut names: Vec<String> = SINGLE_SYSCTLS.map(String::from).into();
     for folder in folders {
         let below = probe.list(Utf8Path::new(&format!("/proc/sys/{folder}"))).await?.unwrap_or_default();
-        names.extend(below.into_iter().filter(|n| !COUNTERS.contains(&n.as_str())).map(|name| format!("{folder}/{name}")));
+        names.extend(
+            below.into_iter().filter(|n| !COUNTERS.contains(&n.as_str())).map(|name| format!("{folder}/{name}")),
+        );
     }
     for name in names {
         let path = format!("/proc/sys/{name}");
@@ -374,7 +384,8 @@ mod tests {
 
     #[tokio::test]
     async fn rules_are_kept_without_their_counters() {
-        let saved = "*nat\n:PREROUTING ACCEPT [5:300]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -j KUBE-SERVICES\nCOMMIT\n";
+        let saved =
+            "*nat\n:PREROUTING ACCEPT [5:300]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -j KUBE-SERVICES\nCOMMIT\n";
         let mut host = FakeHost::default().answer("iptables-nft-save", 0, saved);
         let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
         host = host.answer("nft list tables", 0, "table ip nat\n").answer(units, 0, SHOWN);

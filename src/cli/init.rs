@@ -90,6 +90,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         roles: Vec::new(),
         labels: BTreeMap::new(),
         taints: None,
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -99,6 +100,7 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
+        let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -109,6 +111,7 @@ impl Init {
             mode,
             drift,
             undoes: None,
+            wait_lock,
             ignore: Some(ignore),
             leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
@@ -212,6 +215,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -227,6 +231,7 @@ impl MachineArgs {
                 roles: vec![role],
                 labels: BTreeMap::new(),
                 taints: None,
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

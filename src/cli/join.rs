@@ -103,6 +103,7 @@ impl Join {
             mode,
             drift,
             undoes: None,
+            wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
             leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {

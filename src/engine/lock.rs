@@ -47,7 +47,8 @@ impl HostLock {
             Err(error) => return Err(Failure::new(format!("failed to lock {path}: {error}"))),
         }
         // Its last holder may have removed the file after it was opened here: then it locks nobody out.
-        let is_current = std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()));
+        let is_current =
+            std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()));
         if !is_current {
             return Ok(Err(Busy { holder: "one that has just ended".into(), is_leaving: true }));
         }

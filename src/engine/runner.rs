@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(debug_assertions)]
 use super::fault;
 use super::{
-    AnyStep, Cause, Change, Failure, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark, Result, Sink, trace,
+    AnyStep, Cause, Change, Failure, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark, Result,
+    Sink, trace,
 };
 
 /// How often a step that waits looks again.

@@ -57,7 +57,11 @@ pub enum Remark {
     Warning(String),
     Note(String),
     /// Something that is not as it was before kboot came, and why.
-    Leftover { thing: String, name: String, why: String },
+    Leftover {
+        thing: String,
+        name: String,
+        why: String,
+    },
 }
 
 /// What a step wants done.

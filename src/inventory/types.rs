@@ -39,6 +39,9 @@ pub struct Cluster {
     /// The kubelet on every host.
     #[serde(default)]
     pub kubelet: Kubelet,
+    /// Kernel settings of every host, as `vm.max_map_count: "262144"`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// Where packages come from.
     #[serde(default)]
     pub packages: Packages,
@@ -260,6 +263,9 @@ pub struct Host {
     /// `node-role.kubernetes.io/control-plane:NoSchedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taints: Option<Vec<String>>,
+    /// Kernel settings of this host, beside and before the cluster's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// How this host is reached, where it differs from the others.
     #[serde(default, skip_serializing_if = "HostSsh::is_empty")]
     pub ssh: HostSsh,

@@ -21,6 +21,7 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         roles: vec![role],
         labels: Default::default(),
         taints: None,
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     }
 }

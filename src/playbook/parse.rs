@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::MaxUnavailable;
 use crate::engine::Item;
 use crate::inventory::Host;
 
@@ -24,6 +25,9 @@ pub struct Phase {
     /// Phases that must have ended on the other hosts.
     #[serde(default)]
     pub after: Vec<String>,
+    /// How many hosts that belong to the cluster already take it at a time. Default: all.
+    #[serde(default, rename = "maxUnavailable", skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<MaxUnavailable>,
     pub steps: Vec<Item>,
 }
 

@@ -1,7 +1,7 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, Outcome, PackageChange, Proposed, UnitChange,
+    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, Proposed, UnitChange,
 };
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
@@ -100,7 +100,11 @@ pub(super) fn apply() -> Vec<Event> {
             "n1",
             prepare,
             "",
-            Kind::Leftover { thing: "file".into(), name: "/etc/fstab".into(), why: "somebody has changed it since".into() },
+            Kind::Leftover {
+                thing: "file".into(),
+                name: "/etc/fstab".into(),
+                why: "somebody has changed it since".into(),
+            },
         ),
         at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
         at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
@@ -282,11 +286,13 @@ pub(super) fn every_change() -> Vec<Event> {
         Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
         Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
         Change::DrainNode { node: "n1".into(), pods: vec!["default/web".into()], seconds: 60 },
-        Change::MarkNode {
+        Change::MarkNode(MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],
             taints: vec![crate::inventory::Taint { key: "k".into(), value: "v".into(), effect: "NoSchedule".into() }],
-        },
+            unlabel: vec!["c".into()],
+            untaint: vec![crate::inventory::Taint { key: "l".into(), value: "".into(), effect: "NoExecute".into() }],
+        }),
         Change::DeleteObject {
             api_version: "v1".into(),
             kind: "Pod".into(),

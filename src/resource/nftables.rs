@@ -63,8 +63,7 @@ pub(super) fn delete(family: &str, table: &str) -> Result<()> {
 }
 
 fn open() -> rustix::io::Result<OwnedFd> {
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
     bind(&socket, &SocketAddrNetlink::new(0, 0))?;
     // The kernel answers at once or never; nobody waits longer.
     rustix::net::sockopt::set_socket_timeout(

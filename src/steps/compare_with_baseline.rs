@@ -55,7 +55,8 @@ impl AnyStep for CompareWithBaseline {
             return Ok(Vec::new());
         }
         let mut remarks = Vec::new();
-        let leftover = |thing: &str, name: &str, why: String| Remark::Leftover { thing: thing.into(), name: name.into(), why };
+        let leftover =
+            |thing: &str, name: &str, why: String| Remark::Leftover { thing: thing.into(), name: name.into(), why };
         if let Some(node) = &self.node {
             let why = format!("this host may not delete it; on a control plane: `kubectl delete node {node}`");
             remarks.push(leftover("node in the cluster", node, why));

@@ -20,5 +20,16 @@ pub fn step() -> Converge {
         .with_all(
             ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new),
         )
-        .with_all(["/var/lib/cni", "/run/flannel", "/var/lib/weave", "/var/lib/calico", "/var/log/pods", "/var/log/containers"].map(Absent::new))        .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
+        .with_all(
+            [
+                "/var/lib/cni",
+                "/run/flannel",
+                "/var/lib/weave",
+                "/var/lib/calico",
+                "/var/log/pods",
+                "/var/log/containers",
+            ]
+            .map(Absent::new),
+        )
+        .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
 }

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(
             changes(&ALL, &host).await,
             [
-                "give /var/cache/apt/archives/partial to 42:0",
+                "give /var/cache/apt/archives/partial to user 42 and group 0",
                 "remove /var/lib/etcd/member",
                 "set the mode of /var/lib/etcd to 0755",
                 "remove /var/log/pods",

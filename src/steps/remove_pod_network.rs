@@ -26,7 +26,10 @@ pub fn step() -> Converge {
         })
         // A service has no address any more once the table is empty: before the sets that rules name.
         .with(VirtualServers)
-        .with_all(["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"].map(|program| FilterRules { program }))
+        .with_all(
+            ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"]
+                .map(|program| FilterRules { program }),
+        )
         .with(Sets)
         .with(Tables)
 }
@@ -158,9 +161,11 @@ mod tests {
     async fn an_empty_table_that_was_there_before_stays() {
         let mut before = Baseline::default();
         before.things.entry(Kind::Rule).or_default().insert("nftables table ip nat".into(), "there".into());
-        let host = FakeHost::default()
-            .file("/var/lib/kboot/baseline.json", before.to_bytes())
-            .answer("nft list tables", 0, "table ip nat\n");
+        let host = FakeHost::default().file("/var/lib/kboot/baseline.json", before.to_bytes()).answer(
+            "nft list tables",
+            0,
+            "table ip nat\n",
+        );
         assert_eq!(changes(Tables, host).await, Vec::<String>::new());
     }
 

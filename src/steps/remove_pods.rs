@@ -64,14 +64,20 @@ impl Step for RemovePods {
             Observed::Without { shims } => {
                 let script = format!("kill -9 {}; true", shims.join(" "));
                 let why = "end what still holds pods that are gone".into();
-                return Planned::Changes(vec![Change::Run { argv: ["sh".into(), "-c".into(), script].into(), why, undo: None }]);
+                return Planned::Changes(vec![Change::Run {
+                    argv: ["sh".into(), "-c".into(), script].into(),
+                    why,
+                    undo: None,
+                }]);
             }
             Observed::Pods(sandboxes) => sandboxes,
         };
         let names: Vec<&str> = sandboxes.iter().map(|sandbox| sandbox.metadata.name.as_str()).collect();
         let why = format!("stop and remove the pods {}", names.join(", "));
-        let argv =
-            ["crictl", "--timeout", "60s", "rmp", "--force"].map(String::from).into_iter().chain(sandboxes.iter().map(|s| s.id.clone()));
+        let argv = ["crictl", "--timeout", "60s", "rmp", "--force"]
+            .map(String::from)
+            .into_iter()
+            .chain(sandboxes.iter().map(|s| s.id.clone()));
         Planned::Changes(vec![Change::Run { argv: argv.collect(), why, undo: None }])
     }
 }
@@ -150,10 +156,15 @@ mod tests {
 
     #[tokio::test]
     async fn all_pods_go_at_once() {
-        let list = r#"{"items": [{"id": "1a", "metadata": {"name": "etcd-n1"}}, {"id": "2b", "metadata": {"name": "web"}}]}"#;
-        let Planned::Changes(changes) = planned(FakeHost::default().answer("crictl pods -o json", 0, list)).await else {
+        let list =
+            r#"{"items": [{"id": "1a", "metadata": {"name": "etcd-n1"}}, {"id": "2b", "metadata": {"name": "web"}}]}"#;
+        let Planned::Changes(changes) = planned(FakeHost::default().answer("crictl pods -o json", 0, list)).await
+        else {
             panic!("no change")
         };
-        assert_eq!(changes[0].to_string(), "stop and remove the pods etcd-n1, web (`crictl --timeout 60s rmp --force 1a 2b`)");
+        assert_eq!(
+            changes[0].to_string(),
+            "stop and remove the pods etcd-n1, web (`crictl --timeout 60s rmp --force 1a 2b`)"
+        );
     }
 }

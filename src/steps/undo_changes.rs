@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{
-    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange, Verdict,
-    take_back, touched,
+    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange,
+    Verdict, take_back, touched,
 };
 use crate::kube::Connector;
 use crate::resource;
@@ -84,7 +84,9 @@ impl UndoChanges {
         // Directories are empty once all that is in them goes.
         let mut going: BTreeSet<Utf8PathBuf> = BTreeSet::new();
         let mut units = Vec::new();
-        for touched in touched(&chosen) {
+        let all = touched(&chosen);
+        let packages_go = all.iter().any(|touched| touched.thing == Thing::Packages) && !undo.keeps_packages;
+        for touched in all {
             if !undo.covers(&touched.thing, is_node_made(&chosen)) {
                 continue;
             }
@@ -95,8 +97,8 @@ impl UndoChanges {
             };
             match verdict {
                 Verdict::Nothing => {}
-                // It went with its package, or somebody removed it: the look at what is left tells.
-                Verdict::Kept(_) if undo.scope == UndoScope::All && now == State::Absent => {}
+                // It went with its package; after a reset the look at what is left tells what somebody removed.
+                Verdict::Kept(_) if now == State::Absent && (packages_go || undo.scope == UndoScope::All) => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
                     for change in changes {

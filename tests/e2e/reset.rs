@@ -178,7 +178,10 @@ fn what_somebody_has_edited(lab: &Lab) {
     let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
     let told = leftovers(&run);
     for name in ["/etc/fstab", "/etc/mine.conf"] {
-        assert!(told.iter().any(|leftover| leftover.contains(name) && leftover.contains("somebody")), "{told:?}\n{run}");
+        assert!(
+            told.iter().any(|leftover| leftover.contains(name) && leftover.contains("somebody")),
+            "{told:?}\n{run}"
+        );
     }
     lab.on("n2", "grep -x '# mine' /etc/fstab && test -e /etc/mine.conf && test ! -e /var/lib/kboot").ok();
     let packages = lab.on("n2", "dpkg-query -W kubelet containerd.io 2>/dev/null; true").ok();
@@ -201,9 +204,18 @@ fn a_host_of_kubeadms(lab: &Lab) {
     lab.on("n1", "dpkg -s kubelet kubeadm containerd.io").ok();
     let different = BEFORE.lock().unwrap_or_else(|lock| lock.into_inner())["n1"].leftovers(lab);
     let is_of_cluster = |name: &&String| {
-        ["/etc/kubernetes/", "/var/lib/kubelet", "/var/lib/etcd", "KUBE", "kubepods", "/var/log/pods", "/var/lib/kboot", "cni0"]
-            .iter()
-            .any(|sign| name.contains(sign))
+        [
+            "/etc/kubernetes/",
+            "/var/lib/kubelet",
+            "/var/lib/etcd",
+            "KUBE",
+            "kubepods",
+            "/var/log/pods",
+            "/var/lib/kboot",
+            "cni0",
+        ]
+        .iter()
+        .any(|sign| name.contains(sign))
     };
     let left: Vec<&String> = different.iter().filter(is_of_cluster).collect();
     assert!(left.is_empty(), "{left:#?}");

@@ -124,7 +124,8 @@ impl Whole {
                 None => different.push(format!("{name} is gone")),
             }
         }
-        different.extend(now.things.keys().filter(|name| !self.things.contains_key(*name)).map(|n| format!("{n} is new")));
+        different
+            .extend(now.things.keys().filter(|name| !self.things.contains_key(*name)).map(|n| format!("{n} is new")));
         different
     }
 

@@ -21,8 +21,10 @@ mod lab;
 mod lock;
 mod oracle;
 mod plan;
+mod reset;
 mod suite;
 mod up;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
@@ -38,5 +40,6 @@ fn main() -> std::process::ExitCode {
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        reset::TESTS,
     ])
 }

@@ -27,6 +27,7 @@ demo-down: ## Throw the demo's cluster away
 
 build: ## The binary, in release, statically linked
 	$(CARGO) build --release --locked
+	@! grep -q kboot.fault "$(KBOOT)" || { echo "$(KBOOT) has the hook that only debug builds may have" >&2; exit 1; }
 	@echo "built $(KBOOT), $$(du -h --apparent-size "$(KBOOT)" | cut -f1)"
 
 ##@ Check
@@ -45,6 +46,11 @@ e2e bench: export KBOOT_BIN = $(KBOOT)
 
 e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
+
+test-matrix: ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
+	$(TESTBED) setup
+	$(TESTBED) check && $(TESTBED) build
+	$(CARGO) test --locked --test matrix -- --ignored $(ARGS)
 
 bench: setup-bench build ## Times against kubeadm, on the testbed
 	tests/bench/run
@@ -72,4 +78,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-check demo-down build test lint unit e2e bench deny setup-build setup-test setup-bench clean-testbed help
+.PHONY: demo demo-check demo-down build test lint unit e2e test-matrix bench deny setup-build setup-test setup-bench clean-testbed help

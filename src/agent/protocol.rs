@@ -32,6 +32,9 @@ pub struct PhaseRun {
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    /// How long whoever else works on the host is waited for.
+    #[serde(default)]
+    pub wait_lock: std::time::Duration,
     pub context: Context,
 }
 

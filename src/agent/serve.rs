@@ -14,6 +14,7 @@ use super::protocol::{MARKER, PhaseRun, Reply, Request};
 use crate::engine::{
     self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner, Sink,
 };
+use crate::facts::Facts;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
 use crate::steps::task::{self, Work as Item};
@@ -88,7 +89,15 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
 }
 
 /// The host's lock and journal, once a phase may have changed something.
-type Ownership = tokio::sync::Mutex<Option<(HostLock, Arc<Journal>)>>;
+type Ownership = tokio::sync::Mutex<Option<Owned>>;
+
+struct Owned {
+    lock: HostLock,
+    journal: Arc<Journal>,
+    /// The host as it is since then, where another run has worked on it meanwhile.
+    facts: Option<Facts>,
+}
+
 /// What earlier runs left, read before this one writes.
 type Past = tokio::sync::OnceCell<Arc<LastApplied>>;
 
@@ -116,8 +125,8 @@ impl Agent {
 
     /// Lets the next run know that it need only wait a moment.
     async fn leave(&self) {
-        if let Some((lock, _)) = self.lock.lock().await.as_ref()
-            && let Err(failure) = lock.leave()
+        if let Some(owned) = self.lock.lock().await.as_ref()
+            && let Err(failure) = owned.lock.leave()
         {
             tracing::warn!("the lock could not be marked: {failure}");
         }
@@ -132,7 +141,7 @@ impl Agent {
     async fn end(&self, outcome: Outcome) {
         let result = match self.lock.lock().await.as_ref() {
             None => Ok(None),
-            Some((_, journal)) => {
+            Some(Owned { journal, .. }) => {
                 let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
@@ -175,15 +184,14 @@ struct Here {
     services: Services,
 }
 
-async fn run_phase(run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
+async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
     let Here { cancel, host, lock, past, services } = here;
     let started = std::time::Instant::now();
-    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.run.wanted)));
-    let last = past.get_or_try_init(read).await?.clone();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &run.run, &cancel, sink).await?,
+        Mode::Apply => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
     };
+    let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
     let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
     let outputs = Arc::default();
@@ -206,41 +214,79 @@ fn past_runs() -> Result<Vec<engine::Run>> {
     }
 }
 
+/// What earlier runs left; read once, and where this run writes, before it does.
+async fn last_applied(past: &Past, run: &RunInfo) -> Result<Arc<LastApplied>> {
+    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.wanted)));
+    Ok(past.get_or_try_init(read).await?.clone())
+}
+
 /// How soon an agent notices that its controller was killed.
 const NOTICE: Duration = Duration::from_secs(2);
 /// How long the change in hand of such an agent may take: packages that are being installed.
 const LEAVE: Duration = Duration::from_secs(600);
 
 /// Takes the host's lock, once for the agent's whole life, and opens its journal. An agent whose controller was killed is
-/// waited for; one that is at work is not.
-async fn own(lock: &Ownership, run: &RunInfo, cancel: &Cancel, sink: &Sink) -> Result<Arc<Journal>> {
+/// waited for; one that is at work is not, unless that is asked for.
+async fn own(
+    lock: &Ownership,
+    past: &Past,
+    run: &mut PhaseRun,
+    cancel: &Cancel,
+    host: &LocalHost,
+    sink: &Sink,
+) -> Result<Arc<Journal>> {
     let mut held = lock.lock().await;
-    if let Some((_, journal)) = held.as_ref() {
-        return Ok(journal.clone());
+    if held.is_none() {
+        let (lock, has_waited) = take(run, cancel, sink).await?;
+        last_applied(past, &run.run).await?;
+        let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.run.clone())?);
+        // Whoever worked here meanwhile has left the host another one than the controller knows.
+        let facts = if has_waited { Some(crate::facts::gather(host).await?) } else { None };
+        *held = Some(Owned { lock, journal, facts });
     }
+    let owned = held.as_ref().expect("it was just taken");
+    if let Some(facts) = &owned.facts {
+        run.context.facts = facts.clone();
+    }
+    Ok(owned.journal.clone())
+}
+
+/// The lock, and whether it had to be waited for.
+async fn take(run: &PhaseRun, cancel: &Cancel, sink: &Sink) -> Result<(HostLock, bool)> {
     let started = std::time::Instant::now();
-    let mut is_told = false;
-    let taken = loop {
-        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.owner)? {
-            Ok(taken) => break taken,
+    let mut told = None;
+    loop {
+        let Busy { holder, is_leaving } = match HostLock::take(Utf8Path::new(HostLock::PATH), &run.run.owner)? {
+            Ok(taken) => return Ok((taken, told.is_some())),
             Err(busy) => busy,
         };
-        if started.elapsed() > if is_leaving { LEAVE } else { NOTICE } {
-            return Err(Failure::new(format!("another kboot works on this host: {holder}"))
-                .hint("wait until it is done, then run the same command again"));
+        let limit = run.wait_lock.max(if is_leaving { LEAVE } else { NOTICE });
+        if started.elapsed() > limit {
+            return Err(busy(&holder, run.wait_lock));
         }
         if cancel.is_cancelled() {
             return Err(Failure::interrupted());
         }
-        if is_leaving && !is_told {
-            is_told = true;
-            sink.emit(Kind::Waiting { what: format!("the last change of a run that was cut off: {holder}") });
+        let what = match is_leaving {
+            true => format!("the last change of a run that was cut off: {holder}"),
+            false => format!("the end of another run: {holder}"),
+        };
+        // Without being asked to wait, this is over before anybody could read it.
+        if (is_leaving || !run.wait_lock.is_zero()) && told.as_ref() != Some(&what) {
+            sink.emit(Kind::Waiting { what: what.clone() });
+            told = Some(what);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    };
-    let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.clone())?);
-    *held = Some((taken, journal.clone()));
-    Ok(journal)
+    }
+}
+
+fn busy(holder: &str, waited: Duration) -> Failure {
+    if waited.is_zero() {
+        return Failure::new(format!("another kboot works on this host: {holder}"))
+            .hint("wait until it is done, then run the same command again; with `--wait-lock 10m` it waits by itself");
+    }
+    Failure::new(format!("another kboot still works on this host after {} s: {holder}", waited.as_secs()))
+        .hint("see what it waits for where it was started; it ends with Ctrl-C there, after the change in hand")
 }
 
 fn count(items: &[Item]) -> usize {

@@ -91,6 +91,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         labels: BTreeMap::new(),
         taints: None,
         vars: Default::default(),
+        sysctls: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -100,6 +101,7 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
+        let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
         let job = Job {
             command: "init",
@@ -111,6 +113,7 @@ impl Init {
             mode,
             drift,
             undoes: None,
+            wait_lock,
             ignore: Some(ignore),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
@@ -214,6 +217,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 vars: Default::default(),
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -230,6 +234,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 vars: Default::default(),
+                sysctls: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

@@ -104,6 +104,7 @@ impl Join {
             mode,
             drift,
             undoes: None,
+            wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();

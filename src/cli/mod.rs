@@ -20,6 +20,7 @@ mod token;
 mod undo;
 mod up;
 mod usage;
+mod wait;
 
 use std::process::ExitCode;
 

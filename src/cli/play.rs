@@ -96,6 +96,7 @@ impl Run {
             mode: self.run.mode(),
             drift: self.run.drift.into(),
             undoes: None,
+            wait_lock: self.run.wait.limit(),
             ignore,
             inputs: &inputs,
         };

@@ -19,6 +19,7 @@ use super::exit::Problem;
 use super::history;
 use super::init::{MachineArgs, require_root};
 use super::run::{self, Job, Reach};
+use super::wait::WaitArgs;
 
 /// Take this machine, or the hosts of an inventory, back from the cluster
 ///
@@ -47,6 +48,8 @@ pub struct Reset {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Reset {
@@ -71,6 +74,7 @@ impl Reset {
             mode,
             drift: Drift::Repair,
             undoes: Some("all".into()),
+            wait_lock: self.wait.limit(),
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.removes_packages = removes_packages;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use clap::{Args, ValueEnum};
@@ -23,6 +23,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
 #[derive(Args)]
@@ -36,6 +37,8 @@ pub struct RunArgs {
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,6 +96,8 @@ pub struct Job<'a> {
     pub drift: Drift,
     /// The run that this one takes back.
     pub undoes: Option<String>,
+    /// How long a host that another run works on is waited for.
+    pub wait_lock: Duration,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
@@ -193,6 +198,7 @@ async fn go(
             ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
         },
         drift: job.drift,
+        wait_lock: job.wait_lock,
         inputs,
         cancel: cancel.clone(),
     };

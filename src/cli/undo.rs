@@ -19,6 +19,7 @@ use super::history::{self, Journals, is_undone};
 use super::init::{MachineArgs, require_root};
 use super::reset::confirm;
 use super::run::{self, Job, Reach};
+use super::wait::WaitArgs;
 
 /// Take the last run back
 ///
@@ -47,6 +48,8 @@ pub struct Undo {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 impl Undo {
@@ -70,6 +73,7 @@ impl Undo {
             reach,
             inventory: self.inventory.as_deref(),
             mode,
+            wait_lock: self.wait.limit(),
             drift: Drift::Repair,
             undoes: Some(id),
             ignore: None,

@@ -75,6 +75,7 @@ impl Up {
             mode: self.run.mode(),
             drift: self.run.drift.into(),
             undoes: None,
+            wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
             inputs: &inputs,
         };

@@ -151,12 +151,7 @@ pub enum Change {
         namespace: Option<String>,
         name: String,
     },
-    /// Sets labels and taints of a node, beside those that it has.
-    MarkNode {
-        node: String,
-        labels: Vec<(String, String)>,
-        taints: Vec<Taint>,
-    },
+    MarkNode(MarkNode),
     /// Removes Kubernetes' and the pod network's rules and chains from a packet filter, `iptables` or `ip6tables`.
     RemoveFilterRules {
         program: String,
@@ -250,6 +245,26 @@ pub struct UnitChange {
     pub start: Option<bool>,
     /// Why it must be restarted, if it must.
     pub restart: Option<String>,
+}
+
+/// What becomes of a node's labels and taints; those that are not named stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkNode {
+    pub node: String,
+    pub labels: Vec<(String, String)>,
+    pub taints: Vec<Taint>,
+    /// The keys of labels that are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlabel: Vec<String>,
+    /// Taints that are taken away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untaint: Vec<Taint>,
+}
+
+impl MarkNode {
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.taints.is_empty() && self.unlabel.is_empty() && self.untaint.is_empty()
+    }
 }
 
 impl Change {
@@ -389,17 +404,24 @@ impl fmt::Display for Change {
             Change::DeleteObject { kind, namespace, name, .. } => {
                 write!(f, "delete {kind} {}{name}", namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default())
             }
-            Change::MarkNode { node, labels, taints } => {
-                let labels = labels.iter().map(|(key, value)| format!("label {key}={value}"));
-                let taints = taints.iter().map(|taint| format!("taint {taint}"));
-                write!(f, "mark the node {node}: {}", labels.chain(taints).collect::<Vec<_>>().join(", "))
-            }
+            Change::MarkNode(change) => write!(f, "{change}"),
             Change::RemoveFilterRules { program, count } => {
                 write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
             }
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }
+    }
+}
+
+impl fmt::Display for MarkNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = self.labels.iter().map(|(key, value)| format!("label {key}={value}"));
+        let taints = self.taints.iter().map(|taint| format!("taint {taint}"));
+        let unlabel = self.unlabel.iter().map(|key| format!("no label {key}"));
+        let untaint = self.untaint.iter().map(|taint| format!("no taint {taint}"));
+        let all: Vec<String> = labels.chain(taints).chain(unlabel).chain(untaint).collect();
+        write!(f, "mark the node {}: {}", self.node, all.join(", "))
     }
 }
 

@@ -6,7 +6,7 @@
 //!     after-act CHANGE        once it is made, before the journal says so
 //!     every                   at both points of each change, once each
 //!
-//! CHANGE is the change in one line, as reports show it. A line that was heard becomes `reached …`, so that the next run gets
+//! CHANGE is the change in one line, as reports show it, or its beginning and a `*`. A line that was heard becomes `reached …`, so that the next run gets
 //! further, and whoever wrote it can see that it was heard. On a host the file is [`ON_HOST`]. A controller is told of it by
 //! `KBOOT_FAULT`; its changes begin with the host's name, and its points are the events that tell of a change's begin and end.
 
@@ -69,7 +69,8 @@ fn heard(text: &str, point: Point, change: &str) -> Option<String> {
     let asked = format!("{} {}", point.name(), without_chance(change));
     let reached = format!("reached {asked}");
     let mut lines: Vec<&str> = text.lines().collect();
-    if let Some(line) = lines.iter_mut().find(|line| **line == asked) {
+    let is_meant = |line: &str| line == asked || line.strip_suffix('*').is_some_and(|start| asked.starts_with(start));
+    if let Some(line) = lines.iter_mut().find(|line| is_meant(line)) {
         *line = &reached;
     } else if lines.contains(&"every") && !lines.contains(&reached.as_str()) {
         lines.push(&reached);
@@ -113,6 +114,8 @@ mod tests {
         let then = heard(asked, Point::AfterAct, "load the kernel module overlay").unwrap();
         assert_eq!(then, "reached after-act load the kernel module overlay\n");
         assert_eq!(heard(&then, Point::AfterAct, "load the kernel module overlay"), None);
+        let begun = heard("after-act load the*\n", Point::AfterAct, "load the kernel module overlay").unwrap();
+        assert_eq!(begun, then);
     }
 
     #[test]

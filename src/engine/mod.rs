@@ -23,7 +23,7 @@ mod trace;
 mod undo;
 
 pub use cause::LastApplied;
-pub use change::{Cause, Change, Content, FileMode, PackageChange, Proposed, UnitChange};
+pub use change::{Cause, Change, Content, FileMode, MarkNode, PackageChange, Proposed, UnitChange};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use item::Item;

@@ -30,15 +30,6 @@ pub trait Probe: Send + Sync {
         self.query(&guard.argv()).await
     }
 
-    /// When the kernel booted by its clock of now, nanoseconds since 1970.
-    async fn booted(&self) -> Result<i128> {
-        let text = self.read_text(Utf8Path::new("/proc/uptime")).await?.unwrap_or_default();
-        let seconds = text.split_whitespace().next().and_then(|first| first.parse::<f64>().ok());
-        let uptime = seconds.ok_or_else(|| super::Failure::new("/proc/uptime can't be read"))?;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Ok(now.as_nanos() as i128 - (uptime * 1e9) as i128)
-    }
-
     /// A file's text; an error where it isn't UTF-8.
     async fn read_text(&self, path: &Utf8Path) -> Result<Option<String>> {
         let Some(bytes) = self.read(path).await? else { return Ok(None) };

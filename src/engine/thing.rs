@@ -263,7 +263,7 @@ impl Change {
                 let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
                 vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
             }
-            Change::MarkNode { .. } | Change::RemoveFilterRules { .. } => {
+            Change::MarkNode(_) | Change::RemoveFilterRules { .. } => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -328,9 +328,11 @@ impl Change {
             Change::DeleteObject { .. } => {
                 self.touches().iter().for_each(|touch| want(touch.thing.to_string(), "absent"));
             }
-            Change::MarkNode { node, labels, taints } => {
+            Change::MarkNode(super::MarkNode { node, labels, taints, unlabel, untaint }) => {
                 labels.iter().for_each(|(key, value)| want(format!("label {node} {key}"), value));
                 taints.iter().for_each(|taint| want(format!("taint {node} {taint}"), "present"));
+                unlabel.iter().for_each(|key| want(format!("label {node} {key}"), "absent"));
+                untaint.iter().for_each(|taint| want(format!("taint {node} {taint}"), "absent"));
             }
             Change::FetchKey { path, fingerprint, .. } => want(format!("key {path}"), fingerprint),
             Change::RefreshPackages { .. }

@@ -268,3 +268,6 @@ fn unit(unit: &str, before: &State, now: &State) -> Verdict {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod property;

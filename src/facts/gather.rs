@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 
 use super::*;
-use super::{host, kernel, network, packages};
+use super::{founded, host, kernel, network, packages};
 use crate::engine::{Failure, Probe, Result};
 
 /// Where root's programs are, whatever PATH the agent was started with.
@@ -257,6 +257,7 @@ impl Look<'_> {
             has_etcd_data: etcd.is_some(),
             manifests: manifests.unwrap_or_default(),
             ca: host::certificate_digests(&ca.unwrap_or_default()),
+            founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },
             server: kubelet_conf.and_then(|text| host::kubeconfig_server(&String::from_utf8_lossy(&text))),
         })
     }

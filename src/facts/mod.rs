@@ -4,6 +4,7 @@
 //! processes cost more than everything else together. Facts are judged elsewhere: this module knows nothing of what is
 //! wanted of a host, of inventories or of other hosts.
 
+mod founded;
 mod gather;
 mod host;
 mod kernel;
@@ -154,6 +155,26 @@ pub struct NodeState {
     pub ca: Vec<String>,
     /// The API server's URL in kubelet.conf.
     pub server: Option<String>,
+    /// What the cluster was founded with, as far as this host tells.
+    pub founded: Founded,
+}
+
+/// Settings that a cluster keeps for its life, as the files of a node have them; None where they don't say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founded {
+    /// The node's name in its kubelet's certificate.
+    pub node_name: Option<String>,
+    /// The address that the kubelet, or else the API server, was told to use.
+    pub address: Option<String>,
+    pub pod_subnet: Option<String>,
+    pub service_subnet: Option<String>,
+    pub dns_domain: Option<String>,
+    /// `v1.37.2`, of the API server's image.
+    pub version: Option<String>,
+    /// `host:port` by which administrators reach the API server.
+    pub endpoint: Option<String>,
+    /// The file names in /etc/cni/net.d.
+    pub networks: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

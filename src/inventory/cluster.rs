@@ -2,6 +2,7 @@
 //!
 //! Pure functions of the types; a checked [`Cluster`] is assumed, and an unchecked one never panics.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use camino::Utf8PathBuf;
@@ -53,6 +54,7 @@ impl Cluster {
             certificates: Certificates::default(),
             control_plane: ControlPlane::default(),
             kubelet: Kubelet::default(),
+            sysctls: BTreeMap::new(),
             packages: Packages::default(),
             images: Images::default(),
             ssh: Ssh::default(),
@@ -164,6 +166,13 @@ impl Cluster {
         }
     }
 
+    /// The kernel settings of a host: its own over the cluster's.
+    pub fn sysctls(&self, host: &Host) -> BTreeMap<String, String> {
+        let mut sysctls = self.sysctls.clone();
+        sysctls.extend(host.sysctls.clone());
+        sysctls
+    }
+
     fn release(&self) -> &'static Release {
         let [.., latest] = &RELEASES;
         Version::parse(&self.kubernetes.version).and_then(Version::release).unwrap_or(latest)
@@ -254,6 +263,7 @@ mod tests {
             labels: Default::default(),
             taints: None,
             vars: Default::default(),
+            sysctls: Default::default(),
             ssh: HostSsh::default(),
         }
     }

@@ -39,6 +39,9 @@ pub struct Cluster {
     /// The kubelet on every host.
     #[serde(default)]
     pub kubelet: Kubelet,
+    /// Kernel settings of every host, as `vm.max_map_count: "262144"`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
     /// Where packages come from.
     #[serde(default)]
     pub packages: Packages,
@@ -266,6 +269,9 @@ pub struct Host {
     /// Values for playbooks of your own on this host, over those of the cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: BTreeMap<String, serde_json::Value>,
+    /// Kernel settings of this host, beside and before the cluster's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
     /// How this host is reached, where it differs from the others.
     #[serde(default, skip_serializing_if = "HostSsh::is_empty")]
     pub ssh: HostSsh,

@@ -41,6 +41,17 @@ impl Connector {
         Ok(None)
     }
 
+    /// The same, by a server that must prove to be of this name or address.
+    pub async fn view_as(&self, probe: &dyn Probe, name: &str) -> Result<Option<View>> {
+        for path in ADMIN_FILES {
+            let Some(text) = probe.read(Utf8Path::new(path)).await? else { continue };
+            let client = connect(&text, Some(name)).await;
+            let client = client.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+            return Ok(Some(View::new(client)));
+        }
+        Ok(None)
+    }
+
     /// What writes as the cluster's administrator.
     pub async fn writer(&self) -> Result<Writer> {
         for path in ADMIN_FILES {
@@ -54,13 +65,14 @@ impl Connector {
     /// What reads and what writes by a kubeconfig file.
     pub async fn open(path: &Utf8Path) -> Result<(View, Writer)> {
         let text = std::fs::read(path).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))?;
-        let client = connect(&text).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        let client =
+            connect(&text, None).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
         Ok((View::new(client.clone()), Writer::new(client)))
     }
 
     /// What reads by a kubeconfig that is in no file.
     pub async fn view_of(kubeconfig: &str) -> Result<View> {
-        let client = connect(kubeconfig.as_bytes()).await;
+        let client = connect(kubeconfig.as_bytes(), None).await;
         Ok(View::new(client.map_err(|cause| Failure::new(format!("failed to connect to the cluster: {cause}")))?))
     }
 
@@ -73,13 +85,14 @@ impl Connector {
                 return Ok(client.clone());
             }
         }
-        let client = connect(&text).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        let client =
+            connect(&text, None).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
         self.clients.lock().expect("no panic while held").insert(path.into(), (text, client.clone()));
         Ok(client)
     }
 }
 
-async fn connect(text: &[u8]) -> Result<Client, String> {
+async fn connect(text: &[u8], name: Option<&str>) -> Result<Client, String> {
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
     // The further lines of the error show the file's own, and keys and tokens are what it holds.
     let first = |text: String| text.lines().next().unwrap_or_default().to_string();
@@ -88,6 +101,9 @@ async fn connect(text: &[u8]) -> Result<Client, String> {
         .await
         .map_err(|error| error.to_string())?;
     by_address(&mut config).await?;
+    if let Some(name) = name {
+        config.tls_server_name = Some(name.into());
+    }
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     config.proxy_url = None;

@@ -4,6 +4,7 @@
 //! [`Writer`], which the resources' interpreter alone makes. This module knows nothing of what kboot wants in a cluster.
 
 mod connect;
+pub mod health;
 mod objects;
 
 pub use connect::Connector;

@@ -27,12 +27,14 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
     let configuration = emit(&document(Template::KubeProxyConfiguration, &context)?);
     let kubeconfig = emit(&kubeconfig(&cluster.endpoint()));
     // As with the kubelet's: kubeadm's own defaults would not do here, so it mustn't think that they were never changed.
-    let hash = values.can_set_conntrack.then(|| component_hash(&[&configuration, &kubeconfig]));
+    let digest = component_hash(&[&configuration, &kubeconfig]);
+    let hash = values.can_set_conntrack.then_some(&digest);
     let context = json!({
         "image": cluster.image("kube-proxy"),
         "configuration": configuration,
         "kubeconfig": kubeconfig,
         "hash": hash,
+        "digest": digest,
     });
     objects(Template::KubeProxy, &context)
 }

@@ -1,10 +1,12 @@
 //! A host's own files: container runtime, package sources, kernel modules and settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::kubelet::{CgroupDriver, RUNTIME_ENDPOINT};
 use super::template::{RenderError, Template, render};
-use crate::inventory::{Cluster, Repository};
+use crate::inventory::{Cluster, Host, Repository};
 
 /// Kernel modules that must be loaded, now and at boot.
 pub const MODULES: [&str; 2] = ["overlay", "br_netfilter"];
@@ -30,11 +32,15 @@ pub fn containerd_config(
     render(Template::ContainerdConfig, &values)
 }
 
+/// How a `hosts.toml` of kboot's begins, so that it is known when its registry has no mirror any more.
+pub const MIRROR_MARK: &str = "# kboot: ";
+
 /// `hosts.toml` of one registry (`registry.k8s.io`) that is pulled through a mirror (`http://10.0.0.1:5000`).
 pub fn mirror_hosts(registry: &str, mirror: &str) -> Result<String, RenderError> {
     // Docker Hub's name in image references isn't where its registry answers.
     let server = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
     let values = json!({
+        "mark": MIRROR_MARK,
         "registry": registry,
         "server": format!("https://{server}"),
         "mirror": mirror.trim_end_matches('/'),
@@ -64,10 +70,42 @@ pub fn modules_load() -> Result<String, RenderError> {
     render(Template::ModulesLoad, &json!({"modules": MODULES}))
 }
 
-/// A file of `/etc/sysctl.d`
-pub fn sysctl_conf() -> Result<String, RenderError> {
-    let sysctls: Vec<_> = SYSCTLS.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+/// The kernel settings of a host: those that must hold, and the inventory's.
+pub fn sysctls(cluster: &Cluster, host: &Host) -> Vec<(String, String)> {
+    let needed = SYSCTLS.map(|(key, value)| (key.to_string(), value.to_string()));
+    let own = cluster.sysctls(host).into_iter().filter(|(key, _)| SYSCTLS.iter().all(|(needed, _)| needed != key));
+    needed.into_iter().chain(own).collect()
+}
+
+/// A file of `/etc/sysctl.d`. `before` has the values that some had when kboot first set them.
+pub fn sysctl_conf(sysctls: &[(String, String)], before: &BTreeMap<String, String>) -> Result<String, RenderError> {
+    let sysctls: Vec<_> = sysctls
+        .iter()
+        .map(|(key, value)| json!({"key": key, "value": value, "before": before.get(key).map(|old| was(key, old))}))
+        .collect();
     render(Template::Sysctl, &json!({"sysctls": sysctls}))
+}
+
+/// What a file of [`sysctl_conf`] sets, and what it says of the values before.
+pub fn parse_sysctl_conf(text: &str) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let (mut values, mut before) = (BTreeMap::new(), BTreeMap::new());
+    for line in text.lines().map(str::trim) {
+        let was =
+            line.strip_prefix("# ").and_then(|rest| rest.strip_suffix(WAS.1)).and_then(|rest| rest.split_once(WAS.0));
+        if let Some((key, value)) = was {
+            before.insert(key.to_string(), value.to_string());
+        } else if let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with(['#', ';'])) {
+            values.insert(key.trim().to_string(), value.trim().to_string());
+        }
+    }
+    (values, before)
+}
+
+/// Around the value in a line that says what was there before.
+const WAS: (&str, &str) = (" was ", " before kboot set it");
+
+fn was(key: &str, value: &str) -> String {
+    format!("# {key}{}{value}{}", WAS.0, WAS.1)
 }
 
 /// What apt calls a repository's origin: the URL's host, without user, port and brackets.
@@ -133,6 +171,15 @@ mod tests {
     fn small_files() {
         insta::assert_snapshot!("crictl", crictl_config().unwrap());
         insta::assert_snapshot!("modules_load", modules_load().unwrap());
-        insta::assert_snapshot!("sysctl", sysctl_conf().unwrap());
+        let mut cluster = fixture::cluster();
+        cluster.sysctls.insert("vm.max_map_count".into(), "262144".into());
+        cluster.hosts[0].sysctls.insert("net.core.somaxconn".into(), "1024".into());
+        // What must hold is there once.
+        cluster.hosts[0].sysctls.insert("net.ipv4.ip_forward".into(), "1".into());
+        let wanted = sysctls(&cluster, &cluster.hosts[0]);
+        let before = BTreeMap::from([("vm.max_map_count".to_string(), "65530".to_string())]);
+        let text = sysctl_conf(&wanted, &before).unwrap();
+        insta::assert_snapshot!("sysctl", text);
+        assert_eq!(parse_sysctl_conf(&text), (wanted.into_iter().collect(), before));
     }
 }

@@ -53,13 +53,26 @@ pub fn kubelet_instance_config() -> Result<String, RenderError> {
 ///   plane's are set through the API, as by kubeadm: its node isn't ready before the pod network is there.
 /// - No `--node-labels`: the API server refuses some labels from kubelets, and a flag isn't read again once the node is
 ///   registered. Labels are set through the API.
-pub fn kubelet_flags(cluster: &Cluster, host: &Host, hostname: &str) -> Result<String, RenderError> {
+///
+/// `registered` is the file of a node that has registered: the taints that it did so with are of no use any more, and stay as they are,
+/// or a change of them would restart the kubelet for nothing.
+pub fn kubelet_flags(
+    cluster: &Cluster,
+    host: &Host,
+    hostname: &str,
+    registered: Option<&str>,
+) -> Result<String, RenderError> {
     let mut flags = Vec::new();
     // The kubelet lower-cases the hostname, too, before it takes it as the node's name.
     if !hostname.eq_ignore_ascii_case(&host.name) {
         flags.push(format!("--hostname-override={}", host.name));
     }
     flags.push(format!("--node-ip={}", host.address));
+    if let Some(text) = registered {
+        let words = text.split(|c: char| c.is_whitespace() || c == '"');
+        flags.extend(words.filter(|word| word.starts_with("--register-with-taints=")).map(String::from));
+        return render(Template::KubeletFlags, &json!({"flags": flags}));
+    }
     let taints = cluster.node_taints(host);
     if !host.is_control_plane() && !taints.is_empty() {
         let taints: Vec<_> = taints
@@ -162,7 +175,7 @@ mod tests {
     fn flags_by_host() {
         let cluster = fixture::cluster();
         let flags =
-            |name: &str, hostname: &str| kubelet_flags(&cluster, cluster.host(name).unwrap(), hostname).unwrap();
+            |name: &str, hostname: &str| kubelet_flags(&cluster, cluster.host(name).unwrap(), hostname, None).unwrap();
         assert_eq!(flags("n1", "n1"), "KUBELET_KUBEADM_ARGS=\"--node-ip=10.77.0.11\"\n");
         assert_eq!(flags("n2", "N2"), "KUBELET_KUBEADM_ARGS=\"--node-ip=10.77.0.12\"\n");
         assert_eq!(

@@ -20,7 +20,8 @@ mod yaml;
 
 pub use addons::{KubeProxyValues, coredns, kube_proxy};
 pub use host::{
-    MODULES, SYSCTLS, apt_pin, apt_source, containerd_config, crictl_config, mirror_hosts, modules_load, sysctl_conf,
+    MIRROR_MARK, MODULES, SYSCTLS, apt_pin, apt_source, containerd_config, crictl_config, mirror_hosts, modules_load,
+    parse_sysctl_conf, sysctl_conf, sysctls,
 };
 pub use kubeadm::{bootstrap_rbac, cluster_info, kubeadm_config, kubelet_config_map, node_labels};
 pub use kubelet::{

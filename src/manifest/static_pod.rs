@@ -30,6 +30,10 @@ const SCHEDULER_PORT: u16 = 10259;
 /// takes several seconds until the first of them runs, and with it the first pod.
 const CONTROLLER_MANAGER_FLAGS: [(&str, &str); 2] = [("kube-api-qps", "100"), ("kube-api-burst", "200")];
 
+/// With its default an API server that is told to end holds on to its watches until it is killed, half a minute later. All that
+/// time nobody answers, and the other components give up their leases, and themselves.
+const API_SERVER_FLAGS: [(&str, &str); 1] = [("shutdown-watch-termination-grace-period", "1s")];
+
 /// The manifest of one of the control plane's pods, for `/etc/kubernetes/manifests`.
 pub fn static_pod(pod: StaticPod, cluster: &Cluster, node: &NodeValues) -> Result<String, RenderError> {
     let template = pod.template();
@@ -109,18 +113,17 @@ impl StaticPod {
     /// What the inventory says of it, and what kboot adds.
     pub(super) fn settings(self, cluster: &Cluster) -> Component {
         let components = &cluster.control_plane;
-        match self {
-            StaticPod::Etcd => components.etcd.clone(),
-            StaticPod::ApiServer => components.api_server.clone(),
-            StaticPod::Scheduler => components.scheduler.clone(),
-            StaticPod::ControllerManager => {
-                let mut settings = components.controller_manager.clone();
-                for (flag, value) in CONTROLLER_MANAGER_FLAGS {
-                    settings.extra_args.entry(flag.into()).or_insert_with(|| value.into());
-                }
-                settings
-            }
+        let (component, flags): (_, &[(&str, &str)]) = match self {
+            StaticPod::Etcd => (&components.etcd, &[]),
+            StaticPod::ApiServer => (&components.api_server, &API_SERVER_FLAGS),
+            StaticPod::ControllerManager => (&components.controller_manager, &CONTROLLER_MANAGER_FLAGS),
+            StaticPod::Scheduler => (&components.scheduler, &[]),
+        };
+        let mut settings = component.clone();
+        for (flag, value) in flags {
+            settings.extra_args.entry((*flag).into()).or_insert_with(|| (*value).into());
         }
+        settings
     }
 }
 

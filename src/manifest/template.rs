@@ -135,7 +135,7 @@ mod tests {
     fn an_undefined_variable_is_an_error_however_it_is_used() {
         let undefined = |template, values| render(template, &values).unwrap_err().to_string();
         assert_eq!(
-            undefined(Template::MirrorHosts, json!({"registry": "a", "server": "b"})),
+            undefined(Template::MirrorHosts, json!({"mark": "# ", "registry": "a", "server": "b"})),
             "render templates/containerd/hosts.toml: variable `mirror` is not defined"
         );
         assert_eq!(
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn nothing_is_escaped_but_json_quotes() {
-        let values = json!({"registry": "<a>&", "server": "x\"y: #", "mirror": "m"});
+        let values = json!({"mark": "# ", "registry": "<a>&", "server": "x\"y: #", "mirror": "m"});
         let text = render(Template::MirrorHosts, &values).unwrap();
         assert!(text.contains("# <a>&:"), "{text}");
         assert!(text.contains(r#"server = "x\"y: #""#), "{text}");

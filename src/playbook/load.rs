@@ -5,6 +5,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use super::MaxUnavailable;
 use super::draft::Draft;
 use super::model::{BUILTIN, Phase, Playbook};
 use super::order;
@@ -162,12 +163,19 @@ impl Loader {
             let place = root.key("phases").index(index);
             self.name(&phase.name, &place.key("name"), &playbook.phases);
             self.hosts(&phase.hosts, &place.key("hosts"));
+            let max_unavailable = phase.max_unavailable.as_ref().map(MaxUnavailable::read).transpose();
+            let max_unavailable = max_unavailable.unwrap_or_else(|why| {
+                let hint = "for example `1` or `10%`".to_string();
+                self.findings.add(&place.key("maxUnavailable"), why, Some(hint));
+                None
+            });
             let steps = self.steps(&phase.steps, &place.key("steps"), folder, &phase.hosts);
             playbook.phases.push(Phase {
                 name: phase.name.clone(),
                 description: phase.description.clone(),
                 hosts: phase.hosts.clone(),
                 after: phase.after.clone(),
+                max_unavailable,
                 steps,
                 place,
             });
@@ -210,7 +218,7 @@ impl Loader {
             };
             let steps = self.steps(&hook.steps, &place.key("steps"), folder, &hosts);
             let description = hook.description.clone();
-            let phase = Phase { name, description, hosts, after: Vec::new(), steps, place };
+            let phase = Phase { name, description, hosts, after: Vec::new(), max_unavailable: None, steps, place };
             hooked.insert(&mut playbook.phases, phase, side, target);
         }
     }

@@ -1,7 +1,8 @@
 //! The order of the bootstrap: YAML lists of phases, each with its hosts and its steps, and the controller that walks them.
 //!
 //! Each host walks the list from top to bottom and takes the phases that are for it. Where a phase names others in `after`, it
-//! also waits until those have ended on the other hosts.
+//! also waits until those have ended on the other hosts. Where it has `maxUnavailable`, no more than so many hosts of a running cluster take it
+//! at a time.
 //!
 //! Users write playbooks of their own. A file becomes a [`Playbook`] in steps, each a module: `read` compares it with the
 //! `written` types, `load` puts what it extends and its hooks in place, `draft` checks each task, and `work` fills them in for each
@@ -13,6 +14,7 @@ mod load;
 mod model;
 mod order;
 mod read;
+mod rolling;
 mod run;
 mod source;
 mod work;
@@ -22,5 +24,6 @@ mod yaml_objects;
 pub use load::{load, load_for};
 pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};
 pub use read::schema;
+pub use rolling::MaxUnavailable;
 pub use run::{Member, Plan, run};
 pub use source::PlaybookError;

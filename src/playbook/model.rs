@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::MaxUnavailable;
 use super::draft::Draft;
 use super::source::{Place, PlaybookError};
 use super::written::{self, Group, Hosts};
@@ -30,6 +31,8 @@ pub struct Phase {
     pub hosts: Selector,
     /// Phases that must have ended on the other hosts.
     pub after: Vec<String>,
+    /// How many hosts that belong to the cluster already take it at a time. None: all.
+    pub max_unavailable: Option<MaxUnavailable>,
     pub steps: Vec<Item<Draft>>,
     /// Where it is written.
     pub(super) place: Place,
@@ -106,6 +109,7 @@ impl Playbook {
             description: phase.description.clone(),
             hosts: phase.hosts.clone(),
             after: phase.after.clone(),
+            max_unavailable: phase.max_unavailable.as_ref().map(MaxUnavailable::written),
             steps: phase.steps.iter().map(write).collect(),
         };
         let document = written::Document {

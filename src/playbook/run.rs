@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
+use super::rolling::Turns;
 use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
@@ -30,6 +31,7 @@ pub struct Plan<'a> {
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
 }
@@ -50,7 +52,8 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         Ok(work) => work,
         Err(error) => return refuse(&error, events),
     };
-    let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members), work };
+    let (gates, turns) = (gates(plan, members), turns(plan, members));
+    let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates, turns, work };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
         if plan.mode == Mode::Apply {
@@ -85,6 +88,18 @@ struct Shared {
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
+    turns: BTreeMap<String, Turns>,
+}
+
+/// Nobody is disturbed by a dry run.
+fn turns(plan: &Plan<'_>, members: &[Member]) -> BTreeMap<String, Turns> {
+    let phases = plan.playbook.phases.iter().filter(|_| plan.mode == Mode::Apply);
+    let limited = phases.filter_map(|phase| Some((phase, phase.max_unavailable.as_ref()?)));
+    let turns = |(phase, max): (&Phase, &super::MaxUnavailable)| {
+        let hosts = members.iter().filter(|member| takes_part(plan, phase, member)).count();
+        (phase.name.clone(), Turns::new(&phase.name, max.of(hosts)))
+    };
+    limited.map(turns).collect()
 }
 
 fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
@@ -113,7 +128,7 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
             }
         }
         match &result {
-            Ok(()) => result = one(plan, phase, member, shared, events).await,
+            Ok(()) => result = in_turn(plan, phase, member, shared, events).await,
             Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
@@ -133,6 +148,37 @@ async fn ready(plan: &Plan<'_>, phase: &Phase, member: &Member, shared: &Shared,
     if plan.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
+/// One phase on one host, once it is the host's turn.
+async fn in_turn(
+    plan: &Plan<'_>,
+    phase: &Phase,
+    member: &Member,
+    shared: &Shared,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<()> {
+    let Some(turns) = shared.turns.get(&phase.name).filter(|_| member.facts.node.is_member()) else {
+        return one(plan, phase, member, shared, events).await;
+    };
+    let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
+    if turns.are_all_taken() {
+        sink.emit(Kind::Waiting { what: "the hosts before it to be done".into() });
+    }
+    let skipped = |failure: Failure| {
+        sink.emit(Kind::Note { text: failure.cause.clone() });
+        sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
+        failure
+    };
+    let _place = turns.take().await.map_err(skipped)?;
+    if plan.cancel.is_cancelled() {
+        return Err(skipped(Failure::interrupted()));
+    }
+    let result = one(plan, phase, member, shared, events).await;
+    if result.is_err() {
+        turns.failed(&member.host);
+    }
+    result
+}
+
 async fn one(
     plan: &Plan<'_>,
     phase: &Phase,
@@ -149,6 +195,7 @@ async fn one(
         mode: plan.mode,
         run: plan.run.clone(),
         drift: plan.drift,
+        wait_lock: plan.wait_lock,
         context,
     };
     let Outputs { join } = member.client.run(run, events).await?;

@@ -30,6 +30,7 @@ pub enum Check {
     TimeSkew,
     ContainerRuntime,
     ExistingCluster,
+    ClusterSettings,
     Port(u16),
     HostAddress,
     SubnetOverlap,
@@ -55,6 +56,7 @@ impl Check {
             Self::TimeSkew,
             Self::ContainerRuntime,
             Self::ExistingCluster,
+            Self::ClusterSettings,
             Self::HostAddress,
             Self::SubnetOverlap,
         ];
@@ -92,6 +94,7 @@ impl fmt::Display for Check {
             Self::TimeSkew => f.write_str("TimeSkew"),
             Self::ContainerRuntime => f.write_str("ContainerRuntime"),
             Self::ExistingCluster => f.write_str("ExistingCluster"),
+            Self::ClusterSettings => f.write_str("ClusterSettings"),
             Self::Port(port) => write!(f, "Port-{port}"),
             Self::HostAddress => f.write_str("HostAddress"),
             Self::SubnetOverlap => f.write_str("SubnetOverlap"),

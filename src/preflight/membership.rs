@@ -11,7 +11,7 @@ const PREFIXES: [&str; 6] = ["cni0", "flannel", "weave", "cali", "cilium", "kube
 
 pub fn check(subject: &Subject, all: &[Subject]) -> Vec<Finding> {
     let foreign =
-        role(subject).or_else(|| server(subject)).or_else(|| authority(subject, all)).or_else(|| data(subject));
+        role(subject).or_else(|| server(subject, all)).or_else(|| authority(subject, all)).or_else(|| data(subject));
     let error = foreign.map(|text| Finding::error(Check::ExistingCluster, text, RESET));
     error.or_else(|| leftovers(subject)).into_iter().collect()
 }
@@ -29,12 +29,15 @@ fn role(Subject { host, facts, .. }: &Subject) -> Option<String> {
 
 /// The kubelet's server may be the endpoint, any control plane (as kubeadm has it for control planes' own kubelets), or
 /// something on the host that leads there.
-fn server(Subject { cluster, facts, .. }: &Subject) -> Option<String> {
+fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<String> {
     let url = facts.node.server.as_deref()?;
+    let endpoints = all.iter().filter_map(|other| other.facts.node.founded.endpoint.as_deref());
     let server = host_of(url);
     let is_control_plane = cluster.control_planes().any(|host| host.address.to_string() == server);
     let is_local = ["127.0.0.1", "::1", "localhost"].contains(&server);
-    let is_own = is_control_plane || is_local || server == cluster.endpoint_host();
+    // An endpoint that the inventory has no more is told as such.
+    let is_former = endpoints.map(host_of).any(|known| known == server);
+    let is_own = is_control_plane || is_local || is_former || server == cluster.endpoint_host();
     (!is_own).then(|| format!("the host is a node of another cluster, whose API server is {url}"))
 }
 

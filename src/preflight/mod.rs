@@ -10,6 +10,7 @@ mod machine;
 mod membership;
 mod network;
 mod runtime;
+mod settings;
 
 #[cfg(test)]
 mod samples;
@@ -70,6 +71,7 @@ pub fn check(cluster: &Cluster, facts: &BTreeMap<String, Facts>, clocks: &BTreeM
             .chain(identity::hostname(subject))
             .chain(runtime::check(subject))
             .chain(membership::check(subject, &subjects))
+            .chain(settings::check(subject))
             .chain(network::check(subject));
         findings.extend(found.map(|finding| Finding { host: Some(subject.host.name.clone()), ..finding }));
     }

@@ -1,7 +1,7 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, Outcome, PackageChange, Proposed, UnitChange,
+    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, Proposed, UnitChange,
 };
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
@@ -273,11 +273,13 @@ pub(super) fn every_change() -> Vec<Event> {
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
         Change::RemoveFilterRules { program: "iptables".into(), count: 2 },
-        Change::MarkNode {
+        Change::MarkNode(MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],
             taints: vec![crate::inventory::Taint { key: "k".into(), value: "v".into(), effect: "NoSchedule".into() }],
-        },
+            unlabel: vec!["c".into()],
+            untaint: vec![crate::inventory::Taint { key: "l".into(), value: "".into(), effect: "NoExecute".into() }],
+        }),
         Change::DeleteObject {
             api_version: "v1".into(),
             kind: "Pod".into(),

@@ -1,5 +1,7 @@
 //! Certificates and keys on disk. What is there already is checked and kept, never overwritten.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use secrecy::ExposeSecret as _;
@@ -8,7 +10,7 @@ use time::OffsetDateTime;
 use super::{Resource, file, local::read_text};
 use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
 use crate::inventory::EncryptionAlgorithm;
-use crate::pki::{self, CertificateRequest, Issuer, Key, Severity};
+use crate::pki::{self, CertificateRequest, Issuer, Key, Problem, Severity};
 
 /// A certificate with its key. `issuer` is the authority's certificate and key; none for an authority.
 pub struct Certificate {
@@ -16,6 +18,8 @@ pub struct Certificate {
     pub key: Utf8PathBuf,
     pub issuer: Option<(Utf8PathBuf, Utf8PathBuf)>,
     pub request: CertificateRequest,
+    /// Whether it must not be valid for names beside those that are asked for.
+    pub has_exact_names: bool,
 }
 
 /// What is on disk. None for what is not.
@@ -55,14 +59,18 @@ impl Resource for Certificate {
             return Err(Failure::new(format!("{} is there, but its key {} is not", self.certificate, self.key))
                 .hint(format!("put the key back, or remove {} to have a new one issued", self.certificate)));
         }
-        let problems: Vec<String> = pki::check(&certificate, key.as_deref(), issuer.as_deref(), &self.request, now)
-            .iter()
-            .filter(|problem| problem.severity() == Severity::Error)
-            .map(|problem| format!("the certificate {problem}"))
-            .collect();
+        let mut problems = pki::check(&certificate, key.as_deref(), issuer.as_deref(), &self.request, now);
+        problems.retain(|problem| problem.severity() == Severity::Error);
+        let is_of_other_names = problems.iter().all(|problem| matches!(problem, Problem::MissingSan(_)))
+            && (!problems.is_empty() || self.has_more_names(&certificate));
+        if is_of_other_names && has_issuer_key {
+            // The same key, signed anew.
+            return Ok(Planned::Changes(vec![self.issue()]));
+        }
         if problems.is_empty() {
             return Ok(Planned::Satisfied);
         }
+        let problems: Vec<String> = problems.iter().map(|problem| format!("the certificate {problem}")).collect();
         Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.certificate))
             .evidence(problems)
             .hint(format!(
@@ -73,6 +81,13 @@ impl Resource for Certificate {
 }
 
 impl Certificate {
+    fn has_more_names(&self, pem: &str) -> bool {
+        let Ok(found) = pki::describe(pem) else { return false };
+        let addresses = self.request.ip_addresses.iter().map(ToString::to_string);
+        let wanted: BTreeSet<String> = self.request.dns_names.iter().cloned().chain(addresses).collect();
+        self.has_exact_names && found.sans.iter().any(|name| !wanted.contains(name))
+    }
+
     fn issue(&self) -> Change {
         Change::IssueCertificate {
             certificate: self.certificate.clone(),

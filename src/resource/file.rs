@@ -56,7 +56,7 @@ impl Resource for File {
     }
 }
 
-fn write_if_different(
+pub(super) fn write_if_different(
     path: &Utf8Path,
     observed: Option<(Metadata, Vec<u8>)>,
     wanted: &Content,

@@ -74,8 +74,19 @@ impl Resource for Module {
 
 /// A kernel setting, as `net.ipv4.ip_forward` = `1`.
 pub struct Sysctl {
-    pub key: Cow<'static, str>,
-    pub value: Cow<'static, str>,
+    pub key: String,
+    pub value: String,
+}
+
+impl Sysctl {
+    pub fn new(key: &str, value: &str) -> Self {
+        Self { key: key.into(), value: normal(value) }
+    }
+
+    /// The value now; None where the kernel has no such setting.
+    pub async fn read(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
+        Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| normal(&text)))
+    }
 }
 
 #[async_trait]
@@ -83,26 +94,32 @@ impl Resource for Sysctl {
     type Observed = Option<String>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        Ok(sysctl(probe, &self.key).await?.map(|text| words(&text)))
+        Self::read(probe, &self.key).await
     }
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
         let before = observed.unwrap_or_else(|| "unset".into());
-        if before == words(&self.value) {
+        if before == self.value {
             return Ok(Planned::Satisfied);
         }
-        let (key, after) = (self.key.to_string(), self.value.to_string());
+        let (key, after) = (self.key.clone(), self.value.clone());
         Ok(Planned::Changes(vec![Change::SetSysctl { key, before, after }]))
     }
 }
 
-/// The kernel puts tabs between a setting's numbers, and people put spaces.
-fn words(value: &str) -> String {
+/// The kernel puts tabs between several numbers; people put spaces.
+fn normal(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// As sysctl has it: dots and slashes change places.
 fn sysctl_path(key: &str) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")))
+    let swapped = key.chars().map(|c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    Utf8PathBuf::from(format!("/proc/sys/{}", swapped.collect::<String>()))
 }
 
 /// No swap in use.
@@ -119,10 +136,6 @@ impl Resource for SwapOff {
     fn diff(&self, devices: Vec<String>) -> Result<Planned> {
         Ok(Planned::of(devices.into_iter().map(|device| Change::SwapOff { device }).collect()))
     }
-}
-
-pub(super) async fn sysctl(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
-    Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| text.trim().to_string()))
 }
 
 /// The devices that are swapped to.
@@ -148,7 +161,12 @@ pub(super) async fn load_module(module: &str) -> Result<()> {
 
 pub(super) fn set_sysctl(key: &str, value: &str) -> Result<()> {
     let path = sysctl_path(key);
-    std::fs::write(&path, format!("{value}\n")).map_err(|error| Failure::new(format!("{path}: {error}")))
+    std::fs::write(&path, format!("{value}\n")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::new("the kernel has no such setting")
+            .hint(format!("see `sysctl -a`; one of a module is there once the module is loaded: {path}")),
+        std::io::ErrorKind::InvalidInput => Failure::new(format!("the kernel does not take {value}: {error}")),
+        _ => Failure::new(format!("{path}: {error}")),
+    })
 }
 
 pub(super) async fn swap_off(device: &str) -> Result<()> {
@@ -170,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_sysctl_that_is_right_is_left_alone() {
-        let forward = Sysctl { key: "net.ipv4.ip_forward".into(), value: "1".into() };
+        let forward = Sysctl::new("net.ipv4.ip_forward", "1");
         assert_eq!(forward.diff(Some("1".into())).unwrap(), Planned::Satisfied);
         let Planned::Changes(changes) = forward.diff(Some("0".into())).unwrap() else { panic!("no change") };
         assert_eq!(changes[0].to_string(), "set net.ipv4.ip_forward = 1 (was 0)");
@@ -179,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_setting_of_several_numbers_is_compared_number_by_number() {
         let host = FakeHost::default().file("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647\n");
-        let range = Sysctl { key: "net.ipv4.ping_group_range".into(), value: "0 2147483647".into() };
+        let range = Sysctl::new("net.ipv4.ping_group_range", "0 2147483647");
         let observed = range.observe(&host).await.unwrap();
         assert_eq!(range.diff(observed).unwrap(), Planned::Satisfied);
     }
@@ -193,5 +211,10 @@ mod tests {
         for (name, is_there) in [("ip_vs", true), ("ip-vs", true), ("dummy_net", true), ("wireguard", false)] {
             assert_eq!(Module::named(name).observe(&host).await.unwrap(), is_there, "{name}");
         }
+    }
+
+    #[test]
+    fn a_slash_in_a_key_is_a_dot_in_a_name() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.1/rp_filter");
     }
 }

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, object, state, unit, vetted,
+    apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, node, object, state, unit, vetted,
 };
 use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
@@ -146,7 +146,7 @@ impl Host for LocalHost {
             Change::DeleteObject { api_version, kind, namespace, name } => {
                 object::delete(&self.kube, api_version, kind, namespace.as_deref(), name).await
             }
-            Change::MarkNode { node, labels, taints } => object::mark_node(&self.kube, node, labels, taints).await,
+            Change::MarkNode(change) => node::mark(&self.kube, change).await,
             Change::Run { argv, .. } => {
                 let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
                 command::run(&argv).await

@@ -30,7 +30,7 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
             Some(_) | None => State::Absent,
         }),
         Thing::Unit { unit } => unit::state(probe, unit).await,
-        Thing::Sysctl { key } => Ok(match kernel::sysctl(probe, key).await? {
+        Thing::Sysctl { key } => Ok(match kernel::Sysctl::read(probe, key).await? {
             Some(value) => State::Value { value },
             None => State::Absent,
         }),

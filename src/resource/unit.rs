@@ -1,20 +1,21 @@
 //! systemd units.
+//!
+//! Whether a service runs with its files as they are now can't be told from times: clocks jump, and files are touched. So a drop-in
+//! has systemd note the files' digests whenever it starts the service, at boot and after a crash as well.
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Resource, command};
-use crate::engine::{Change, Failure, Planned, Probe, Result, State, UnitChange};
+use super::{Resource, command, file};
+use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange};
 
-/// Ticks of /proc/PID/stat a second: fixed at 100 for user space on Linux.
-const TICKS: i128 = 100;
-/// A file that changed less than this after the service started was there when it started: clocks are read this coarsely.
-const COARSENESS: i128 = 30_000_000;
+/// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
+const STARTED: &str = "/run/kboot/started";
 
 /// A service that is enabled and runs, with its files as they are now; or one that is not. What is None is no matter.
 pub struct Unit {
     name: String,
-    /// What it reads when it starts. It is restarted when one of these changed since.
+    /// What it reads when it starts. It is restarted when one of these is not as it was then.
     files: Vec<Utf8PathBuf>,
     is_running: Option<bool>,
     is_enabled: Option<bool>,
@@ -39,17 +40,41 @@ impl Unit {
         self.files.push(file.into());
         self
     }
+
+    /// The drop-in that has the digests noted.
+    fn drop_in(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from(format!("/etc/systemd/system/{}.d/50-kboot.conf", self.name))
+    }
+
+    /// It must not keep the service from starting: without a note the service is only restarted once more. What is noted is as old as
+    /// what the service reads, or older.
+    fn drop_in_text(&self) -> String {
+        let files: Vec<&str> = self.files.iter().map(|file| file.as_str()).collect();
+        format!(
+            "# What the service reads is noted when it starts, so that kboot knows when it must be restarted.\n\
+             [Service]\n\
+             ExecStartPre=-+/bin/sh -c 'mkdir -p {STARTED}; rm -f {STARTED}/%n; \
+             sha256sum {} >{STARTED}/%n 2>/dev/null'\n",
+            files.join(" ")
+        )
+    }
+
+    fn note(&self) -> Utf8PathBuf {
+        Utf8PathBuf::from(format!("{STARTED}/{}", self.name))
+    }
 }
 
-/// What systemd says of a unit.
+/// What systemd says of a unit, and what is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     is_enabled: bool,
     /// Has no [Install] section: it is neither enabled nor disabled, whatever one does.
     is_fixed: bool,
     is_active: bool,
-    /// Files that changed after the service started.
+    drop_in: Option<(Metadata, Vec<u8>)>,
+    /// Files that are not as they were when the service started; all of them where that is not on record.
     changed: Vec<Utf8PathBuf>,
+    is_noted: bool,
 }
 
 #[async_trait]
@@ -58,19 +83,22 @@ impl Resource for Unit {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let shown = Shown::of(probe, &self.name).await?;
-        let mut observed = Observed {
-            is_enabled: shown.is_enabled(),
-            is_fixed: matches!(
-                shown.field("UnitFileState"),
-                "static" | "generated" | "transient" | "indirect" | "alias"
-            ),
-            is_active: shown.is_active(),
-            changed: Vec::new(),
-        };
-        let Some(started) = started(probe, shown.field("MainPID")).await? else { return Ok(observed) };
+        let (is_enabled, is_active) = (shown.is_enabled(), shown.is_active());
+        let is_fixed =
+            matches!(shown.field("UnitFileState"), "static" | "generated" | "transient" | "indirect" | "alias");
+        let mut observed = Observed { is_enabled, is_active, is_fixed, ..Observed::default() };
+        if self.files.is_empty() {
+            return Ok(observed);
+        }
+        if let Some(metadata) = probe.stat(&self.drop_in()).await? {
+            observed.drop_in = probe.read(&self.drop_in()).await?.map(|bytes| (metadata, bytes));
+        }
+        let note = probe.read_text(&self.note()).await?;
+        observed.is_noted = note.is_some();
+        let note = note.unwrap_or_default();
         for file in &self.files {
-            let changed = probe.stat(file).await?.map(|metadata| metadata.changed);
-            if changed.is_some_and(|changed| changed > started + COARSENESS) {
+            let now = probe.read(file).await?.map(|bytes| digest(&bytes));
+            if now.as_deref() != noted(&note, file) || !observed.is_noted {
                 observed.changed.push(file.clone());
             }
         }
@@ -82,13 +110,28 @@ impl Resource for Unit {
         let mut change = UnitChange { unit: self.name.clone(), ..UnitChange::default() };
         change.enable = differing(self.is_enabled, observed.is_enabled).filter(|_| !observed.is_fixed);
         change.start = differing(self.is_running, observed.is_active);
+        let mut changes = Vec::new();
+        if !self.files.is_empty() {
+            let text = Content::Text(self.drop_in_text());
+            changes.extend(file::write_if_different(&self.drop_in(), observed.drop_in, &text, FileMode::PUBLIC));
+        }
         if self.is_running == Some(true) && observed.is_active && !observed.changed.is_empty() {
             let files: Vec<&str> = observed.changed.iter().map(|path| path.as_str()).collect();
-            change.restart = Some(format!("{} changed", files.join(", ")));
+            let files = files.join(", ");
+            change.restart =
+                Some(if observed.is_noted { format!("{files} changed") } else { format!("to take up {files}") });
         }
-        let is_right = change.enable.is_none() && change.start.is_none() && change.restart.is_none();
-        Ok(if is_right { Planned::Satisfied } else { Planned::Changes(vec![Change::SetUnit(change)]) })
+        if change.enable.is_some() || change.start.is_some() || change.restart.is_some() {
+            changes.push(Change::SetUnit(change));
+        }
+        Ok(Planned::of(changes))
     }
+}
+
+/// The digest of a file in what `sha256sum` printed; None where the file was not there.
+fn noted<'a>(note: &'a str, file: &Utf8Path) -> Option<&'a str> {
+    let mut pairs = note.lines().filter_map(|line| line.split_once("  "));
+    pairs.find_map(|(digest, name)| (name == file.as_str()).then_some(digest))
 }
 
 /// What `systemctl show` prints.
@@ -96,7 +139,7 @@ struct Shown(String);
 
 impl Shown {
     async fn of(probe: &dyn Probe, unit: &str) -> Result<Self> {
-        let fields = "--property=LoadState,ActiveState,UnitFileState,MainPID";
+        let fields = "--property=LoadState,ActiveState,UnitFileState";
         Ok(Self(probe.query(&["systemctl", "show", unit, fields]).await?.stdout))
     }
 
@@ -122,19 +165,9 @@ pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     })
 }
 
-/// When a process started, nanoseconds since 1970; None if there is none.
-async fn started(probe: &dyn Probe, pid: &str) -> Result<Option<i128>> {
-    if pid.is_empty() || pid == "0" {
-        return Ok(None);
-    }
-    let Some(stat) = probe.read_text(Utf8Path::new(&format!("/proc/{pid}/stat"))).await? else { return Ok(None) };
-    let Some(since_boot) = start_ticks(&stat) else { return Ok(None) };
-    Ok(Some(probe.booted().await? + since_boot * (1_000_000_000 / TICKS)))
-}
-
-/// The 22nd field; the second may hold spaces and brackets of its own.
-fn start_ticks(stat: &str) -> Option<i128> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) async fn set(change: &UnitChange) -> Result<()> {
@@ -168,22 +201,81 @@ async fn with_journal(failure: Failure, unit: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake::FakeHost;
 
-    #[test]
-    fn start_time_survives_a_name_with_brackets() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 1 1 0 0 20 0 1 0 98765 1 1";
-        assert_eq!(start_ticks(stat), Some(98765));
+    const SHOW: &str = "systemctl show kubelet.service --property=LoadState,ActiveState,UnitFileState";
+    const RUNNING: &str = "ActiveState=active\nUnitFileState=enabled\n";
+    const DROP_IN: &str = "/etc/systemd/system/kubelet.service.d/50-kboot.conf";
+    const NOTE: &str = "/run/kboot/started/kubelet.service";
+
+    fn kubelet() -> Unit {
+        Unit::running("kubelet.service").reads("/etc/a").reads("/etc/b")
+    }
+
+    fn running() -> FakeHost {
+        FakeHost::default()
+            .answer(SHOW, 0, RUNNING)
+            .file(DROP_IN, kubelet().drop_in_text())
+            .file("/etc/a", "1\n")
+            .file("/etc/b", "2\n")
+    }
+
+    /// As sha256sum prints it.
+    fn note(files: &[(&str, &str)]) -> String {
+        files.iter().map(|(file, text)| format!("{}  {file}\n", digest(text.as_bytes()))).collect()
+    }
+
+    async fn changes(unit: &Unit, host: &FakeHost) -> Vec<String> {
+        match unit.diff(unit.observe(host).await.unwrap()).unwrap() {
+            Planned::Satisfied => Vec::new(),
+            Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
+            Planned::After { what } => panic!("after {what}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_runs_with_its_files_as_they_are_is_left_alone() {
+        let host = running().file(NOTE, note(&[("/etc/a", "1\n"), ("/etc/b", "2\n")]));
+        assert_eq!(changes(&kubelet(), &host).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_as_it_was_restarts_the_service() {
+        let host = running().file(NOTE, note(&[("/etc/a", "1\n"), ("/etc/b", "1\n")]));
+        assert_eq!(changes(&kubelet(), &host).await, ["kubelet.service: restart (/etc/b changed)"]);
+        // One that was not there then, or is not there now.
+        let host = running().file(NOTE, note(&[("/etc/a", "1\n")]));
+        assert_eq!(changes(&kubelet(), &host).await, ["kubelet.service: restart (/etc/b changed)"]);
+        let unit = kubelet().reads("/etc/c");
+        let all = note(&[("/etc/a", "1\n"), ("/etc/b", "2\n"), ("/etc/c", "3\n")]);
+        let host = running().file(NOTE, all).file(DROP_IN, unit.drop_in_text());
+        assert_eq!(changes(&unit, &host).await, ["kubelet.service: restart (/etc/c changed)"]);
+    }
+
+    #[tokio::test]
+    async fn without_a_note_nobody_knows_what_it_runs_with() {
+        let why = "kubelet.service: restart (to take up /etc/a, /etc/b)";
+        assert_eq!(changes(&kubelet(), &running()).await, [why]);
+    }
+
+    #[tokio::test]
+    async fn the_drop_in_comes_before_the_start_that_it_is_to_note() {
+        let host = FakeHost::default().answer(SHOW, 0, "ActiveState=inactive\nUnitFileState=disabled\n");
+        let start = "kubelet.service: enable and start".to_string();
+        assert_eq!(changes(&kubelet(), &host).await, [format!("create {DROP_IN} (0644)"), start.clone()]);
+        assert_eq!(changes(&Unit::running("kubelet.service"), &host).await, [start]);
+        assert_eq!(changes(&Unit::stopped("kubelet.service"), &host).await, Vec::<String>::new());
     }
 
     #[test]
-    fn a_changed_file_restarts_a_running_service_only() {
-        let unit = Unit::running("kubelet.service");
-        let running = Observed { is_enabled: true, is_active: true, ..Observed::default() };
-        assert_eq!(unit.diff(running.clone()).unwrap(), Planned::Satisfied);
-        let stale = Observed { changed: vec!["/etc/x".into()], ..running };
-        let Planned::Changes(changes) = unit.diff(stale).unwrap() else { panic!("no change") };
-        assert_eq!(changes[0].to_string(), "kubelet.service: restart (/etc/x changed)");
-        let Planned::Changes(changes) = unit.diff(Observed::default()).unwrap() else { panic!("no change") };
-        assert_eq!(changes[0].to_string(), "kubelet.service: enable and start");
+    fn the_drop_in_notes_all_files_and_never_fails() {
+        let text = kubelet().drop_in_text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "[Service]");
+        assert_eq!(
+            lines[2],
+            "ExecStartPre=-+/bin/sh -c 'mkdir -p /run/kboot/started; rm -f /run/kboot/started/%n; \
+             sha256sum /etc/a /etc/b >/run/kboot/started/%n 2>/dev/null'"
+        );
     }
 }

@@ -5,6 +5,7 @@ const VETTED: &[&[&str]] = &[
     &["systemctl", "show", "*"],
     &["journalctl", "-u", "*"],
     &["crictl", "images", "*"],
+    &["crictl", "inspect", "*"],
     &["crictl", "ps", "*"],
     &["crictl", "logs", "*"],
     &["crictl", "pods", "*"],

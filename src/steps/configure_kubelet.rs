@@ -1,18 +1,45 @@
 //! The kubelet's configuration and flags, in kubeadm's files.
 
-use crate::engine::Result;
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+use crate::engine::{Planned, Probe, Result};
+use crate::inventory::{Cluster, Host};
 use crate::manifest::{self, paths};
-use crate::resource::{Converge, File};
+use crate::resource::{AnyResource, Converge, File};
 
 use super::{Context, unrendered};
 
 pub fn step(context: &Context) -> Result<Converge> {
     let config = manifest::kubelet_config(&context.cluster, &context.kubelet_values()).map_err(unrendered)?;
-    let flags =
-        manifest::kubelet_flags(&context.cluster, context.host()?, &context.facts.hostname).map_err(unrendered)?;
     let instance = manifest::kubelet_instance_config().map_err(unrendered)?;
+    let flags = Flags {
+        cluster: context.cluster.clone(),
+        host: context.host()?.clone(),
+        hostname: context.facts.hostname.clone(),
+        has_registered: context.facts.node.has_kubelet_conf,
+    };
     Ok(Converge::new("configure-kubelet", "Configure the kubelet")
         .with(File::text(paths::KUBELET_CONFIG, config))
         .with(File::text(paths::KUBELET_INSTANCE_CONFIG, instance))
-        .with(File::text(paths::KUBELET_FLAGS, flags)))
+        .with(flags))
+}
+
+/// The file of flags. One of them counts only until the node has registered.
+struct Flags {
+    cluster: Cluster,
+    host: Host,
+    hostname: String,
+    has_registered: bool,
+}
+
+#[async_trait]
+impl AnyResource for Flags {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let text = probe.read_text(Utf8Path::new(paths::KUBELET_FLAGS)).await?;
+        let registered = text.as_deref().filter(|_| self.has_registered);
+        let flags =
+            manifest::kubelet_flags(&self.cluster, &self.host, &self.hostname, registered).map_err(unrendered)?;
+        AnyResource::plan(&File::text(paths::KUBELET_FLAGS, flags), probe).await
+    }
 }

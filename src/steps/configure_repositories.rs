@@ -1,11 +1,12 @@
 //! Where packages come from: a signed apt source each for Kubernetes and containerd, and what is taken from which.
 
+use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Planned, Probe, Result};
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
-use crate::resource::{AptKey, Converge, File, KeySource, SoleSource};
+use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, SoleSource};
 
 use super::{Context, unrendered};
 
@@ -25,7 +26,7 @@ pub fn step(context: &Context) -> Result<Converge> {
     };
     let step = kubernetes.add_to(step, context)?;
     if packages.containerd.distribution {
-        return Ok(step);
+        return Ok(step.with(FormerContainerd));
     }
     let containerd = Source {
         name: CONTAINERD,
@@ -35,6 +36,28 @@ pub fn step(context: &Context) -> Result<Converge> {
         pinned: &["containerd.io"],
     };
     containerd.add_to(step, context)
+}
+
+/// No source of containerd's that kboot wrote when the inventory still had one. It is known by the key that it names.
+struct FormerContainerd;
+
+#[async_trait]
+impl AnyResource for FormerContainerd {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let keyring = format!("{}/{CONTAINERD}.gpg", paths::KEYRINGS);
+        let source = probe.read_text(paths::CONTAINERD_SOURCE.into()).await?.unwrap_or_default();
+        if !source.lines().any(|line| line.strip_prefix("Signed-By:").is_some_and(|path| path.trim() == keyring)) {
+            return Ok(Planned::Satisfied);
+        }
+        let mut changes = Vec::new();
+        // The source last: as long as it is there, the others are known for kboot's.
+        for path in [paths::CONTAINERD_PREFERENCES, &keyring, paths::CONTAINERD_SOURCE] {
+            if let Planned::Changes(more) = AnyResource::plan(&Absent::new(path), probe).await? {
+                changes.extend(more);
+            }
+        }
+        Ok(Planned::of(changes))
+    }
 }
 
 struct Source<'a> {

@@ -17,6 +17,8 @@ pub fn step(context: &Context) -> Result<Converge> {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),
         issuer: entry.issuer.map(|stem| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")))),
+        // Its names are the inventory's to say.
+        has_exact_names: entry.stem == "apiserver",
         request: entry.request,
     });
     let service_accounts = KeyPair {

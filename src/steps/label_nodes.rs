@@ -1,41 +1,19 @@
-//! The inventory's labels on the nodes that have registered.
+//! The inventory's labels and taints on the nodes that have registered.
 
-use async_trait::async_trait;
-
-use crate::engine::{Planned, Probe, Result};
-use crate::kube::Connector;
-use crate::resource::{AnyResource, Converge, Node};
+use crate::manifest;
+use crate::resource::{Converge, Node};
 
 use super::Make;
 
 pub fn step(make: &Make<'_>) -> Converge {
-    let nodes = make.context.cluster.hosts.iter().filter(|host| !host.labels.is_empty()).map(|host| Registered {
-        name: host.name.clone(),
-        labels: host.labels.clone().into_iter().collect(),
+    let cluster = &make.context.cluster;
+    let nodes = cluster.hosts.iter().map(|host| Node {
         kube: make.services.kube.clone(),
+        name: host.name.clone(),
+        labels: manifest::node_labels(host).into_iter().collect(),
+        taints: cluster.node_taints(host),
+        // A host that failed to join has no node to be marked.
+        is_needed: false,
     });
-    Converge::new("label-nodes", "Label the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
-}
-
-/// Labels for a node if it is there: a host that failed to join has none to be labelled.
-struct Registered {
-    name: String,
-    labels: Vec<(String, String)>,
-    kube: Connector,
-}
-
-#[async_trait]
-impl AnyResource for Registered {
-    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::after("the API server")) };
-        match view.get("v1", "Node", None, &self.name).await {
-            Ok(None) => Ok(Planned::Satisfied),
-            Err(failure) if failure.retryable => Ok(Planned::after("the API server")),
-            Err(failure) => Err(failure),
-            Ok(Some(_)) => {
-                let (kube, name, labels) = (self.kube.clone(), self.name.clone(), self.labels.clone());
-                AnyResource::plan(&Node { kube, name, labels, taints: Vec::new() }, probe).await
-            }
-        }
-    }
+    Converge::new("label-nodes", "Label and taint the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
 }

@@ -32,6 +32,7 @@ mod remove_pods;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
+mod static_pod_state;
 mod stop_kubelet;
 pub mod task;
 mod undo_changes;
@@ -39,8 +40,10 @@ mod unmount_pod_volumes;
 mod wait_for_addons;
 mod wait_for_api_server;
 mod wait_for_certificate;
+mod wait_for_kubelet;
 mod wait_for_nodes;
 mod wait_for_own_node;
+mod wait_for_static_pods;
 mod write_bootstrap_kubeconfig;
 mod write_kubeconfigs;
 mod write_static_pods;
@@ -61,7 +64,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 38] = [
+const STEPS: [(&str, Maker); 40] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
@@ -87,7 +90,7 @@ const STEPS: [(&str, Maker); 38] = [
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),
     ("remove-pods", |_| boxed(remove_pods::RemovePods)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
-    ("set-sysctls", |_| boxed(set_sysctls::step()?)),
+    ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
@@ -95,8 +98,10 @@ const STEPS: [(&str, Maker); 38] = [
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),
+    ("wait-for-kubelet", |make| boxed(wait_for_kubelet::step(make.context))),
     ("wait-for-nodes", |make| boxed(wait_for_nodes::step(make))),
     ("wait-for-own-node", |make| boxed(wait_for_own_node::step(make))),
+    ("wait-for-static-pods", |make| boxed(wait_for_static_pods::step(make))),
     ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
     ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),
     ("write-static-pods", |make| boxed(write_static_pods::step(make.context)?)),

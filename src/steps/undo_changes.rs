@@ -84,7 +84,9 @@ impl UndoChanges {
         // Directories are empty once all that is in them goes.
         let mut going: BTreeSet<Utf8PathBuf> = BTreeSet::new();
         let mut units = Vec::new();
-        for touched in touched(&chosen) {
+        let all = touched(&chosen);
+        let packages_go = all.iter().any(|touched| touched.thing == Thing::Packages) && !undo.keeps_packages;
+        for touched in all {
             if !undo.covers(&touched.thing, is_node_made(&chosen)) {
                 continue;
             }
@@ -95,6 +97,8 @@ impl UndoChanges {
             };
             match verdict {
                 Verdict::Nothing => {}
+                // It went with its package.
+                Verdict::Kept(_) if now == State::Absent && packages_go => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
                     for change in changes {

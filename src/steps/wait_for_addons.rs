@@ -57,7 +57,14 @@ async fn lacking(view: &View, (kind, namespace, name): &Workload) -> Result<Opti
     let object = view.get("apps/v1", kind, Some(namespace), name).await?;
     let Some(lacking) = unavailable(kind, name, object.as_ref()) else { return Ok(None) };
     match &object {
-        Some(set) if *kind == "DaemonSet" && is_seen(set) && readiness::all_answer(view, set).await? => Ok(None),
+        Some(set)
+            if *kind == "DaemonSet"
+                && is_seen(set)
+                && is_updated(set, number(&set["status"]["desiredNumberScheduled"]))
+                && readiness::all_answer(view, set).await? =>
+        {
+            Ok(None)
+        }
         _ => Ok(Some(lacking)),
     }
 }
@@ -118,13 +125,23 @@ fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String>
         "DaemonSet" => (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"])),
         _ => (object["spec"]["replicas"].as_u64().unwrap_or(1), number(&status["availableReplicas"])),
     };
-    let is_available = is_seen(object) && wanted > 0 && available >= wanted;
+    let is_available = is_seen(object) && wanted > 0 && available >= wanted && is_updated(object, wanted);
     (!is_available).then(|| name.to_string())
 }
 
 /// Whether its state is that of the object as it is now.
 fn is_seen(object: &Value) -> bool {
     number(&object["status"]["observedGeneration"]) >= number(&object["metadata"]["generation"])
+}
+
+/// Whether all its pods are of the template as it is now. Those of a DaemonSet that its owner replaces by hand may be older.
+fn is_updated(object: &Value, wanted: u64) -> bool {
+    let status = &object["status"];
+    match object["spec"]["updateStrategy"]["type"].as_str() {
+        Some("OnDelete") => true,
+        Some(_) => number(&status["updatedNumberScheduled"]) >= wanted,
+        None => number(&status["updatedReplicas"]) >= wanted && number(&status["replicas"]) <= wanted,
+    }
 }
 
 fn number(value: &Value) -> u64 {
@@ -138,11 +155,28 @@ mod tests {
 
     #[test]
     fn a_daemon_set_is_available_when_all_its_pods_are() {
-        let of = |wanted: u64, available: u64, observed: u64| json!({"metadata": {"generation": 2}, "status": {"desiredNumberScheduled": wanted, "numberAvailable": available, "observedGeneration": observed}});
-        assert_eq!(unavailable("DaemonSet", "p", Some(&of(3, 3, 2))), None);
-        assert!(unavailable("DaemonSet", "p", Some(&of(3, 2, 2))).is_some());
-        assert!(unavailable("DaemonSet", "p", Some(&of(3, 3, 1))).is_some());
-        assert!(unavailable("DaemonSet", "p", Some(&of(0, 0, 2))).is_some());
+        let of = |wanted: u64, available: u64, updated: u64, observed: u64| {
+            json!({
+                "metadata": {"generation": 2}, "spec": {"updateStrategy": {"type": "RollingUpdate"}},
+                "status": {
+                    "desiredNumberScheduled": wanted, "numberAvailable": available,
+                    "updatedNumberScheduled": updated, "observedGeneration": observed,
+                },
+            })
+        };
+        assert_eq!(unavailable("DaemonSet", "p", Some(&of(3, 3, 3, 2))), None);
+        assert!(unavailable("DaemonSet", "p", Some(&of(3, 2, 3, 2))).is_some());
+        assert!(unavailable("DaemonSet", "p", Some(&of(3, 3, 2, 2))).is_some());
+        assert!(unavailable("DaemonSet", "p", Some(&of(3, 3, 3, 1))).is_some());
+        assert!(unavailable("DaemonSet", "p", Some(&of(0, 0, 0, 2))).is_some());
         assert!(unavailable("DaemonSet", "p", None).is_some());
+    }
+
+    #[test]
+    fn a_deployment_is_available_when_its_old_pods_are_gone() {
+        let of = |replicas: u64, updated: u64| json!({"spec": {"replicas": 2}, "status": {"replicas": replicas, "availableReplicas": 2, "updatedReplicas": updated}});
+        assert_eq!(unavailable("Deployment", "p", Some(&of(2, 2))), None);
+        assert!(unavailable("Deployment", "p", Some(&of(3, 2))).is_some());
+        assert!(unavailable("Deployment", "p", Some(&of(2, 1))).is_some());
     }
 }

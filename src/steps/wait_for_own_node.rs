@@ -1,9 +1,11 @@
-//! The node object that this host's kubelet registers is there.
+//! The node object that this host's kubelet registers is there. One that was there before is Ready, too, so that a rolling change
+//! takes the next host only when this one is back.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
+use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::kube::Connector;
@@ -14,6 +16,8 @@ use super::{Make, evidence};
 pub struct WaitForOwnNode {
     kube: Connector,
     node: String,
+    /// Whether this was a node before this run. A new one gets Ready once the pod network is there, which comes later.
+    is_old: bool,
     deadline: Duration,
 }
 
@@ -21,13 +25,15 @@ pub fn step(make: &Make<'_>) -> WaitForOwnNode {
     WaitForOwnNode {
         kube: make.services.kube.clone(),
         node: make.context.host.clone(),
+        is_old: make.context.facts.node.is_member(),
         deadline: make.context.ready_deadline(),
     }
 }
 
 #[async_trait]
 impl Step for WaitForOwnNode {
-    type Observed = bool;
+    /// None where it is not there, or nobody answers.
+    type Observed = Option<Value>;
 
     fn id(&self) -> &str {
         "wait-for-own-node"
@@ -37,17 +43,22 @@ impl Step for WaitForOwnNode {
         "Wait for the node object".into()
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        let Some(view) = self.kube.view_by(probe, Utf8Path::new(KUBELET_CONF)).await? else { return Ok(false) };
+    async fn observe(&self, probe: &dyn Probe) -> Result<Option<Value>> {
+        let Some(view) = self.kube.view_by(probe, Utf8Path::new(KUBELET_CONF)).await? else { return Ok(None) };
         match view.get("v1", "Node", None, &self.node).await {
-            Ok(node) => Ok(node.is_some()),
-            Err(failure) if failure.retryable => Ok(false),
-            Err(failure) => Err(failure),
+            Err(failure) if failure.retryable => Ok(None),
+            other => other,
         }
     }
 
-    fn diff(&self, is_registered: bool) -> Planned {
-        if is_registered { Planned::Satisfied } else { Planned::after(format!("the node object {}", self.node)) }
+    fn diff(&self, node: Option<Value>) -> Planned {
+        match node {
+            None => Planned::after(format!("the node object {}", self.node)),
+            Some(node) if self.is_old && !is_ready(&node) => {
+                Planned::after(format!("the node {} to be Ready", self.node))
+            }
+            Some(_) => Planned::Satisfied,
+        }
     }
 
     fn deadline(&self) -> Duration {
@@ -57,5 +68,53 @@ impl Step for WaitForOwnNode {
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         let hint = "see `journalctl -u kubelet` on the host";
         Evidence { lines: evidence::kubelet(probe).await, hint: Some(hint.into()) }
+    }
+}
+
+/// Whether it is Ready, or would be but for the pod network, which is no matter of the host's.
+fn is_ready(node: &Value) -> bool {
+    let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().filter(|condition| condition["type"] == "Ready").any(|ready| {
+        let message = ready["message"].as_str().unwrap_or_default();
+        ready["status"] == "True" || (ready["status"] == "False" && message.contains("NetworkPluginNotReady"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn step(is_old: bool) -> WaitForOwnNode {
+        WaitForOwnNode { kube: Connector::default(), node: "n2".into(), is_old, deadline: Duration::from_secs(1) }
+    }
+
+    fn node(status: &str, message: &str) -> Option<Value> {
+        Some(json!({"status": {"conditions": [
+            {"type": "MemoryPressure", "status": "False"},
+            {"type": "Ready", "status": status, "message": message},
+        ]}}))
+    }
+
+    #[test]
+    fn a_new_node_need_only_be_there() {
+        assert_eq!(step(false).diff(None), Planned::after("the node object n2"));
+        assert_eq!(step(false).diff(node("False", "starting")), Planned::Satisfied);
+    }
+
+    #[test]
+    fn one_that_was_there_must_be_ready_as_far_as_it_can() {
+        let waits = Planned::after("the node n2 to be Ready");
+        let network = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:x";
+        for (node, planned) in [
+            (node("True", ""), Planned::Satisfied),
+            (node("False", network), Planned::Satisfied),
+            (node("False", "PLEG is not healthy"), waits.clone()),
+            (node("Unknown", network), waits.clone()),
+            (Some(json!({})), waits),
+            (None, Planned::after("the node object n2")),
+        ] {
+            assert_eq!(step(true).diff(node), planned);
+        }
     }
 }

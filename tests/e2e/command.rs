@@ -50,12 +50,16 @@ impl Running {
         self.stdout.text()
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_some()
+    }
+
     /// Waits until `is_so` holds of the standard output so far. It must come about while the process runs.
     #[track_caller]
     pub fn until(&mut self, limit: Duration, what: &str, is_so: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + limit;
         loop {
-            let ended = self.child.try_wait().expect("it is ours").is_some();
+            let ended = self.has_ended();
             if is_so(&self.stdout()) {
                 return;
             }

@@ -19,6 +19,13 @@ impl Run {
         Self::read(lab.kboot(&all))
     }
 
+    /// The same, of a run that may have been killed while it wrote a line.
+    #[track_caller]
+    pub fn read_cut(mut done: Done) -> Self {
+        done.stdout.truncate(done.stdout.rfind('\n').map_or(0, |end| end + 1));
+        Self::read(done)
+    }
+
     /// Every line must be an object with its time, and a run that came to its end closes with the summary.
     #[track_caller]
     pub fn read(done: Done) -> Self {

@@ -41,7 +41,8 @@ echo done
 /// A host at one moment.
 pub struct Footprint {
     host: String,
-    things: BTreeMap<String, String>,
+    /// By kind and name, how it is.
+    pub things: BTreeMap<String, String>,
 }
 
 impl Footprint {

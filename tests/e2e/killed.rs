@@ -62,11 +62,25 @@ fn a_busy_host(lab: &Lab) {
     assert!(cause.contains("`kboot up`") && cause.contains(&format!("process {}", first.pid())), "{cause}");
     // A dry run only looks.
     lab.kboot(&["up", "-i", &inventory, "--dry-run"]).ok();
+    // Who is asked to wait does so for as long as that, and is told for whom.
+    let third = Run::of(lab, &["up", "-i", &inventory, "--wait-lock", "1s"]).ends(1);
+    assert_eq!(third.changes(), Vec::<String>::new(), "{third}");
+    let cause = third.causes("n1").concat();
+    assert!(cause.contains("still works on this host") && cause.contains("`kboot up`"), "{cause}");
+    let mut last = lab.start_kboot(&["up", "-i", &inventory, "--output", "json", "--wait-lock", "2m"]);
+    let sign = "the end of another run: `kboot up` by";
+    last.until(LIMIT, "a wait for the lock", |said| {
+        said.contains(sign) && said.contains(&format!("process {}", first.pid()))
+    });
 
     first.signal(Signal::INT);
     let first = Run::read(lab.finish(first)).ends(130);
     assert!(first.done.took < LIMIT, "Ctrl-C was not heard");
     assert!(first.causes("n1").concat().contains("interrupted"), "{first}");
+    // Then it is the next one's turn.
+    last.until(LIMIT, "a wait for dpkg's lock", |said| said.contains("dpkg's lock, which dpkg (process"));
+    last.signal(Signal::INT);
+    Run::read(lab.finish(last)).ends(130);
     lab.on("n1", "rm /run/slow").ok();
     dpkg.wait(LIMIT).ok();
 }

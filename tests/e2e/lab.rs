@@ -18,6 +18,8 @@ pub const RUN: Duration = Duration::from_secs(300);
 pub struct Lab {
     /// Where the lab keeps inventory, keys and the hosts' disks.
     pub folder: PathBuf,
+    /// Where the binary under test was taken from.
+    pub origin: PathBuf,
     own: tempfile::TempDir,
     /// Hosts that no longer are as they were when they were booted first.
     touched: RefCell<BTreeSet<String>>,
@@ -34,8 +36,12 @@ impl Lab {
         if done.code == Some(0) { Ok(()) } else { Err(why) }
     }
 
-    /// Boots the hosts. What a killed run left is cleaned first.
+    /// Boots three hosts. What a killed run left is cleaned first.
     pub fn up() -> Result<Self, String> {
+        Self::up_with(3)
+    }
+
+    pub fn up_with(hosts: usize) -> Result<Self, String> {
         let lock = locked()?;
         let own = tempfile::tempdir().map_err(|error| error.to_string())?;
         let binary = binary();
@@ -46,13 +52,18 @@ impl Lab {
         down_when_interrupted();
         let folder = std::env::var_os("KBOOT_LAB_DIR").map_or("/var/lib/kboot-testbed".into(), PathBuf::from);
         let folder = folder.join(name());
-        let lab = Self { folder, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
+        let lab =
+            Self { folder, origin: binary, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
         if is_reused() {
             lab.touch(&["n1", "n2", "n3"]);
         }
-        let up: &[&str] = if is_reused() { &["up"] } else { &["up", "--fresh"] };
+        let hosts = hosts.to_string();
+        let mut up = vec!["up", "--hosts", &hosts];
+        if !is_reused() {
+            up.push("--fresh");
+        }
         // The first time, everything is built.
-        let done = Running::start(testbed(up), "").wait(Duration::from_secs(3600));
+        let done = Running::start(testbed(&up), "").wait(Duration::from_secs(3600));
         if done.code == Some(0) { Ok(lab) } else { Err(done.to_string()) }
     }
 
@@ -108,11 +119,16 @@ impl Lab {
         self.finish(self.start_kboot(arguments))
     }
 
+    /// Starts a command where the hosts can be reached.
+    pub fn start(&self, argv: &[&str]) -> Running {
+        Running::start(inside(argv), "")
+    }
+
     pub fn start_kboot(&self, arguments: &[&str]) -> Running {
         let path = self.kboot_path();
         let mut argv = vec![path.to_str().expect("temporary folders have plain names")];
         argv.extend(arguments);
-        Running::start(inside(&argv), "")
+        self.start(&argv)
     }
 
     /// Waits for a started kboot.

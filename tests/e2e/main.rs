@@ -11,8 +11,10 @@ mod bare;
 mod by_hand;
 mod cluster;
 mod command;
+mod edits;
 mod events;
 mod footprint;
+mod hard;
 mod killed;
 mod lab;
 mod oracle;
@@ -21,5 +23,14 @@ mod up;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
-    suite::main(&[bare::TESTS, bad_input::TESTS, up::TESTS, oracle::TESTS, killed::TESTS, by_hand::TESTS])
+    suite::main(&[
+        bare::TESTS,
+        bad_input::TESTS,
+        up::TESTS,
+        edits::TESTS,
+        oracle::TESTS,
+        killed::TESTS,
+        hard::TESTS,
+        by_hand::TESTS,
+    ])
 }

@@ -83,7 +83,8 @@ fn host(index: usize) -> impl Strategy<Value = Host> {
     );
     let labels = prop::collection::btree_map("[a-z]{1,8}(/[a-z]{1,4})?", "([a-z0-9]{1,8})?", 0..3);
     let taints = prop::option::of(prop::collection::btree_set("[a-z]{1,4}(=[a-z0-9]{0,4})?", 0..3));
-    (ssh, labels, taints, any::<bool>()).prop_map(move |((user, port, identity_file), labels, taints, both)| Host {
+    let sysctls = prop::collection::btree_map("[a-z]{1,4}[.][a-z]{1,4}", "[0-9]{1,4}", 0..3);
+    (ssh, labels, taints, sysctls, any::<bool>()).prop_map(move |(ssh, labels, taints, sysctls, both)| Host {
         name: format!("n{index}"),
         address: IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1 + index as u8)),
         roles: match (index, both) {
@@ -95,6 +96,8 @@ fn host(index: usize) -> impl Strategy<Value = Host> {
         taints: taints.map(distinct),
         vars: BTreeMap::from([("rack".into(), index.into())]),
         ssh: HostSsh { address: None, user, port, identity_file, host_key: None },
+        sysctls,
+        ssh: HostSsh { address: None, user: ssh.0, port: ssh.1, identity_file: ssh.2, host_key: None },
     })
 }
 
@@ -120,6 +123,7 @@ fn cluster() -> impl Strategy<Value = Cluster> {
             let mut cluster = Cluster::single(hosts[0].clone());
             cluster.name = name;
             cluster.endpoint = own.then(|| "api.example.com:443".into());
+            cluster.sysctls = hosts[0].sysctls.clone();
             cluster.hosts = hosts;
             cluster.network.cni = cni;
             cluster.certificates.encryption_algorithm = algorithm;

@@ -8,6 +8,7 @@ mod kubelet;
 mod network;
 mod packages;
 mod settings;
+mod sysctls;
 
 use super::format::Flaw;
 use super::mistake::Mistake;
@@ -61,6 +62,7 @@ pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     settings::check(cluster, findings);
     kubelet::check(cluster, findings);
     network::check(cluster, findings);
+    sysctls::check(cluster, findings);
     packages::check(cluster, findings);
     hosts::check(cluster, findings);
 }

@@ -136,9 +136,9 @@ pub fn build(task: &Task, make: &Make<'_>) -> Box<dyn AnyStep> {
         Wanted::Unit { name, is_running, is_enabled, reads } => {
             step.with(reads.iter().fold(Unit::new(name, *is_running, *is_enabled), |unit, file| unit.reads(file)))
         }
-        Wanted::Sysctl { key, value } => step
-            .with(Sysctl { key: key.clone().into(), value: value.clone().into() })
-            .with(File::text(sysctl_file(key), format!("{key} = {value}\n"))),
+        Wanted::Sysctl { key, value } => {
+            step.with(Sysctl::new(key, value)).with(File::text(sysctl_file(key), format!("{key} = {value}\n")))
+        }
         Wanted::Module { name } => {
             step.with(Module::named(name)).with(File::text(module_file(name), format!("{name}\n")))
         }

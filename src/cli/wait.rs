@@ -1,0 +1,53 @@
+//! How long a command waits for a host that another run of kboot's works on.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// The flag of every command that takes the hosts' locks.
+#[derive(Args)]
+pub struct WaitArgs {
+    /// Wait so long for a host that another kboot works on, as 30s, 10m, 2h; otherwise it is told who does, and the host is given up
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    wait_lock: Option<Duration>,
+}
+
+impl WaitArgs {
+    pub fn limit(&self) -> Duration {
+        self.wait_lock.unwrap_or_default()
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    const WANTED: &str = "a whole number and a unit, s, m or h, as in 10m";
+    let digits = text.trim_end_matches(['s', 'm', 'h']);
+    let seconds = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(WANTED.into()),
+    };
+    // `parse` would take a sign, too.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(WANTED.into());
+    }
+    let count: u64 = digits.parse().map_err(|_| WANTED)?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(|| "too long".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_a_number_and_a_unit() {
+        for (text, seconds) in [("0s", 0), ("30s", 30), ("10m", 600), ("2h", 7200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in
+            ["", "s", "30", "-1s", "+1s", "1.5h", "10min", "1d", "99999999999999999999s", "9999999999999999999h", "5 m"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Settings that a cluster keeps for its life: an inventory that has others now is refused, rather than done by halves or passed over.
+
+use std::net::IpAddr;
+
+use super::{Check, Finding, Subject};
+use crate::inventory::{Cluster, Cni};
+
+pub fn check(subject: &Subject) -> Vec<Finding> {
+    let node = &subject.facts.node;
+    let mut findings = Vec::new();
+    if node.has_kubelet_conf {
+        findings.extend(name(subject));
+        findings.extend(address(subject));
+    }
+    // Without data in etcd there is no cluster yet that could keep anything.
+    if node.has_etcd_data && subject.host.is_control_plane() {
+        findings.extend(cluster(subject, findings.is_empty()));
+        findings.extend(network(subject));
+    }
+    findings
+}
+
+fn name(Subject { host, facts, .. }: &Subject) -> Option<Finding> {
+    let node = facts.node.founded.node_name.as_ref()?;
+    let text = format!("the host is the cluster's node {node}, and the inventory calls it {}", host.name);
+    let hint = format!("a node keeps its name: put `name: {node}` back, or run `kboot reset` on the host first");
+    (*node != host.name).then(|| Finding::error(Check::ClusterSettings, text, hint))
+}
+
+fn address(Subject { cluster, host, facts }: &Subject) -> Option<Finding> {
+    let known: IpAddr = facts.node.founded.address.as_ref()?.parse().ok()?;
+    let own = cluster.control_plane.api_server.extra_args.get("advertise-address").filter(|_| host.is_control_plane());
+    if known == host.address || own.and_then(|text| text.parse().ok()) == Some(known) {
+        return None;
+    }
+    let text = format!("the node's address is {known} in the cluster, and {} in the inventory", host.address);
+    let hint = format!(
+        "a node keeps its address, which certificates, etcd and the pod network know it by: put `address: {known}` back, or \
+         run `kboot reset` on the host first"
+    );
+    Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> Vec<Finding> {
+    let founded = &facts.node.founded;
+    let flags = &cluster.control_plane;
+    let flag = |component: &crate::inventory::Component, name: &str, otherwise: String| {
+        component.extra_args.get(name).cloned().unwrap_or(otherwise)
+    };
+    let network = &cluster.network;
+    let services = flag(&flags.api_server, "service-cluster-ip-range", network.service_subnet.to_string());
+    let pods = flag(&flags.controller_manager, "cluster-cidr", network.pod_subnet.to_string());
+    let mut findings = Vec::new();
+    for (field, known, wanted) in [
+        ("network.podSubnet", &founded.pod_subnet, pods),
+        ("network.serviceSubnet", &founded.service_subnet, services),
+        ("network.dnsDomain", &founded.dns_domain, network.dns_domain.clone()),
+    ] {
+        findings.extend(kept(field, known.as_deref(), &wanted));
+    }
+    // Without an endpoint of its own the cluster has the control plane's address.
+    if has_own_address || cluster.endpoint.is_some() {
+        findings.extend(kept("endpoint", founded.endpoint.as_deref(), &cluster.endpoint()));
+    }
+    findings.extend(version(cluster, founded.version.as_deref()));
+    findings
+}
+
+fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
+    let known = known.filter(|known| *known != wanted)?;
+    let text = format!("the cluster was made with `{field}: {known}`, and the inventory has {wanted}");
+    let hint = format!(
+        "it can't be changed while the cluster lives: put `{field}: {known}` back; or, if nothing in the cluster is needed any \
+         more, make it anew: `kboot reset`, then `kboot up`"
+    );
+    Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+fn version(cluster: &Cluster, known: Option<&str>) -> Option<Finding> {
+    let wanted = cluster.kubernetes.version.as_str();
+    let known = known.filter(|known| *known != wanted)?;
+    let text = format!("the cluster runs Kubernetes {known}, and the inventory has {wanted}");
+    let hint = format!(
+        "this kboot moves no cluster to another version: put `kubernetes.version: {known}` back, in the inventory"
+    );
+    Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+/// What each pod network calls its configuration.
+const NETWORKS: [(&str, &str); 4] =
+    [("flannel", "flannel"), ("weave", "Weave Net"), ("calico", "Calico"), ("cilium", "Cilium")];
+
+fn network(Subject { cluster, facts, .. }: &Subject) -> Option<Finding> {
+    let wanted = match cluster.network.cni {
+        Cni::Flannel => "flannel",
+        Cni::Weave => "weave",
+        // Whatever is there is its owner's.
+        Cni::None => return None,
+    };
+    let names = &facts.node.founded.networks;
+    let has = |part: &str| names.iter().any(|name| name.contains(part));
+    if has(wanted) {
+        return None;
+    }
+    let (part, title) = NETWORKS.iter().find(|(part, _)| has(part))?;
+    let text = format!("the cluster's pod network is {title}, and the inventory has `network.cni: {wanted}`");
+    let own = if ["flannel", "weave"].contains(part) { part } else { &"none" };
+    let hint = format!(
+        "pods keep the network that they were started with: put `network.cni: {own}` back; or, if nothing in the cluster is \
+         needed any more, make it anew: `kboot reset`, then `kboot up`"
+    );
+    Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+#[cfg(test)]
+mod tests;

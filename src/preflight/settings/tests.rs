@@ -1,0 +1,96 @@
+use crate::facts::{Facts, Founded};
+use crate::preflight::samples::{Sample, sample};
+
+/// A cluster that was made with the sample's own inventory.
+fn running() -> Sample {
+    let founded = |facts: &mut Facts, address: &str| {
+        facts.node.has_kubelet_conf = true;
+        facts.node.founded =
+            Founded { node_name: Some(facts.hostname.clone()), address: Some(address.into()), ..Founded::default() };
+    };
+    sample()
+        .converged()
+        .on("n1", |facts| {
+            founded(facts, "10.77.0.11");
+            facts.node.has_etcd_data = true;
+            let known = &mut facts.node.founded;
+            known.pod_subnet = Some("10.244.0.0/16".into());
+            known.service_subnet = Some("10.96.0.0/12".into());
+            known.dns_domain = Some("cluster.local".into());
+            known.version = Some("v1.37.2".into());
+            known.endpoint = Some("10.77.0.11:6443".into());
+            known.networks = vec!["10-flannel.conflist".into()];
+        })
+        .on("n2", |facts| founded(facts, "10.77.0.12"))
+        .on("n3", |facts| founded(facts, "10.77.0.13"))
+}
+
+#[test]
+fn an_inventory_that_made_the_cluster_is_fine() {
+    assert_eq!(running().found(), [""; 0]);
+    // Flags that replace kboot's own count as they are.
+    let flags = running().wanting(|cluster| {
+        cluster.network.pod_subnet = "10.200.0.0/16".parse().unwrap();
+        let flags = &mut cluster.control_plane.controller_manager.extra_args;
+        flags.insert("cluster-cidr".into(), "10.244.0.0/16".into());
+    });
+    assert_eq!(flags.found(), [""; 0]);
+    // Whoever takes the network over tells kboot to leave it.
+    assert_eq!(running().wanting(|cluster| cluster.network.cni = crate::inventory::Cni::None).found(), [""; 0]);
+}
+
+#[test]
+fn what_a_cluster_keeps_is_refused_with_both_values() {
+    let error = |text: &str| format!("n1 ClusterSettings error: {text}");
+    let pods = running().wanting(|cluster| cluster.network.pod_subnet = "10.245.0.0/16".parse().unwrap());
+    assert_eq!(
+        pods.found(),
+        [error("the cluster was made with `network.podSubnet: 10.244.0.0/16`, and the inventory has 10.245.0.0/16")]
+    );
+    let services = running().wanting(|cluster| cluster.network.service_subnet = "10.112.0.0/12".parse().unwrap());
+    assert_eq!(
+        services.found(),
+        [error("the cluster was made with `network.serviceSubnet: 10.96.0.0/12`, and the inventory has 10.112.0.0/12")]
+    );
+    let domain = running().wanting(|cluster| cluster.network.dns_domain = "k8s.local".into());
+    assert_eq!(
+        domain.found(),
+        [error("the cluster was made with `network.dnsDomain: cluster.local`, and the inventory has k8s.local")]
+    );
+    let version = running().wanting(|cluster| cluster.kubernetes.version = "v1.37.1".into());
+    assert_eq!(version.found(), [error("the cluster runs Kubernetes v1.37.2, and the inventory has v1.37.1")]);
+    let endpoint = running().wanting(|cluster| cluster.endpoint = Some("api.example.com".into()));
+    assert_eq!(
+        endpoint.found(),
+        [error("the cluster was made with `endpoint: 10.77.0.11:6443`, and the inventory has api.example.com:6443")]
+    );
+    let network = running().wanting(|cluster| cluster.network.cni = crate::inventory::Cni::Weave);
+    assert_eq!(
+        network.found(),
+        [error("the cluster's pod network is flannel, and the inventory has `network.cni: weave`")]
+    );
+}
+
+#[test]
+fn a_cluster_that_never_came_up_keeps_nothing() {
+    let changed = running().on("n1", |facts| facts.node.has_etcd_data = false);
+    let changed = changed.wanting(|cluster| cluster.network.dns_domain = "k8s.local".into());
+    assert!(!changed.found().iter().any(|found| found.contains("ClusterSettings")));
+}
+
+#[test]
+fn nodes_keep_their_names_and_addresses() {
+    let renamed = running().on("n2", |facts| facts.node.founded.node_name = Some("w2".into()));
+    let text = "n2 ClusterSettings error: the host is the cluster's node w2, and the inventory calls it n2";
+    assert_eq!(renamed.found(), [text]);
+    let moved = running().on("n2", |facts| facts.node.founded.address = Some("10.77.0.99".into()));
+    let text =
+        "n2 ClusterSettings error: the node's address is 10.77.0.99 in the cluster, and 10.77.0.12 in the inventory";
+    assert_eq!(moved.found(), [text]);
+    // One mistake is told once.
+    let moved = running().on("n1", |facts| {
+        facts.node.founded.address = Some("10.77.0.99".into());
+        facts.node.founded.endpoint = Some("10.77.0.99:6443".into());
+    });
+    assert_eq!(moved.found().len(), 1, "{:?}", moved.found());
+}

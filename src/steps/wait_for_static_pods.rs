@@ -1,0 +1,154 @@
+//! The control plane runs as its manifests say now, and says that it is well.
+//!
+//! The kubelet notices a changed manifest by itself and starts the pod anew. Until then the old one goes on, and answers that it is well;
+//! so what runs is compared with the manifest.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use serde::Deserialize;
+
+use crate::engine::{Evidence, Failure, Planned, Probe, Result, Step};
+use crate::kube::{Connector, health};
+use crate::manifest::{StaticPod, paths};
+
+use super::static_pod_state::{Container, Verdict, Wanted};
+use super::{Make, evidence};
+
+pub struct WaitForStaticPods {
+    kube: Connector,
+    /// Whether a control plane was here before this run. Of one that is new, later steps wait for what they need of it.
+    is_old: bool,
+    /// Names by which the API server must be reached.
+    names: Vec<String>,
+    deadline: Duration,
+}
+
+pub fn step(make: &Make<'_>) -> WaitForStaticPods {
+    let context = make.context;
+    WaitForStaticPods {
+        kube: make.services.kube.clone(),
+        is_old: context.facts.node.is_control_plane(),
+        names: context.cluster.certificates.extra_sans.clone(),
+        deadline: context.ready_deadline(),
+    }
+}
+
+#[async_trait]
+impl Step for WaitForStaticPods {
+    /// What is missing first, in words.
+    type Observed = Option<String>;
+
+    fn id(&self) -> &str {
+        "wait-for-static-pods"
+    }
+
+    fn title(&self) -> String {
+        "Wait until the control plane runs as its manifests say".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Option<String>> {
+        if !self.is_old {
+            return Ok(None);
+        }
+        for pod in StaticPod::ALL {
+            let path = paths::static_pod(pod);
+            let Some(text) = probe.read_text(Utf8Path::new(&path)).await? else { continue };
+            let wanted = Wanted::parse(pod.name(), &text)
+                .map_err(|problem| Failure::new(format!("failed to read {path}: {problem}")))?;
+            let container = newest(probe, pod).await?;
+            match wanted.judge(container.as_ref()) {
+                Verdict::Runs => {}
+                Verdict::Waits(what) => return Ok(Some(what)),
+                Verdict::Fails(cause) => return Err(crashed(probe, pod, &cause).await),
+            }
+            if !self.is_well(probe, pod, &wanted).await? {
+                return Ok(Some(format!("{} to be ready", pod.name())));
+            }
+        }
+        self.unserved_name(probe).await
+    }
+
+    fn diff(&self, missing: Option<String>) -> Planned {
+        missing.map_or(Planned::Satisfied, Planned::after)
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        let names = StaticPod::ALL.map(StaticPod::name);
+        let mut lines = evidence::containers(probe, &names).await;
+        lines.extend(evidence::kubelet(probe).await);
+        let hint = "see `crictl ps -a`, `crictl logs ID` and `journalctl -u kubelet` on the host";
+        Evidence { lines, hint: Some(hint.into()) }
+    }
+}
+
+impl WaitForStaticPods {
+    async fn is_well(&self, probe: &dyn Probe, pod: StaticPod, wanted: &Wanted) -> Result<bool> {
+        if pod == StaticPod::ApiServer {
+            // It may have been told to answer nobody without credentials.
+            let Some(view) = self.kube.view(probe).await? else { return Ok(false) };
+            return Ok(view.raw("/readyz").await.is_ok());
+        }
+        match &wanted.health {
+            Some(url) => Ok(health::ask(url).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+
+    /// The API server takes up a new certificate by itself, a moment after it is written.
+    async fn unserved_name(&self, probe: &dyn Probe) -> Result<Option<String>> {
+        for name in &self.names {
+            let host = name.replace('*', "any");
+            let Some(view) = self.kube.view_as(probe, &host).await? else { continue };
+            if view.raw("/livez").await.is_err() {
+                return Ok(Some(format!("the API server to show a certificate for {name}")));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The component's container that was made last.
+async fn newest(probe: &dyn Probe, pod: StaticPod) -> Result<Option<Container>> {
+    #[derive(Deserialize)]
+    struct List {
+        containers: Vec<Listed>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Listed {
+        id: String,
+        /// Nanoseconds since 1970.
+        created_at: String,
+    }
+    let name = format!("^{}$", pod.name());
+    let output = probe.query(&["crictl", "ps", "-a", "--name", &name, "-o", "json"]).await?;
+    // While containerd starts anew nobody knows.
+    let Ok(list) = serde_json::from_str::<List>(&output.stdout) else { return Ok(None) };
+    let age = |listed: &&Listed| listed.created_at.parse::<u128>().unwrap_or_default();
+    let Some(last) = list.containers.iter().max_by_key(age) else { return Ok(None) };
+    let output = probe.query(&["crictl", "inspect", &last.id]).await?;
+    // It may be gone by now, or half there.
+    Ok(serde_json::from_str(&output.stdout).ok())
+}
+
+async fn crashed(probe: &dyn Probe, pod: StaticPod, cause: &str) -> Failure {
+    let name = pod.name();
+    let field = match pod {
+        StaticPod::Etcd => "etcd",
+        StaticPod::ApiServer => "apiServer",
+        StaticPod::ControllerManager => "controllerManager",
+        StaticPod::Scheduler => "scheduler",
+    };
+    Failure::new(format!("{name} does not stay up: {cause}")).evidence(evidence::containers(probe, &[name]).await).hint(
+        format!(
+            "see what `controlPlane.{field}` in the inventory has it start with; put back what was there before, and run \
+             the same command again"
+        ),
+    )
+}

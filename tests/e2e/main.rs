@@ -18,6 +18,7 @@ mod hard;
 mod killed;
 mod lab;
 mod oracle;
+mod playbooks;
 mod suite;
 mod up;
 
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
         bad_input::TESTS,
         up::TESTS,
         edits::TESTS,
+        playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,

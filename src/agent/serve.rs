@@ -10,9 +10,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::engine::{
-    self, Busy, Cancel, Failure, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner, Sink,
+    self, Bound, Busy, Cancel, Failure, Foresight, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Promise,
+    Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
@@ -36,6 +37,7 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::Resolve(run) => agent.resolve(&run).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -108,6 +110,7 @@ struct Agent {
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
     past: Arc<Past>,
+    foresight: Foresight,
 }
 
 impl Agent {
@@ -120,6 +123,7 @@ impl Agent {
             services: Services { kube },
             lock: Arc::default(),
             past: Arc::default(),
+            foresight: Foresight::default(),
         }
     }
 
@@ -135,6 +139,11 @@ impl Agent {
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    async fn resolve(&self, run: &ResolveRun) {
+        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Resolved { resolved });
     }
 
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.
@@ -164,6 +173,7 @@ impl Agent {
             lock: self.lock.clone(),
             past: self.past.clone(),
             services: self.services.clone(),
+            foresight: self.foresight.clone(),
         };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
@@ -182,10 +192,11 @@ struct Here {
     lock: Arc<Ownership>,
     past: Arc<Past>,
     services: Services,
+    foresight: Foresight,
 }
 
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
-    let Here { cancel, host, lock, past, services } = here;
+    let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
@@ -193,15 +204,19 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     };
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
     let outputs = Arc::default();
-    let work = Work { runner, context: &run.context, services, outputs, sink };
+    let promises = run.promises.as_deref();
+    let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     sink.emit(Kind::PhaseFinished { outcome, millis });
     result?;
-    let outputs = work.outputs.lock().expect("no panic while held").clone();
+    let mut outputs = work.outputs.lock().expect("no panic while held").clone();
+    if run.run.plan.is_some() {
+        outputs.has_begun = past_runs()?.iter().any(|past| past.info.plan == run.run.plan);
+    }
     Ok(outputs)
 }
 
@@ -295,6 +310,7 @@ fn count(items: &[Item]) -> usize {
 
 struct Work<'a> {
     runner: Runner,
+    promises: Option<&'a [Promise]>,
     context: &'a Context,
     services: Services,
     outputs: Outbox,
@@ -317,7 +333,10 @@ impl Work<'_> {
         match item {
             Item::Step(name) => {
                 let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
-                let report = self.runner.run(step.as_ref(), self.sink).await?;
+                let report = match self.promises {
+                    Some(promises) => self.runner.run(&Bound::new(step.as_ref(), promises), self.sink).await?,
+                    None => self.runner.run(step.as_ref(), self.sink).await?,
+                };
                 Ok(report.outcome)
             }
             Item::Task(task) => {

@@ -48,6 +48,9 @@ pub struct Reset {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    detailed_exitcode: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -80,8 +83,10 @@ impl Reset {
                 inputs.removes_packages = removes_packages;
                 Ok(())
             },
+            saved: None,
+            lock: None,
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
     }
 
     fn target(&self) -> Result<(Cluster, Reach), Problem> {

@@ -48,6 +48,9 @@ pub struct Undo {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    detailed_exitcode: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -75,6 +78,8 @@ impl Undo {
             mode,
             wait_lock: self.wait.limit(),
             drift: Drift::Repair,
+            saved: None,
+            lock: None,
             undoes: Some(id),
             ignore: None,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
@@ -82,7 +87,7 @@ impl Undo {
                 Ok(())
             },
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
     }
 
     async fn target(&self) -> Result<(Cluster, Reach, Journals), Problem> {

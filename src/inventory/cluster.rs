@@ -262,8 +262,8 @@ mod tests {
             roles: roles.to_vec(),
             labels: Default::default(),
             taints: None,
-            vars: Default::default(),
             sysctls: Default::default(),
+            vars: Default::default(),
             ssh: HostSsh::default(),
         }
     }

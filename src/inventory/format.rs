@@ -34,6 +34,8 @@ pub fn check(format: &str, text: &str) -> Result<(), Flaw> {
         "cidr" => cidr(text),
         "ip" => ip(text),
         "period" => period(text),
+        "sha256" => sha256(text, text),
+        "digest" => sha256(text.strip_prefix("sha256:").unwrap_or_default(), text),
         _ => Ok(()),
     }
 }
@@ -44,8 +46,20 @@ pub fn placeholder(format: &str) -> &'static str {
         "cidr" => "0.0.0.0/0",
         "ip" => "0.0.0.0",
         "period" => "1y",
+        "sha256" => "0000000000000000000000000000000000000000000000000000000000000000",
+        "digest" => "sha256:0000000000000000000000000000000000000000000000000000000000000000",
         _ => "",
     }
+}
+
+/// 64 hexadecimal digits, `digits` of `text`.
+fn sha256(digits: &str, text: &str) -> Result<(), Flaw> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() == 64 && digits.bytes().all(is_hex) {
+        return Ok(());
+    }
+    Err(Flaw::new(format!("{} is no SHA-256 digest", quote(text)))
+        .hint("it is 64 small hexadecimal digits, an image's with `sha256:` before them"))
 }
 
 fn cidr(text: &str) -> Result<(), Flaw> {

@@ -29,7 +29,7 @@ pub use defaults::*;
 pub use mistake::{Mistake, Mistakes};
 pub use path::Path;
 pub use period::PeriodError;
-pub use read::{InventoryError, Loaded, load, parse};
+pub use read::{InventoryError, Loaded, load, parse, read_document};
 pub use schema::schema;
 pub use types::*;
 pub use versions::{RELEASES, Release, Version};

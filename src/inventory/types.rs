@@ -266,12 +266,12 @@ pub struct Host {
     /// `node-role.kubernetes.io/control-plane:NoSchedule`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taints: Option<Vec<String>>,
-    /// Values for playbooks of your own on this host, over those of the cluster.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub vars: BTreeMap<String, serde_json::Value>,
     /// Kernel settings of this host, beside and before the cluster's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
+    /// Values for playbooks of your own on this host, over those of the cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, serde_json::Value>,
     /// How this host is reached, where it differs from the others.
     #[serde(default, skip_serializing_if = "HostSsh::is_empty")]
     pub ssh: HostSsh,

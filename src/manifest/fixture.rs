@@ -21,8 +21,8 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         roles: vec![role],
         labels: Default::default(),
         taints: None,
-        vars: Default::default(),
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     }
 }

@@ -228,6 +228,7 @@ mod tests {
             roles: vec![Role::ControlPlane],
             labels: Default::default(),
             taints: None,
+            sysctls: Default::default(),
             vars: Default::default(),
             ssh: HostSsh::default(),
         };

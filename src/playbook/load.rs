@@ -66,8 +66,7 @@ pub(super) fn named(name: &str) -> Result<Playbook, PlaybookError> {
 }
 
 /// A playbook that has no files beside it, from its text.
-#[cfg(test)]
-pub(super) fn parse(text: &str, origin: &Utf8Path) -> Result<Playbook, PlaybookError> {
+pub fn parse(text: &str, origin: &Utf8Path) -> Result<Playbook, PlaybookError> {
     let mut loader = Loader { open: Vec::new(), findings: Findings::default() };
     let playbook = loader.playbook(text.into(), origin, None);
     Read { playbook, findings: loader.findings }.end()

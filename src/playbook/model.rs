@@ -31,7 +31,7 @@ pub struct Phase {
     pub hosts: Selector,
     /// Phases that must have ended on the other hosts.
     pub after: Vec<String>,
-    /// How many hosts that belong to the cluster already take it at a time. None: all.
+    /// How many hosts that belong to the cluster already take it at a time. Default: all.
     pub max_unavailable: Option<MaxUnavailable>,
     pub steps: Vec<Item<Draft>>,
     /// Where it is written.

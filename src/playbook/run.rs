@@ -1,6 +1,6 @@
 //! Walks a playbook on all hosts at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use super::rolling::Turns;
 use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Result, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::steps::{Context, Inputs, Outputs};
@@ -34,7 +34,12 @@ pub struct Plan<'a> {
     pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
+    /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
+    pub promises: Option<&'a Promises<'a>>,
 }
+
+/// What a host may do in a phase.
+pub type Promises<'a> = dyn Fn(&str, &str) -> Vec<Promise> + Sync + 'a;
 
 /// How far a phase is, over all hosts that take part in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,14 +51,23 @@ struct Progress {
 type Gates = BTreeMap<String, watch::Sender<Progress>>;
 
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
-pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
+/// Returned are the hosts on which an earlier run began the plan that is carried out.
+pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
     let facts = members.iter().map(|member| (member.host.as_str(), &member.facts));
     let work = match plan.playbook.work(plan.cluster, facts) {
         Ok(work) => work,
-        Err(error) => return refuse(&error, events),
+        Err(error) => {
+            refuse(&error, events);
+            return BTreeSet::new();
+        }
     };
-    let (gates, turns) = (gates(plan, members), turns(plan, members));
-    let shared = Shared { inputs: Mutex::new(plan.inputs.clone()), gates, turns, work };
+    let shared = Shared {
+        inputs: Mutex::new(plan.inputs.clone()),
+        gates: gates(plan, members),
+        turns: turns(plan, members),
+        work,
+        begun: Mutex::default(),
+    };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
         if plan.mode == Mode::Apply {
@@ -61,6 +75,7 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         }
     }))
     .await;
+    shared.begun.into_inner().expect("no panic while held")
 }
 
 /// Has the host write down how the run ended. An agent that is gone can't, and that has been told.
@@ -88,6 +103,7 @@ struct Shared {
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
+    begun: Mutex<BTreeSet<String>>,
     turns: BTreeMap<String, Turns>,
 }
 
@@ -132,6 +148,9 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
             Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
+        if result.is_err() {
+            shared.inputs.lock().expect("no panic while held").joining.remove(&member.host);
+        }
         shared.gates[&phase.name].send_modify(|progress| {
             progress.left -= 1;
             progress.succeeded += succeeded;
@@ -196,9 +215,13 @@ async fn one(
         run: plan.run.clone(),
         drift: plan.drift,
         wait_lock: plan.wait_lock,
+        promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };
-    let Outputs { join } = member.client.run(run, events).await?;
+    let Outputs { join, has_begun } = member.client.run(run, events).await?;
+    if has_begun {
+        shared.begun.lock().expect("no panic while held").insert(member.host.clone());
+    }
     if join.is_some() {
         shared.inputs.lock().expect("no panic while held").join = join;
     }

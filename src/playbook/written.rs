@@ -70,8 +70,10 @@ pub struct Phase {
     /// Phases that must have ended on the other hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// How many hosts that belong to the cluster already take it at a time: a number, or a share as `10%`. Default: all.
+    /// How many hosts that belong to the cluster already take it at a time, each well again before the next: a number, or a share
+    /// as `10%`. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1")]
     pub max_unavailable: Option<Scalar>,
     #[schemars(length(min = 1), example = &"[set-sysctls]")]
     pub steps: Vec<Step>,

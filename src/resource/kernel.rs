@@ -85,7 +85,7 @@ impl Sysctl {
 
     /// The value now; None where the kernel has no such setting.
     pub async fn read(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
-        Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| normal(&text)))
+        sysctl(probe, key).await
     }
 }
 
@@ -136,6 +136,11 @@ impl Resource for SwapOff {
     fn diff(&self, devices: Vec<String>) -> Result<Planned> {
         Ok(Planned::of(devices.into_iter().map(|device| Change::SwapOff { device }).collect()))
     }
+}
+
+/// White space between a setting's numbers is a space.
+pub(super) async fn sysctl(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
+    Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| normal(&text)))
 }
 
 /// The devices that are swapped to.
@@ -194,6 +199,11 @@ mod tests {
         assert_eq!(changes[0].to_string(), "set net.ipv4.ip_forward = 1 (was 0)");
     }
 
+    #[test]
+    fn a_slash_in_a_key_is_a_dot_in_a_name() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.1/rp_filter");
+    }
+
     #[tokio::test]
     async fn a_setting_of_several_numbers_is_compared_number_by_number() {
         let host = FakeHost::default().file("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647\n");
@@ -211,10 +221,5 @@ mod tests {
         for (name, is_there) in [("ip_vs", true), ("ip-vs", true), ("dummy_net", true), ("wireguard", false)] {
             assert_eq!(Module::named(name).observe(&host).await.unwrap(), is_there, "{name}");
         }
-    }
-
-    #[test]
-    fn a_slash_in_a_key_is_a_dot_in_a_name() {
-        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.1/rp_filter");
     }
 }

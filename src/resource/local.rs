@@ -119,7 +119,7 @@ impl Host for LocalHost {
             Change::SetOwner { path, uid, gid } => file::set_owner(path, *uid, *gid),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
             Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
-            Change::InstallPackages { packages } => apt::install(packages).await,
+            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref()).await,
             Change::RemovePackages { packages } => apt::remove(packages).await,
             Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
             Change::MendPackages { .. } => apt::mend().await,
@@ -138,7 +138,7 @@ impl Host for LocalHost {
             Change::WriteKubeconfig { path, cluster, server, authority, request } => {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
-            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
+            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,

@@ -5,6 +5,7 @@
 
 mod apt;
 mod apt_key;
+mod apt_lock;
 mod certificate;
 mod command;
 mod converge;
@@ -18,9 +19,12 @@ mod local;
 mod network;
 mod node;
 mod object;
+mod registry;
+mod scratch;
 mod state;
 mod unit;
 mod vetted;
+mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
@@ -30,11 +34,14 @@ pub use dpkg::{PackageState, Status as DpkgStatus};
 pub use file::{Absent, Directory, Edited, Emptied, File};
 pub use guarded::{Condition, Guarded};
 pub use image::Images;
+pub use image::digests as image_digests;
 pub use kernel::{Module, SwapOff, Sysctl};
 pub use kubeconfig::ClientKubeconfig;
 pub use local::LocalHost;
 pub use network::{FilterRules, LinksAbsent};
 pub use node::Node;
 pub use object::{ObjectAbsent, Objects};
+pub use registry::digest as registry_digest;
+pub use scratch::Scratch;
 pub use state::state;
 pub use unit::Unit;

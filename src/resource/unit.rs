@@ -86,7 +86,7 @@ impl Resource for Unit {
         let (is_enabled, is_active) = (shown.is_enabled(), shown.is_active());
         let is_fixed =
             matches!(shown.field("UnitFileState"), "static" | "generated" | "transient" | "indirect" | "alias");
-        let mut observed = Observed { is_enabled, is_active, is_fixed, ..Observed::default() };
+        let mut observed = Observed { is_enabled, is_fixed, is_active, ..Observed::default() };
         if self.files.is_empty() {
             return Ok(observed);
         }
@@ -229,7 +229,7 @@ mod tests {
         match unit.diff(unit.observe(host).await.unwrap()).unwrap() {
             Planned::Satisfied => Vec::new(),
             Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
-            Planned::After { what } => panic!("after {what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("after {what}"),
         }
     }
 

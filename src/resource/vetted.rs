@@ -11,7 +11,8 @@ const VETTED: &[&[&str]] = &[
     &["crictl", "pods", "*"],
     &["iptables-save"],
     &["ip6tables-save"],
-    &["apt-cache", "policy", "*"],
+    // Without the options it writes caches.
+    &["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy", "*"],
     &["date", "+%s%3N"],
     &["df", "*"],
     &["ss", "-Hltnp"],

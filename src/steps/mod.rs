@@ -29,6 +29,8 @@ mod remove_cluster_state;
 mod remove_packages;
 mod remove_pod_network;
 mod remove_pods;
+mod rendered;
+mod resolve;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
@@ -51,6 +53,7 @@ mod write_static_pods;
 use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
+pub use resolve::resolve;
 pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 

@@ -19,4 +19,6 @@ pub fn step() -> Converge {
             ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new),
         )
         .with_all(["/var/lib/cni", "/run/flannel", "/var/lib/weave", "/var/lib/calico"].map(Absent::new))
+        // What was noted of services' starts.
+        .with(Absent::new("/run/kboot/started"))
 }

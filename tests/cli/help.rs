@@ -3,13 +3,14 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 27] = [
+pub const COMMANDS: [&str; 28] = [
     "",
     "up",
     "init",
     "join",
     "reset",
     "run",
+    "lock",
     "undo",
     "history",
     "token",

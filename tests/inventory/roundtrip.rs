@@ -94,9 +94,8 @@ fn host(index: usize) -> impl Strategy<Value = Host> {
         },
         labels,
         taints: taints.map(distinct),
-        vars: BTreeMap::from([("rack".into(), index.into())]),
-        ssh: HostSsh { address: None, user, port, identity_file, host_key: None },
         sysctls,
+        vars: BTreeMap::from([("rack".into(), index.into())]),
         ssh: HostSsh { address: None, user: ssh.0, port: ssh.1, identity_file: ssh.2, host_key: None },
     })
 }

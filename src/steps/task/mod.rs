@@ -110,7 +110,7 @@ fn capitalised(text: &str) -> String {
 
 /// Where a playbook's sysctl is kept for the next boot. After kboot's own, so that it has the last word.
 fn sysctl_file(key: &str) -> String {
-    format!("/etc/sysctl.d/95-kboot-{}.conf", key.replace('/', "-"))
+    format!("/etc/sysctl.d/99-playbook-{}.conf", key.replace('/', "-"))
 }
 
 fn module_file(name: &str) -> String {
@@ -126,8 +126,8 @@ pub fn build(task: &Task, make: &Make<'_>) -> Box<dyn AnyStep> {
         Wanted::NoFile { path } => step.with(Absent::new(path)),
         Wanted::Directory { path, mode } => step.with(Directory::new(path, *mode)),
         Wanted::Package { name, version } => {
-            let package = Package { name: name.clone(), version: version.clone(), is_optional: false };
-            let installed = Installed { packages: vec![package], sources: Vec::new(), refresh_all: true };
+            let package = Package { version: version.clone(), ..Package::any(name) };
+            let installed = Installed { packages: vec![package], sources: Vec::new(), refresh_all: true, lock: None };
             step.deadline(context.install_deadline()).with(installed)
         }
         Wanted::NoPackage { name } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use super::MaxUnavailable;
 use super::draft::Draft;
 use super::model::{BUILTIN, Phase, Playbook};
 use super::order;
@@ -161,13 +162,19 @@ impl Loader {
             let place = root.key("phases").index(index);
             self.name(&phase.name, &place.key("name"), &playbook.phases);
             self.hosts(&phase.hosts, &place.key("hosts"));
+            let max_unavailable = phase.max_unavailable.as_ref().map(MaxUnavailable::read).transpose();
+            let max_unavailable = max_unavailable.unwrap_or_else(|why| {
+                let hint = "for example `1` or `10%`".to_string();
+                self.findings.add(&place.key("maxUnavailable"), why, Some(hint));
+                None
+            });
             let steps = self.steps(&phase.steps, &place.key("steps"), folder, &phase.hosts);
             playbook.phases.push(Phase {
                 name: phase.name.clone(),
                 description: phase.description.clone(),
                 hosts: phase.hosts.clone(),
                 after: phase.after.clone(),
-                max_unavailable: phase.max_unavailable.clone(),
+                max_unavailable,
                 steps,
                 place,
             });

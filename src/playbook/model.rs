@@ -113,7 +113,7 @@ impl Playbook {
             description: phase.description.clone(),
             hosts: phase.hosts.clone(),
             after: phase.after.clone(),
-            max_unavailable: phase.max_unavailable.clone(),
+            max_unavailable: phase.max_unavailable.as_ref().map(MaxUnavailable::written),
             steps: phase.steps.iter().map(write).collect(),
         };
         let document = written::Document {

@@ -20,6 +20,7 @@ mod killed;
 mod lab;
 mod lock;
 mod oracle;
+mod playbooks;
 mod plan;
 mod reset;
 mod suite;
@@ -36,6 +37,7 @@ fn main() -> std::process::ExitCode {
         up::TESTS,
         plan::ON_CLUSTER,
         edits::TESTS,
+        playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,

@@ -201,7 +201,7 @@ impl Undo {
     fn covers(&self, thing: &Thing, is_node_made: bool) -> bool {
         let goes_with_cluster = is_node_made || self.scope == UndoScope::All;
         match thing {
-            Thing::Object { .. } => !goes_with_cluster,
+            Thing::Object { .. } | Thing::Label { .. } | Thing::Taint { .. } => !goes_with_cluster,
             Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images | Thing::Unit { .. } => {
                 !self.keeps_packages
             }

@@ -24,6 +24,7 @@ mod plan;
 mod playbooks;
 mod reset;
 mod suite;
+mod undo;
 mod up;
 mod whole;
 
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         up::TESTS,
         plan::ON_CLUSTER,
         edits::TESTS,
+        undo::TESTS,
         playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,

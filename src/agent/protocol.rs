@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Drift, Event, Failure, Item, Mode, Outcome, RunInfo};
+use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
 use crate::facts::Facts;
 use crate::lock::{Question, Resolved};
+use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -30,10 +31,13 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Item>,
+    pub steps: Vec<Work>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Vec<Promise>>,
     /// How long whoever else works on the host is waited for.
     #[serde(default)]
     pub wait_lock: std::time::Duration,

@@ -263,7 +263,11 @@ impl Change {
                 let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
                 vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
             }
-            Change::MarkNode(_) | Change::RemoveFilterRules { .. } => {
+            Change::MarkNode(_)
+            | Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. } => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -338,6 +342,9 @@ impl Change {
             Change::RefreshPackages { .. }
             | Change::MendPackages { .. }
             | Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. }
             | Change::Run { .. } => {}
         }
         wants

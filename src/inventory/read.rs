@@ -13,7 +13,7 @@ use super::path::Path;
 use super::schema;
 use super::shape::shape;
 use super::types::*;
-use super::yaml::{EMPTY, Kind, Node};
+use super::yaml::{INVENTORY, Kind, Node, Sort};
 
 /// Larger than an inventory of ten thousand hosts.
 const LARGEST: u64 = 8 << 20;
@@ -76,9 +76,13 @@ pub fn parse(text: &str, origin: &Utf8Path) -> Result<Cluster, Mistakes> {
 }
 
 /// Reads another of kboot's own files: its shape is compared with the types', and every mistake has its place.
-pub fn read_document<T: DeserializeOwned + JsonSchema>(text: &str, origin: &Utf8Path) -> Result<T, Mistakes> {
+pub fn read_document<T: DeserializeOwned + JsonSchema>(
+    text: &str,
+    sort: Sort,
+    origin: &Utf8Path,
+) -> Result<T, Mistakes> {
     let report = |list| Mistakes::new(origin, text, list);
-    let (document, mut mistakes) = Node::read(text).map_err(|mistake| report(vec![mistake]))?;
+    let (document, mut mistakes) = Node::read(text, sort).map_err(|mistake| report(vec![mistake]))?;
     let schema = schema::of::<T>();
     let shaped = shape(&document, &schema);
     mistakes.extend(shaped.mistakes);
@@ -95,10 +99,7 @@ fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cl
         let message = "this is a key or a certificate, not an inventory";
         return Err(report(vec![Mistake::new(Path::root(), message)]));
     }
-    let (document, mut mistakes) = Node::read(text).map_err(|mistake| match mistake.message == EMPTY {
-        true => report(vec![mistake.hint("it takes at least `apiVersion`, `kind` and `hosts`")]),
-        false => report(vec![mistake]),
-    })?;
+    let (document, mut mistakes) = Node::read(text, INVENTORY).map_err(|mistake| report(vec![mistake]))?;
     if let Some(mistake) = foreign(&document) {
         return Err(report(vec![mistake]));
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 
 use super::Lock;
+use crate::inventory::reading::Sort;
 use crate::inventory::{self, Mistakes};
 
 /// What a new file begins with.
@@ -16,7 +17,12 @@ pub const HEAD: &str = "\
 
 /// Reads a lock; every mistake with its place. `origin` is what messages call it.
 pub fn parse(text: &str, origin: &Utf8Path) -> Result<Lock, Mistakes> {
-    inventory::read_document(text, origin)
+    const LOCK: Sort = Sort {
+        noun: "a lock",
+        apart: "each inventory has a lock of its own, beside it",
+        least: "`kboot lock` writes it anew once it is gone",
+    };
+    inventory::read_document(text, LOCK, origin)
 }
 
 /// The comment that a file begins with, to be kept when it is written anew.

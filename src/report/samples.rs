@@ -47,6 +47,8 @@ pub(super) fn apply() -> Vec<Event> {
             from: None,
             to: Some("1.37.2-*".into()),
             is_optional: false,
+            candidate: None,
+            brings: Vec::new(),
         }],
         lock: None,
     };
@@ -98,6 +100,16 @@ pub(super) fn apply() -> Vec<Event> {
         at("n1", prepare, "install-packages", Kind::ChangeFinished { change: install, millis: 11_000 }),
         at("n1", prepare, "install-packages", finished(Outcome::Changed, 11_900)),
         at("n1", "", "", Kind::Journalled { millis: 12 }),
+        at(
+            "n1",
+            prepare,
+            "",
+            Kind::Leftover {
+                thing: "file".into(),
+                name: "/etc/fstab".into(),
+                why: "somebody has changed it since".into(),
+            },
+        ),
         at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
         at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
     ]
@@ -110,6 +122,8 @@ pub(super) fn plan() -> Vec<Event> {
         from: from.map(Into::into),
         to: to.map(Into::into),
         is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
     };
     let planned = |changes: Vec<Change>| Kind::Planned { changes: proposed(changes), after: None };
     let mut events = vec![
@@ -245,6 +259,8 @@ pub(super) fn every_change() -> Vec<Event> {
                 from: Some("1".into()),
                 to: Some("2".into()),
                 is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
             }],
             lock: Some(PackageLock {
                 pins: vec![PackagePin { name: "a".into(), version: "2".into(), sha256: "0".repeat(64) }],
@@ -279,7 +295,10 @@ pub(super) fn every_change() -> Vec<Event> {
             request,
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
-        Change::RemoveFilterRules { program: "iptables".into(), count: 2 },
+        Change::RemoveFilterRules { program: "iptables-nft".into(), count: 2 },
+        Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
+        Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
+        Change::DrainNode { node: "n1".into(), pods: vec!["default/web".into()], seconds: 60 },
         Change::MarkNode(MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],

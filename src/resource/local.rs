@@ -7,9 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, node, object, state, unit, vetted,
+    apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, network, nftables, node,
+    object, state, unit, vetted,
 };
-use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result, State, Thing};
+use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
 
 /// The machine that this process runs on, as root.
@@ -60,7 +61,25 @@ impl Probe for LocalHost {
         if !vetted::is_vetted(argv) {
             return Err(Failure::new(format!("`{}` is not a query that is known to only read", argv.join(" "))));
         }
+        if argv == nftables::LIST {
+            return Ok(nftables::list());
+        }
         command::output(argv, &[], None).await
+    }
+
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        /// Seconds, for a guard is asked in every run.
+        const PATIENCE: &str = "60";
+        /// timeout(1)'s own exit code.
+        const TIMED_OUT: i32 = 124;
+        let argv = guard.argv();
+        let limited: Vec<&str> = ["timeout", "-k", "5", PATIENCE].into_iter().chain(argv.iter().copied()).collect();
+        let output = command::output(&limited, &[], None).await?;
+        if output.code == Some(TIMED_OUT) {
+            return Err(Failure::new(format!("`{}` has not ended within {PATIENCE} s", argv.join(" ")))
+                .hint("a guard is asked in every run, dry ones too: it should answer at once"));
+        }
+        Ok(output)
     }
 }
 
@@ -124,6 +143,9 @@ impl Host for LocalHost {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
             Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
+            Change::RemoveFilterTable { family, table } => nftables::delete(family, table),
+            Change::RemoveControlGroup { path } => cgroup::remove(path).await,
+            Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,

@@ -3,12 +3,13 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 25] = [
+pub const COMMANDS: [&str; 28] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "run",
     "lock",
     "undo",
     "history",
@@ -26,6 +27,8 @@ pub const COMMANDS: [&str; 25] = [
     "playbook",
     "playbook list",
     "playbook show",
+    "playbook validate",
+    "playbook schema",
     "completion",
     "man",
     "agent",

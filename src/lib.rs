@@ -14,6 +14,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod agent;
+pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod facts;
 pub mod fleet;
 pub mod inventory;
 pub mod kube;
+pub mod lock;
 pub mod manifest;
 mod names;
 pub mod openpgp;

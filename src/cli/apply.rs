@@ -8,6 +8,7 @@ use clap::Args;
 use crate::engine::Mode;
 use crate::inventory;
 use crate::plan::{self, PlanError, SavedPlan};
+use crate::playbook;
 use crate::report::Stream;
 
 use super::Global;
@@ -46,10 +47,12 @@ impl Apply {
             remark(format!("note: {inventory} has changed since the plan was made; the plan counts"));
         }
         let ignore = run::ignore(&saved.ignore_preflight)?;
+        let playbook = playbook::parse(&saved.playbook, path)
+            .map_err(|error| Problem::usage(format!("failed to read the plan's playbook: {error}")))?;
         let inputs = up::inputs(&saved.cluster);
         let job = Job {
             command: "apply",
-            playbook: saved.playbook.clone(),
+            playbook,
             drift: saved.drift,
             wait_lock: self.wait.limit(),
             saved: Some(&saved),

@@ -91,6 +91,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         labels: BTreeMap::new(),
         taints: None,
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -107,6 +108,7 @@ impl Init {
             command: "init",
             playbook: playbook::builtin("init"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,
@@ -114,11 +116,13 @@ impl Init {
             undoes: None,
             wait_lock,
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
             },
             saved: None,
+            lock: None,
         };
         let ended = run::run(job, global, Stream::Err).await?;
         if ended.is_success() && mode == Mode::Apply {
@@ -217,6 +221,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -233,6 +238,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

@@ -99,6 +99,7 @@ impl Join {
             command: "join",
             playbook: playbook::builtin("join"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,
@@ -106,11 +107,13 @@ impl Join {
             undoes: None,
             wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();
                 Ok(())
             },
             saved: None,
+            lock: None,
         };
         let ended = run::run(job, global, Stream::Out).await?;
         if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {

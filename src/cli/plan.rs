@@ -16,6 +16,7 @@ use crate::playbook;
 use crate::report::Stream;
 
 use super::exit::{Problem, remark};
+use super::lock_file::LockedArgs;
 use super::run::{self, DriftPolicy, Ended, Job};
 use super::up::{self, InventoryArg};
 use super::{Global, Output};
@@ -37,6 +38,8 @@ pub struct PlanCommand {
     /// Keep the plan in this file, for `kboot apply`. `-o plan.json` does the same: a value of -o with a dot or a slash is a file
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    locked: LockedArgs,
     /// Exit code 3 if something would change, 0 if nothing would
     #[arg(long)]
     detailed_exitcode: bool,
@@ -59,9 +62,12 @@ impl PlanCommand {
             (_, out) => out,
         };
         let cluster = self.inventory.load()?;
+        let lock = self.locked.load(self.inventory.path(), &cluster)?;
+        let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = up::inputs(&cluster);
         let drift = self.drift.into();
-        let job = Job { drift, ..up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs) };
+        let lock = lock.as_ref();
+        let job = Job { drift, lock, ..up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs) };
         let ended = run::run(job, global, Stream::Out).await?;
         if let Some(path) = &out {
             match ended.is_success() {

@@ -10,20 +10,22 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::agent::Client;
+use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
+use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::Inputs;
+use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
+use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
@@ -103,6 +105,8 @@ pub struct Job<'a> {
     pub command: &'static str,
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
+    /// Only these hosts of the cluster; all if there are none.
+    pub only: &'a [String],
     pub reach: Reach,
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
@@ -119,6 +123,24 @@ pub struct Job<'a> {
     pub inputs: &'a FillIn<'a>,
     /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
     pub saved: Option<&'a SavedPlan>,
+    /// The lock that the run keeps to, if there is one.
+    pub lock: Option<&'a InUse>,
+    /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
+    pub leaving: &'a [String],
+}
+
+impl Job<'_> {
+    /// The hosts that take part.
+    fn hosts(&self) -> Vec<String> {
+        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
+        names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
+    }
+
+    /// A host without which the run does its work all the same.
+    fn is_helper(&self, host: &str) -> bool {
+        let is_reset = self.undoes.as_deref() == Some("all");
+        is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
+    }
 }
 
 /// How a run ended.
@@ -148,7 +170,7 @@ impl Ended {
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+    let names = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
     let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
@@ -181,7 +203,8 @@ async fn go(
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let fleet = Fleet::new(crate::report::ask_secret);
-    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
+    let hosts = job.hosts();
+    let reached = join_all(hosts.iter().map(|host| reach(job, &fleet, host, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
         clocks.insert(member.host.clone(), exchange);
@@ -191,17 +214,28 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    // Nobody waits for a helper that can't be reached.
+    let mut cluster = job.cluster.clone();
+    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
+        leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
+        lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
+    if let Some(in_use) = job.lock.filter(|in_use| in_use.is_strict)
+        && !verified(job, &in_use.lock, &members, &inputs, events).await
+    {
+        return Ok(());
+    }
     let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
     let mut plan = Plan {
         playbook: &job.playbook,
-        cluster: job.cluster,
+        cluster: &cluster,
+        hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undoes.clone(),
@@ -226,6 +260,37 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+async fn verified(
+    job: &Job<'_>,
+    lock: &Lock,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let asked = members.iter().map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
+        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
+        let question = Question { pins, roots: roots(), ..Question::default() };
+        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
+            Err(failure) => vec![failure],
+        };
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        for failure in &failures {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+        }
+        failures.is_empty()
+    });
+    join_all(asked).await.into_iter().all(|is_kept| is_kept)
 }
 
 /// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
@@ -287,8 +352,9 @@ async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself.
-                fleet.agent(job.cluster, host, job.mode == Mode::Apply).await?
+                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
+                let stays = job.mode == Mode::Apply && !job.leaving.contains(&host.name);
+                fleet.agent(job.cluster, host, stays).await?
             }
         };
         let asked = now_millis();
@@ -304,6 +370,15 @@ async fn reach(
             let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
+            if job.is_helper(host) {
+                // Said of one that leaves: the helper itself is no part of what is to be done.
+                let names = job.leaving.join(" ");
+                let text =
+                    format!("the nodes {names} stay in the cluster, for {host} can't be asked: {}", failure.cause);
+                let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+                Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
+                return None;
+            }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
             None
         }
@@ -336,7 +411,7 @@ fn checked(
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.
-fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+pub fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
     for (name, repository) in
         [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)]
@@ -359,7 +434,7 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 fn wish(job: &Job<'_>) -> Vec<u8> {
     // Where the controller keeps its files is no wish.
     let cluster = super::up::absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
-    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, cluster);
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

@@ -17,6 +17,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::{Problem, remark};
+use super::lock_file::LockedArgs;
 use super::run::{self, FillIn, Job, Reach, RunArgs};
 
 /// Make a cluster of the inventory's hosts, or bring it back to what the inventory says
@@ -28,6 +29,7 @@ use super::run::{self, FillIn, Job, Reach, RunArgs};
 Examples:
   kboot up -i inventory.yaml
   kboot up -i inventory.yaml --dry-run
+  kboot up -i inventory.yaml --locked
   kboot up -i inventory.yaml --ignore-preflight NumCPU,Mem
   kboot up -i inventory.yaml --output json | jq .")]
 pub struct Up {
@@ -35,6 +37,8 @@ pub struct Up {
     inventory: InventoryArg,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    locked: LockedArgs,
 }
 
 #[derive(Args)]
@@ -63,9 +67,12 @@ impl Up {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
+        let lock = self.locked.load(self.inventory.path(), &cluster)?;
+        let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = inputs(&cluster);
         let mode = self.run.mode();
         let job = Job {
+            lock: lock.as_ref(),
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ..job(&cluster, self.inventory.path(), mode, ignore, &inputs)
@@ -87,6 +94,7 @@ pub fn job<'a>(
         command: "up",
         playbook: playbook::builtin("up"),
         cluster,
+        only: &[],
         reach: Reach::Ssh,
         inventory: Some(inventory),
         mode,
@@ -96,6 +104,8 @@ pub fn job<'a>(
         ignore: Some(ignore),
         inputs,
         saved: None,
+        lock: None,
+        leaving: &[],
     }
 }
 

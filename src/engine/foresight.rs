@@ -93,7 +93,7 @@ impl Foreseen {
                 unit.is_enabled = change.enable.or(unit.is_enabled);
                 unit.runs = if change.restart.is_some() { Some(true) } else { change.start.or(unit.runs) };
             }
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 for path in packages.iter().filter(|package| package.from.is_none()).flat_map(|package| &package.brings)
                 {
                     self.paths.entry(path.clone()).or_insert(Entry::Directory(FileMode::DIRECTORY));

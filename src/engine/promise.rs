@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnyStep, Change, Evidence, Failure, Planned, Probe, Result, UnitChange};
+use super::{AnyStep, Change, Evidence, Failure, Planned, Probe, Remark, Result, UnitChange};
 
 /// What was planned for one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl AnyStep for Bound<'_> {
         self.step.is_lenient()
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         self.step.remarks(probe).await
     }
 }
@@ -100,7 +100,7 @@ impl Change {
                 | Change::WriteFile { path: p, mode: m, .. }
                 | Change::MakeDirectory { path: p, mode: m },
             ) => (path, mode) == (p, m),
-            (Change::InstallPackages { packages }, Change::InstallPackages { packages: all }) => {
+            (Change::InstallPackages { packages, .. }, Change::InstallPackages { packages: all, .. }) => {
                 packages.iter().all(|one| {
                     all.iter().any(|planned| {
                         let is_wanted = one.name == planned.name && one.to == planned.to;
@@ -141,7 +141,7 @@ impl Change {
             (Change::WriteFile { before, .. }, Change::WriteFile { before: b, .. }) => before == b,
             (Change::ApplyObject { before, .. }, Change::ApplyObject { before: b, .. }) => before == b,
             (Change::SetSysctl { before, .. }, Change::SetSysctl { before: b, .. }) => before == b,
-            (Change::InstallPackages { packages }, Change::InstallPackages { packages: p }) => {
+            (Change::InstallPackages { packages, .. }, Change::InstallPackages { packages: p, .. }) => {
                 packages.iter().map(|one| (&one.name, &one.from)).eq(p.iter().map(|one| (&one.name, &one.from)))
             }
             _ => true,
@@ -194,7 +194,7 @@ mod tests {
             candidate: candidate.map(String::from),
             brings: Vec::new(),
         };
-        Change::InstallPackages { packages: packages.iter().map(package).collect() }
+        Change::InstallPackages { packages: packages.iter().map(package).collect(), lock: None }
     }
 
     fn unit(enable: Option<bool>, start: Option<bool>, restart: Option<&str>) -> Change {

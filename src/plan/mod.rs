@@ -43,7 +43,8 @@ pub struct SavedPlan {
     pub drift: Drift,
     /// What the inventory said, every default filled in, paths absolute.
     pub cluster: Cluster,
-    pub playbook: Playbook,
+    /// As `kboot playbook show` prints it.
+    pub playbook: String,
     pub hosts: Hosts,
 }
 
@@ -69,7 +70,7 @@ impl SavedPlan {
             ignore_preflight: Vec::new(),
             drift: Drift::Repair,
             cluster: cluster.clone(),
-            playbook: playbook.clone(),
+            playbook: playbook.to_yaml(),
             hosts,
         }
     }

@@ -32,6 +32,7 @@ fn plan(hosts: Hosts) -> SavedPlan {
         labels: Default::default(),
         taints: None,
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     };
     let cluster = Cluster::single(host);

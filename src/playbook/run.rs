@@ -7,11 +7,12 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use super::rolling::Turns;
-use super::{Phase, Playbook};
+use super::work::WorkOf;
+use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::steps::{Context, Inputs, Outputs};
 
 /// A host that takes part: an agent runs there and its facts are known.
@@ -25,6 +26,8 @@ pub struct Member {
 pub struct Plan<'a> {
     pub playbook: &'a Playbook,
     pub cluster: &'a Cluster,
+    /// The hosts that it is for; nobody waits for others.
+    pub hosts: Vec<String>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
@@ -50,8 +53,21 @@ type Gates = BTreeMap<String, watch::Sender<Progress>>;
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
 /// Returned are the hosts on which an earlier run began the plan that is carried out.
 pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
-    let inputs = Mutex::new(plan.inputs.clone());
-    let shared = Shared { inputs, gates: gates(plan, members), turns: turns(plan, members), begun: Mutex::default() };
+    let facts = members.iter().map(|member| (member.host.as_str(), &member.facts));
+    let work = match plan.playbook.work(plan.cluster, facts) {
+        Ok(work) => work,
+        Err(error) => {
+            refuse(&error, events);
+            return BTreeSet::new();
+        }
+    };
+    let shared = Shared {
+        inputs: Mutex::new(plan.inputs.clone()),
+        gates: gates(plan, members),
+        turns: turns(plan, members),
+        work,
+        begun: Mutex::default(),
+    };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
         if plan.mode == Mode::Apply {
@@ -74,7 +90,16 @@ async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender
     }
 }
 
+/// Tells what can't be filled in, before anything is begun.
+fn refuse(error: &PlaybookError, events: &mpsc::UnboundedSender<Event>) {
+    let sink = Sink::new("", events.clone()).phase("playbook");
+    for (cause, hint) in error.causes() {
+        sink.emit(Kind::Failed { failure: Failure { hint, ..Failure::new(cause) } });
+    }
+}
+
 struct Shared {
+    work: WorkOf,
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
@@ -102,7 +127,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -185,7 +210,7 @@ async fn one(
         Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
     let run = PhaseRun {
         phase: phase.name.clone(),
-        steps: phase.steps.clone(),
+        steps: shared.work.steps(&phase.name, &member.host),
         mode: plan.mode,
         run: plan.run.clone(),
         drift: plan.drift,
@@ -207,7 +232,7 @@ async fn one(
 async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
     let mut progress = shared.gates[name].subscribe();
     let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
+    let own = usize::from(takes_part(plan, phase, member));
     if progress.borrow().left > 0 && own == 0 {
         sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
     }
@@ -221,5 +246,6 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    plan.cluster.hosts.iter().filter(|host| phase.hosts.matches(host)).count()
+    let takes_part = |host: &&Host| plan.hosts.contains(&host.name) && phase.hosts.matches(host, &plan.inputs.leaving);
+    plan.cluster.hosts.iter().filter(takes_part).count()
 }

@@ -18,10 +18,14 @@ mod footprint;
 mod hard;
 mod killed;
 mod lab;
+mod lock;
 mod oracle;
 mod plan;
+mod playbooks;
+mod reset;
 mod suite;
 mod up;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
@@ -29,12 +33,15 @@ fn main() -> std::process::ExitCode {
         bare::TESTS,
         plan::TESTS,
         bad_input::TESTS,
+        lock::TESTS,
         up::TESTS,
         plan::ON_CLUSTER,
         edits::TESTS,
+        playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        reset::TESTS,
     ])
 }

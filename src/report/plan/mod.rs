@@ -214,7 +214,7 @@ fn mark(change: &Change) -> Mark {
         | Change::WriteKubeconfig { .. }
         | Change::FetchKey { .. }
         | Change::PullImages { .. } => Mark::Add,
-        Change::InstallPackages { packages } if packages.iter().all(|package| package.from.is_none()) => Mark::Add,
+        Change::InstallPackages { packages, .. } if packages.iter().all(|package| package.from.is_none()) => Mark::Add,
         Change::Remove { .. }
         | Change::RemoveEmptyDirectory { .. }
         | Change::UnloadModule { .. }
@@ -222,6 +222,8 @@ fn mark(change: &Change) -> Mark {
         | Change::RemovePackages { .. }
         | Change::SwapOff { .. }
         | Change::RemoveFilterRules { .. }
+        | Change::RemoveFilterTable { .. }
+        | Change::RemoveControlGroup { .. }
         | Change::DeleteObject { .. } => Mark::Remove,
         Change::InstallPackages { .. }
         | Change::SetMode { .. }
@@ -232,6 +234,7 @@ fn mark(change: &Change) -> Mark {
         | Change::SetUnit(_)
         | Change::SetSysctl { .. }
         | Change::MarkNode { .. }
+        | Change::DrainNode { .. }
         | Change::Run { .. } => Mark::Change,
     }
 }
@@ -239,7 +242,7 @@ fn mark(change: &Change) -> Mark {
 /// A change with the reason for it, where that is news.
 fn proposed_page(Proposed { change, cause }: &Proposed, view: View) -> Page {
     let (text, body) = match change {
-        Change::InstallPackages { packages } if packages.len() > 1 => {
+        Change::InstallPackages { packages, .. } if packages.len() > 1 => {
             (format!("install {}", words::count(packages.len(), "package")), packages_page(packages))
         }
         Change::PullImages { images } if images.len() > 1 => {

@@ -211,9 +211,14 @@ struct Here {
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
     let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
-    let journal = match run.mode {
-        Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
+    // Who carries out a saved plan looks whether the host is as it was: from then on nobody else may touch it.
+    let journal = match (run.mode, run.run.plan.is_some()) {
+        (Mode::Plan, false) => Arc::new(Journal::none()),
+        (Mode::Plan, true) => {
+            own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?;
+            Arc::new(Journal::none())
+        }
+        (Mode::Apply, _) => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
     };
     if run.mode == Mode::Apply
         && let Err(failure) = write_baseline(&host, &run.context).await

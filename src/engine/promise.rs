@@ -112,7 +112,8 @@ impl Change {
             (Change::HoldPackages { packages, hold }, Change::HoldPackages { packages: all, hold: h }) => {
                 hold == h && is_part(packages, all)
             }
-            (Change::MendPackages { .. }, Change::MendPackages { .. }) => true,
+            // What an interrupted run left is finished before anything is installed.
+            (Change::MendPackages { .. }, Change::MendPackages { .. } | Change::InstallPackages { .. }) => true,
             (Change::PullImages { images }, Change::PullImages { images: all }) => is_part(images, all),
             (Change::SetUnit(unit), Change::SetUnit(planned)) => unit.keeps_to(planned),
             (Change::SetSysctl { key, after, .. }, Change::SetSysctl { key: k, after: a, .. }) => {

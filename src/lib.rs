@@ -14,6 +14,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod agent;
+pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
 pub mod engine;
@@ -21,10 +22,12 @@ pub mod facts;
 pub mod fleet;
 pub mod inventory;
 pub mod kube;
+pub mod lock;
 pub mod manifest;
 mod names;
 pub mod openpgp;
 pub mod pki;
+pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod report;

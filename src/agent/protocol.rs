@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Drift, Event, Failure, Item, Mode, Outcome, RunInfo};
+use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
 use crate::facts::Facts;
+use crate::lock::{Question, Resolved};
+use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -14,6 +16,8 @@ pub const MARKER: &str = "KBOOT-AGENT 1";
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     Facts,
+    /// What this host would get of what an inventory leaves open. Changes nothing.
+    Resolve(Box<ResolveRun>),
     Run(Box<PhaseRun>),
     /// The run is over for this host: write that down.
     End {
@@ -27,13 +31,23 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Item>,
+    pub steps: Vec<Work>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Vec<Promise>>,
     /// How long whoever else works on the host is waited for.
     #[serde(default)]
     pub wait_lock: std::time::Duration,
+    pub context: Context,
+}
+
+/// A question for one host.
+#[derive(Serialize, Deserialize)]
+pub struct ResolveRun {
+    pub question: Question,
     pub context: Context,
 }
 
@@ -43,6 +57,9 @@ pub struct PhaseRun {
 pub enum Reply {
     Facts {
         facts: Result<Box<Facts>, Failure>,
+    },
+    Resolved {
+        resolved: Result<Box<Resolved>, Failure>,
     },
     Event {
         event: Box<Event>,

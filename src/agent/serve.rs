@@ -10,14 +10,16 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+use crate::baseline;
 use crate::engine::{
-    self, Busy, Cancel, Failure, HostLock, Item, Journal, Kind, LastApplied, Mode, Outcome, Result, RunInfo, Runner,
-    Sink,
+    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Host as _, HostLock, Journal, Kind,
+    LastApplied, Mode, Outcome, Probe as _, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
+use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 /// Serves this machine to a controller until `input` ends.
@@ -36,6 +38,7 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::Resolve(run) => agent.resolve(&run).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -56,6 +59,7 @@ pub async fn serve(
         agent.leave().await;
         let _ = last.await;
     }
+    agent.tidy().await;
     drop(agent);
     let _ = writer.await;
     Ok(())
@@ -108,6 +112,7 @@ struct Agent {
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
     past: Arc<Past>,
+    foresight: Foresight,
 }
 
 impl Agent {
@@ -120,6 +125,7 @@ impl Agent {
             services: Services { kube },
             lock: Arc::default(),
             past: Arc::default(),
+            foresight: Foresight::default(),
         }
     }
 
@@ -132,9 +138,25 @@ impl Agent {
         }
     }
 
+    /// A run that changed nothing on a host that kboot never changed leaves nothing there.
+    async fn tidy(&self) {
+        let path = Utf8Path::new(Journal::PATH);
+        let is_empty = std::fs::metadata(path).is_ok_and(|journal| journal.len() == 0);
+        if self.lock.lock().await.is_some() && is_empty {
+            let _ = std::fs::remove_file(path);
+            // Unless something else is in it.
+            let _ = path.parent().map(std::fs::remove_dir);
+        }
+    }
+
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
+    }
+
+    async fn resolve(&self, run: &ResolveRun) {
+        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Resolved { resolved });
     }
 
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.
@@ -164,6 +186,7 @@ impl Agent {
             lock: self.lock.clone(),
             past: self.past.clone(),
             services: self.services.clone(),
+            foresight: self.foresight.clone(),
         };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
@@ -182,26 +205,40 @@ struct Here {
     lock: Arc<Ownership>,
     past: Arc<Past>,
     services: Services,
+    foresight: Foresight,
 }
 
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
-    let Here { cancel, host, lock, past, services } = here;
+    let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
         Mode::Apply => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
     };
+    if run.mode == Mode::Apply
+        && let Err(failure) = write_baseline(&host, &run.context).await
+    {
+        let text = format!("what this host was before the first run can't be written down: {failure}");
+        sink.emit(Kind::Warning {
+            text,
+            hint: Some("`kboot reset` won't be able to tell what it leaves behind".into()),
+        });
+    }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
     let outputs = Arc::default();
-    let work = Work { runner, context: &run.context, services, outputs, sink };
+    let promises = run.promises.as_deref();
+    let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     sink.emit(Kind::PhaseFinished { outcome, millis });
     result?;
-    let outputs = work.outputs.lock().expect("no panic while held").clone();
+    let mut outputs = work.outputs.lock().expect("no panic while held").clone();
+    if run.run.plan.is_some() {
+        outputs.has_begun = past_runs()?.iter().any(|past| past.info.plan == run.run.plan);
+    }
     Ok(outputs)
 }
 
@@ -289,18 +326,27 @@ fn busy(holder: &str, waited: Duration) -> Failure {
         .hint("see what it waits for where it was started; it ends with Ctrl-C there, after the change in hand")
 }
 
+/// Writes down what the host is, before anything on it is changed for the first time: not where kboot or anybody else has made
+/// a node of it, nor where it is about to be none.
+async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
+    let is_known = host.stat(Utf8Path::new(baseline::PATH)).await?.is_some();
+    let is_leaving = context.inputs.leaving.contains(&context.host);
+    let was_changed = host.stat(Utf8Path::new(Journal::PATH)).await?.is_some_and(|journal| journal.size > 0);
+    if is_known || is_leaving || was_changed || context.facts.node.is_member() {
+        return Ok(());
+    }
+    let found = baseline::gather(host).await?;
+    let after = Content::from_bytes(found.to_bytes());
+    host.apply(&Change::WriteFile { path: baseline::PATH.into(), mode: FileMode::PRIVATE, before: None, after }).await
+}
+
 fn count(items: &[Item]) -> usize {
-    items
-        .iter()
-        .map(|item| match item {
-            Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
-        })
-        .sum()
+    items.iter().map(|item| item.leaves().len()).sum()
 }
 
 struct Work<'a> {
     runner: Runner,
+    promises: Option<&'a [Promise]>,
     context: &'a Context,
     services: Services,
     outputs: Outbox,
@@ -323,11 +369,18 @@ impl Work<'_> {
         match item {
             Item::Step(name) => {
                 let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
-                let report = self.runner.run(step.as_ref(), self.sink).await?;
+                let report = match self.promises {
+                    Some(promises) => self.runner.run(&Bound::new(step.as_ref(), promises), self.sink).await?,
+                    None => self.runner.run(step.as_ref(), self.sink).await?,
+                };
                 Ok(report.outcome)
             }
-            Item::Parallel { parallel } => {
-                let ended = join_all(parallel.iter().map(|branch| self.all(branch))).await;
+            Item::Task(task) => {
+                let report = self.runner.run(task::build(task, &self.make()).as_ref(), self.sink).await?;
+                Ok(report.outcome)
+            }
+            Item::Parallel(branches) => {
+                let ended = join_all(branches.iter().map(|branch| self.all(branch))).await;
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }
         }

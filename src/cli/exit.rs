@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::engine::Failure;
 use crate::inventory::InventoryError;
+use crate::playbook::PlaybookError;
 use crate::report::{self, Stream};
 
 use super::Global;
@@ -14,6 +15,8 @@ use super::Global;
 pub const FAILED: u8 = 1;
 /// The user's: the command line or the inventory.
 pub const USAGE: u8 = 2;
+/// With --detailed-exitcode: a dry run found something to do. Not 2, as elsewhere: that is for what the user has to mend first.
+pub const CHANGES: u8 = 3;
 pub const INTERRUPTED: u8 = 130;
 
 /// Why a command could not do its work.
@@ -93,6 +96,15 @@ impl From<Failure> for Problem {
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<PlaybookError> for Problem {
+    fn from(error: PlaybookError) -> Self {
+        match error {
+            PlaybookError::Invalid(_) => Self::Report(format!("error: {error}")),
+            PlaybookError::Unreadable { .. } => Self::usage(error.to_string()),
+        }
     }
 }
 

@@ -91,6 +91,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         labels: BTreeMap::new(),
         taints: None,
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -99,6 +100,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
 impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
+        let is_detailed = self.run.is_detailed();
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
@@ -106,6 +108,7 @@ impl Init {
             command: "init",
             playbook: playbook::builtin("init"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,
@@ -113,17 +116,20 @@ impl Init {
             undoes: None,
             wait_lock,
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
             },
+            saved: None,
+            lock: None,
         };
         let ended = run::run(job, global, Stream::Err).await?;
         if ended.is_success() && mode == Mode::Apply {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
             tell(&cluster, line)?;
         }
-        Ok(ended.code())
+        Ok(ended.code(is_detailed))
     }
 
     fn cluster(self) -> Result<Cluster, Problem> {
@@ -215,6 +221,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -231,6 +238,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

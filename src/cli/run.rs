@@ -10,19 +10,22 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::agent::Client;
+use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
+use crate::lock::{self, Lock, Question};
+use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::Inputs;
+use crate::steps::{Context, Inputs};
 
 use super::Global;
-use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
+use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
@@ -31,6 +34,9 @@ pub struct RunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     pub drift: DriftPolicy,
@@ -61,12 +67,25 @@ impl RunArgs {
         if self.dry_run { Mode::Plan } else { Mode::Apply }
     }
 
-    pub fn ignore(&self) -> Result<Ignore, Problem> {
-        self.ignore_preflight
-            .join(",")
-            .parse()
-            .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
+    pub fn is_detailed(&self) -> bool {
+        self.detailed_exitcode
     }
+
+    pub fn code(&self, ended: &Ended) -> ExitCode {
+        ended.code(self.detailed_exitcode)
+    }
+
+    pub fn ignore(&self) -> Result<Ignore, Problem> {
+        ignore(&self.ignore_preflight)
+    }
+}
+
+/// The preflight checks of these names.
+pub fn ignore(names: &[String]) -> Result<Ignore, Problem> {
+    names
+        .join(",")
+        .parse()
+        .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
 }
 
 /// How the hosts of a run are reached.
@@ -86,6 +105,8 @@ pub struct Job<'a> {
     pub command: &'static str,
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
+    /// Only these hosts of the cluster; all if there are none.
+    pub only: &'a [String],
     pub reach: Reach,
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
@@ -100,17 +121,41 @@ pub struct Job<'a> {
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
+    /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
+    pub saved: Option<&'a SavedPlan>,
+    /// The lock that the run keeps to, if there is one.
+    pub lock: Option<&'a InUse>,
+    /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
+    pub leaving: &'a [String],
+}
+
+impl Job<'_> {
+    /// The hosts that take part.
+    fn hosts(&self) -> Vec<String> {
+        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
+        names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
+    }
+
+    /// A host without which the run does its work all the same.
+    fn is_helper(&self, host: &str) -> bool {
+        let is_reset = self.undoes.as_deref() == Some("all");
+        is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
+    }
 }
 
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
+    /// What a dry run found.
+    pub hosts: plan::Hosts,
 }
 
 impl Ended {
-    pub fn code(&self) -> ExitCode {
+    /// `is_detailed` tells a dry run that found something to do from one that found nothing.
+    pub fn code(&self, is_detailed: bool) -> ExitCode {
         match &self.summary {
             summary if summary.is_interrupted() => ExitCode::from(INTERRUPTED),
+            summary if summary.is_success() && is_detailed && !self.hosts.is_empty() => ExitCode::from(CHANGES),
             summary if summary.is_success() => ExitCode::SUCCESS,
             _ => ExitCode::from(FAILED),
         }
@@ -125,33 +170,30 @@ impl Ended {
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let names: Vec<String> = job.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+    let names = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
     let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
-    let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
+    let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
-    Ok(Ended { summary })
+    Ok(reported)
 }
 
-async fn report(
-    mut inbox: mpsc::UnboundedReceiver<Event>,
-    mode: Mode,
-    hosts: Vec<String>,
-    options: Options,
-) -> Summary {
+async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Vec<String>, options: Options) -> Ended {
     let started = Instant::now();
     let mut reporter = report::reporter(options);
     let mut builder = SummaryBuilder::new(mode, hosts);
+    let mut hosts = plan::Hosts::new();
     while let Some(event) = inbox.recv().await {
         #[cfg(debug_assertions)]
         crate::engine::fault::at_event(&event);
         reporter.event(&event);
         builder.event(&event);
+        plan::collect(&mut hosts, &event);
     }
     let summary = builder.finish(millis(started));
     reporter.finish(&summary);
-    summary
+    Ended { summary, hosts }
 }
 
 async fn go(
@@ -161,7 +203,8 @@ async fn go(
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let fleet = Fleet::new(crate::report::ask_secret);
-    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
+    let hosts = job.hosts();
+    let reached = join_all(hosts.iter().map(|host| reach(job, &fleet, host, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
         clocks.insert(member.host.clone(), exchange);
@@ -171,31 +214,114 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    // Nobody waits for a helper that can't be reached.
+    let mut cluster = job.cluster.clone();
+    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
+        leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
+        lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
-    let plan = Plan {
+    if let Some(in_use) = job.lock.filter(|in_use| in_use.is_strict)
+        && !verified(job, &in_use.lock, &members, &inputs, events).await
+    {
+        return Ok(());
+    }
+    let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
+    let mut plan = Plan {
         playbook: &job.playbook,
-        cluster: job.cluster,
+        cluster: &cluster,
+        hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undoes.clone(),
+            plan: job.saved.map(|saved| saved.id().to_string()),
             ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
         },
         drift: job.drift,
         wait_lock: job.wait_lock,
         inputs,
         cancel: cancel.clone(),
+        promises: None,
     };
     let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
     let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
+    if let (Some(saved), Some(promises)) = (job.saved, &promises) {
+        if !is_as_planned(saved, &mut plan, &members, events).await {
+            watch.abort();
+            return Ok(());
+        }
+        plan.promises = Some(promises);
+    }
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+async fn verified(
+    job: &Job<'_>,
+    lock: &Lock,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let asked = members.iter().map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
+        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
+        let question = Question { pins, roots: roots(), ..Question::default() };
+        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
+            Err(failure) => vec![failure],
+        };
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        for failure in &failures {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+        }
+        failures.is_empty()
+    });
+    join_all(asked).await.into_iter().all(|is_kept| is_kept)
+}
+
+/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
+async fn is_as_planned(
+    saved: &SavedPlan,
+    plan: &mut Plan<'_>,
+    members: &[Member],
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let (sender, mut inbox) = mpsc::unbounded_channel();
+    let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
+    let begun = playbook::run(plan, members, &sender).await;
+    plan.mode = mode;
+    drop(sender);
+    let mut now = plan::Hosts::new();
+    let mut is_whole = true;
+    while let Some(event) = inbox.recv().await {
+        plan::collect(&mut now, &event);
+        if matches!(event.kind, Kind::Failed { .. }) {
+            is_whole = false;
+            let _ = events.send(event);
+        }
+    }
+    let moved = plan::moved(&saved.hosts, &now, &begun);
+    for (host, lines) in &moved {
+        let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
+            .evidence(lines)
+            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+        Sink::new(host, events.clone()).emit(Kind::Failed { failure });
+    }
+    is_whole && moved.is_empty()
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
@@ -226,8 +352,9 @@ async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself.
-                fleet.agent(job.cluster, host, job.mode == Mode::Apply).await?
+                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
+                let stays = job.mode == Mode::Apply && !job.leaving.contains(&host.name);
+                fleet.agent(job.cluster, host, stays).await?
             }
         };
         let asked = now_millis();
@@ -243,6 +370,15 @@ async fn reach(
             let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
+            if job.is_helper(host) {
+                // Said of one that leaves: the helper itself is no part of what is to be done.
+                let names = job.leaving.join(" ");
+                let text =
+                    format!("the nodes {names} stay in the cluster, for {host} can't be asked: {}", failure.cause);
+                let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+                Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
+                return None;
+            }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
             None
         }
@@ -275,7 +411,7 @@ fn checked(
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.
-fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+pub fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
     for (name, repository) in
         [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)]
@@ -296,7 +432,9 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 
 /// All that a run wants: when it is the same as last time, it is the host that has moved.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, job.cluster);
+    // Where the controller keeps its files is no wish.
+    let cluster = super::up::absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

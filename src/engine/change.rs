@@ -82,6 +82,9 @@ pub enum Change {
     },
     InstallPackages {
         packages: Vec<PackageChange>,
+        /// What a lock file says of these packages and of what comes along with them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lock: Option<PackageLock>,
     },
     RemovePackages {
         packages: Vec<String>,
@@ -157,6 +160,23 @@ pub enum Change {
         program: String,
         count: usize,
     },
+    /// Removes a table of nftables with all that is in it.
+    RemoveFilterTable {
+        /// As `ip`, `ip6` or `inet`.
+        family: String,
+        table: String,
+    },
+    /// Ends the processes of a control group and of those below it, and removes the groups.
+    RemoveControlGroup {
+        path: Utf8PathBuf,
+    },
+    /// Lets no more pods onto a node and asks these, as `namespace/name`, to leave it: their disruption budgets count.
+    DrainNode {
+        node: String,
+        pods: Vec<String>,
+        /// How long they may take.
+        seconds: u64,
+    },
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {
         url: String,
@@ -226,6 +246,35 @@ pub struct PackageChange {
     /// Left out where no repository has it.
     #[serde(default)]
     pub is_optional: bool,
+    /// The version that apt would take by the lists that the host has now; None where they don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// Folders that are there once it is installed, as far as what is planned after it depends on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<Utf8PathBuf>,
+}
+
+impl PackageChange {
+    /// The version that it will have, as exactly as it is known: a version, a pattern, or nothing.
+    pub fn version(&self) -> Option<&str> {
+        self.candidate.as_deref().or(self.to.as_deref())
+    }
+}
+
+/// Packages that are taken at these versions and with these digests only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageLock {
+    pub pins: Vec<PackagePin>,
+    /// Whether no other package may come along.
+    pub is_complete: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackagePin {
+    pub name: String,
+    pub version: String,
+    /// The .deb's, in hexadecimal.
+    pub sha256: String,
 }
 
 impl fmt::Display for Taint {
@@ -364,13 +413,13 @@ impl fmt::Display for Change {
             Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
             Change::RefreshPackages { source: Some(source) } => write!(f, "read the package lists of {source}"),
             Change::RefreshPackages { source: None } => f.write_str("read all package lists"),
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 f.write_str("install ")?;
                 for (i, package) in packages.iter().enumerate() {
                     let separator = if i == 0 { "" } else { ", " };
                     write!(f, "{separator}{}", package.name)?;
-                    match (&package.from, &package.to) {
-                        (Some(from), to) => write!(f, " {from} -> {}", to.as_deref().unwrap_or("newest"))?,
+                    match (&package.from, package.version()) {
+                        (Some(from), to) => write!(f, " {from} -> {}", to.unwrap_or("newest"))?,
                         (None, Some(to)) => write!(f, " {to}")?,
                         (None, None) => {}
                     }
@@ -407,6 +456,14 @@ impl fmt::Display for Change {
             Change::MarkNode(change) => write!(f, "{change}"),
             Change::RemoveFilterRules { program, count } => {
                 write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
+            }
+            Change::RemoveFilterTable { family, table } => {
+                write!(f, "remove the packet filter's table {family} {table}")
+            }
+            Change::RemoveControlGroup { path } => write!(f, "remove the control group {path}"),
+            Change::DrainNode { node, pods, .. } => {
+                write!(f, "drain the node {node}")?;
+                if pods.is_empty() { Ok(()) } else { write!(f, ": evict {}", pods.join(", ")) }
             }
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),

@@ -38,7 +38,7 @@ pub trait Step: Send + Sync {
     }
 
     /// What people should know of what was left as it is, once the step is done.
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
         Ok(Vec::new())
     }
 }
@@ -51,6 +51,19 @@ pub struct Evidence {
     pub hint: Option<String>,
 }
 
+/// What a step says of what it left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    Warning(String),
+    Note(String),
+    /// Something that is not as it was before kboot came, and why.
+    Leftover {
+        thing: String,
+        name: String,
+        why: String,
+    },
+}
+
 /// What a step wants done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Planned {
@@ -60,11 +73,19 @@ pub enum Planned {
     Changes(Vec<Change>),
     /// More can't be known, or can't hold, before this is there: a dry run says so, a real one waits for it.
     After { what: String },
+    /// These changes, and more that can't be known before this is there.
+    Until { changes: Vec<Change>, what: String },
 }
 
 impl Planned {
     pub fn after(what: impl Into<String>) -> Self {
         Self::After { what: what.into() }
+    }
+
+    /// The changes so far, where what follows them can't be known before `what` is there.
+    pub fn until(changes: Vec<Change>, what: impl Into<String>) -> Self {
+        let what = what.into();
+        if changes.is_empty() { Self::After { what } } else { Self::Until { changes, what } }
     }
 
     /// Satisfied when there is nothing to change.
@@ -88,7 +109,7 @@ pub trait AnyStep: Send + Sync {
     }
 
     /// What people should know of what was left as it is, once the step is done.
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
         Ok(Vec::new())
     }
 }
@@ -119,7 +140,7 @@ impl<S: Step> AnyStep for S {
         Step::is_lenient(self)
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         Step::remarks(self, probe).await
     }
 }

@@ -263,7 +263,11 @@ impl Change {
                 let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
                 vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
             }
-            Change::MarkNode(_) | Change::RemoveFilterRules { .. } => {
+            Change::MarkNode(_)
+            | Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. } => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -289,7 +293,7 @@ impl Change {
             Change::MakeLink { path, target } => want(format!("link {path}"), target.as_str()),
             Change::SetMode { path, mode } => want(format!("mode {path}"), &mode.to_string()),
             Change::SetOwner { path, uid, gid } => want(format!("owner {path}"), &format!("{uid}:{gid}")),
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 for package in packages {
                     want(format!("package {}", package.name), package.to.as_deref().unwrap_or("any"));
                 }
@@ -338,6 +342,9 @@ impl Change {
             Change::RefreshPackages { .. }
             | Change::MendPackages { .. }
             | Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. }
             | Change::Run { .. } => {}
         }
         wants

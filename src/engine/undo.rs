@@ -215,7 +215,14 @@ fn packages(before: &BTreeMap<String, String>, after: Option<&State>, now: &Stat
         };
         if is_other {
             let (from, to) = (now.get(name).cloned(), Some(version.clone()));
-            others.push(PackageChange { name: name.clone(), from, to, is_optional: false });
+            others.push(PackageChange {
+                name: name.clone(),
+                from,
+                to,
+                is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
+            });
         }
     }
     let mut changes = Vec::new();
@@ -223,7 +230,7 @@ fn packages(before: &BTreeMap<String, String>, after: Option<&State>, now: &Stat
         changes.push(Change::RemovePackages { packages: came });
     }
     if !others.is_empty() {
-        changes.push(Change::InstallPackages { packages: others });
+        changes.push(Change::InstallPackages { packages: others, lock: None });
     }
     if changes.is_empty() { Verdict::Nothing } else { Verdict::Changes(changes) }
 }

@@ -27,7 +27,12 @@ pub struct Connector {
 impl Connector {
     /// What reads by a kubeconfig file; None where there is no such file.
     pub async fn view_by(&self, probe: &dyn Probe, path: &Utf8Path) -> Result<Option<View>> {
-        let Some(text) = probe.read(path).await? else { return Ok(None) };
+        let text = match probe.read(path).await {
+            // It is planned, and so is the API server that it leads to.
+            Err(failure) if failure.is_unforeseen() => None,
+            read => read?,
+        };
+        let Some(text) = text else { return Ok(None) };
         Ok(Some(View::new(self.client(path, text).await?)))
     }
 
@@ -107,6 +112,8 @@ async fn connect(text: &[u8], name: Option<&str>) -> Result<Client, String> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     config.proxy_url = None;
+    // What waits looks again by itself, and what gives up must do so in its own time: a disruption budget says 429 as well.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| error.to_string())
 }
 

@@ -1,7 +1,8 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, Proposed, UnitChange,
+    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, PackageLock, PackagePin,
+    Proposed, UnitChange,
 };
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
@@ -46,7 +47,10 @@ pub(super) fn apply() -> Vec<Event> {
             from: None,
             to: Some("1.37.2-*".into()),
             is_optional: false,
+            candidate: None,
+            brings: Vec::new(),
         }],
+        lock: None,
     };
     let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
         .evidence(["E: Unable to locate package kubelet", "E: \x1b[31mgiving up\x1b[0m\rdone"])
@@ -96,6 +100,16 @@ pub(super) fn apply() -> Vec<Event> {
         at("n1", prepare, "install-packages", Kind::ChangeFinished { change: install, millis: 11_000 }),
         at("n1", prepare, "install-packages", finished(Outcome::Changed, 11_900)),
         at("n1", "", "", Kind::Journalled { millis: 12 }),
+        at(
+            "n1",
+            prepare,
+            "",
+            Kind::Leftover {
+                thing: "file".into(),
+                name: "/etc/fstab".into(),
+                why: "somebody has changed it since".into(),
+            },
+        ),
         at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
         at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
     ]
@@ -108,6 +122,8 @@ pub(super) fn plan() -> Vec<Event> {
         from: from.map(Into::into),
         to: to.map(Into::into),
         is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
     };
     let planned = |changes: Vec<Change>| Kind::Planned { changes: proposed(changes), after: None };
     let mut events = vec![
@@ -135,6 +151,7 @@ pub(super) fn plan() -> Vec<Event> {
                         package("containerd.io", Some("1.6.33-1"), Some("2.2.0-1")),
                         package("socat", None, None),
                     ],
+                    lock: None,
                 },
                 Change::HoldPackages { packages: vec!["kubelet".into()], hold: true },
                 Change::SwapOff { device: "/dev/sda2".into() },
@@ -242,7 +259,13 @@ pub(super) fn every_change() -> Vec<Event> {
                 from: Some("1".into()),
                 to: Some("2".into()),
                 is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
             }],
+            lock: Some(PackageLock {
+                pins: vec![PackagePin { name: "a".into(), version: "2".into(), sha256: "0".repeat(64) }],
+                is_complete: true,
+            }),
         },
         Change::RemovePackages { packages: vec!["a".into()] },
         Change::HoldPackages { packages: vec!["a".into()], hold: false },
@@ -272,7 +295,10 @@ pub(super) fn every_change() -> Vec<Event> {
             request,
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
-        Change::RemoveFilterRules { program: "iptables".into(), count: 2 },
+        Change::RemoveFilterRules { program: "iptables-nft".into(), count: 2 },
+        Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
+        Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
+        Change::DrainNode { node: "n1".into(), pods: vec!["default/web".into()], seconds: 60 },
         Change::MarkNode(MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use super::Resource;
+use super::{AnyResource, Resource};
 use crate::engine::{Change, Planned, Probe, Result};
-use crate::kube::{Applied, Connector};
+use crate::kube::{Applied, Connector, comparable};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
@@ -37,13 +37,48 @@ impl Resource for Objects {
         let Some(applied) = observed else { return Ok(Planned::after("an answer of the API server")) };
         let different = self.objects.iter().zip(applied).filter(|(_, applied)| !applied.is_same);
         let mut changes: Vec<Change> = different
-            .map(|(object, applied)| Change::ApplyObject { object: object.clone(), before: applied.before })
+            .map(|(object, applied)| Change::ApplyObject {
+                object: object.clone(),
+                before: applied.before.as_ref().map(comparable),
+            })
             .collect();
         // A namespace must be there before what it holds.
         changes.sort_by_key(
             |change| !matches!(change, Change::ApplyObject { object, .. } if object["kind"] == "Namespace"),
         );
         Ok(Planned::of(changes))
+    }
+}
+
+/// No object of this kind and name.
+pub struct ObjectAbsent {
+    pub kube: Connector,
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+#[async_trait]
+impl AnyResource for ObjectAbsent {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let waits = || Ok(Planned::after("an answer of the API server"));
+        let Some(view) = self.kube.view(probe).await? else { return waits() };
+        let Self { api_version, kind, namespace, name, .. } = self;
+        match view.get(api_version, kind, namespace.as_deref(), name).await {
+            Err(failure) if failure.retryable => waits(),
+            Err(failure) => Err(failure),
+            Ok(None) => Ok(Planned::Satisfied),
+            Ok(Some(object)) if object["metadata"]["deletionTimestamp"].is_string() => {
+                Ok(Planned::after(format!("the end of {kind} {name}")))
+            }
+            Ok(Some(_)) => Ok(Planned::Changes(vec![Change::DeleteObject {
+                api_version: api_version.clone(),
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+            }])),
+        }
     }
 }
 

@@ -1,16 +1,17 @@
 //! What steps are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Token;
-use crate::engine::{Failure, Result, Run};
+use crate::engine::{Failure, PackageLock, PackagePin, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
 use crate::kube::Connector;
+use crate::lock::{Packages, Pins};
 use crate::manifest::{CgroupDriver, KubeletValues};
 
 /// All that is known of the cluster and of the host that a step is for. Travels to the agent.
@@ -30,15 +31,34 @@ pub struct Inputs {
     pub keys: BTreeMap<String, Vec<u8>>,
     /// Whether some host has to join, so that a token is needed.
     pub is_joining: bool,
+    /// Hosts whose nodes are yet to register. One that failed to is not among them.
+    #[serde(default)]
+    pub joining: BTreeSet<String>,
     /// The token to be made if there is no usable one, and the hours that it lives.
     pub token: Option<(Token, u32)>,
     pub join: Option<Join>,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
+    /// What a lock file beside the inventory says.
+    #[serde(default)]
+    pub lock: Option<Pins>,
+    /// The hosts that a reset takes out of the cluster.
+    pub leaving: Vec<String>,
+    /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
+    pub compares: bool,
+    /// Whether nobody deletes the node from the cluster.
+    pub node_stays: bool,
+    /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
+    pub drain_seconds: u64,
     /// What is to be taken back, by undo and reset.
     pub undo: Option<Undo>,
-    /// Whether packages are to be removed by a reset.
-    pub removes_packages: bool,
+}
+
+impl Inputs {
+    /// Whether a reset leaves packages, their repositories and the images that they pulled.
+    pub fn keeps_packages(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.keeps_packages)
+    }
 }
 
 /// What is to be taken back.
@@ -89,6 +109,9 @@ pub struct Join {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Outputs {
     pub join: Option<Join>,
+    /// Whether the plan that is carried out was begun on this host by an earlier run.
+    #[serde(default)]
+    pub has_begun: bool,
 }
 
 pub type Outbox = Arc<Mutex<Outputs>>;
@@ -118,6 +141,48 @@ impl Context {
             cgroup_driver: self.cgroup_driver(),
             is_cgroup_v1: self.facts.cgroup == Cgroup::V1,
             resolv_conf: (self.facts.resolv_conf != DEFAULT).then(|| self.facts.resolv_conf.clone()),
+        }
+    }
+
+    /// What a host's packages depend on besides the inventory, as `debian-bookworm-amd64`.
+    pub fn platform(&self) -> String {
+        let os = &self.facts.os;
+        let release = [&os.codename, &os.version_id].into_iter().find(|name| !name.is_empty());
+        [Some(&os.id), release, Some(&self.facts.architecture)]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("-")
+    }
+
+    /// The packages whose versions kboot decides.
+    pub fn own_packages(&self) -> Vec<String> {
+        super::install_packages::packages(self).into_iter().map(|package| package.name).collect()
+    }
+
+    /// The packages that are locked for this host; None without a lock, or where it does not cover the host's platform.
+    pub fn pins(&self) -> Option<&Packages> {
+        self.inputs.lock.as_ref()?.platform(&self.platform())
+    }
+
+    /// The same, for what installs packages.
+    pub fn package_lock(&self) -> Option<PackageLock> {
+        let is_complete = self.inputs.lock.as_ref()?.is_strict;
+        let pins = self.pins().into_iter().flatten();
+        let pin = |(name, package): (&String, &crate::lock::Package)| PackagePin {
+            name: name.clone(),
+            version: package.version.clone(),
+            sha256: package.sha256.clone(),
+        };
+        Some(PackageLock { pins: pins.map(pin).collect(), is_complete })
+    }
+
+    /// An image by its tag and, where it is locked, by its digest.
+    pub fn locked_image(&self, image: String) -> String {
+        match self.inputs.lock.as_ref().and_then(|lock| lock.images.get(&image)) {
+            Some(digest) => format!("{image}@{digest}"),
+            None => image,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, eventually};
+use crate::events::Run;
 use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
@@ -19,6 +20,7 @@ pub const TESTS: &[Test] = &[
 
 const INIT: Option<&str> = Some("by_hand::init_makes_a_control_plane_and_tells_how_to_join");
 const JOIN: Option<&str> = Some("by_hand::the_right_token_joins");
+const KBOOT: &str = "/usr/local/bin/kboot";
 const CONFIG: &str = "--config /root/cluster.yaml";
 
 /// Brings the binary and the cluster's file to a host, as a person would.
@@ -36,8 +38,11 @@ fn init(lab: &Lab) {
     lab.kboot_on("n1", &format!("init {CONFIG} --dry-run")).ok().says(&["kube-apiserver.yaml", "kubelet"]);
     before.still_holds(lab, &[]);
 
+    let run = Run::on(lab, "n1", &format!("{KBOOT} init {CONFIG}")).ends(0);
+    assert!(!run.changes().is_empty(), "{run}");
+    // Again, for people: what they are told.
     let done = lab.kboot_on("n1", &format!("init {CONFIG}")).ok();
-    done.clone().says(&[
+    done.says(&[
         "/etc/kubernetes/admin.conf",
         "kboot join 10.77.0.11:6443 --token ",
         " --discovery-token-ca-cert-hash sha256:",
@@ -115,7 +120,7 @@ fn join(lab: &Lab) {
     let line = format!("join 10.77.0.11:6443 --token-file - --discovery-token-ca-cert-hash {hash} {CONFIG}");
     lab.touch(&["n2"]);
     // Through standard input, where no other user sees it.
-    lab.on("n2", &format!("printf %s {token} | /usr/local/bin/kboot {line}")).ok();
+    Run::on(lab, "n2", &format!("printf %s {token} | {KBOOT} {line}")).ends(0);
     cluster::node_becomes_ready(lab, "n2");
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
     // What it joined with is not kept, and it speaks with a certificate of its own.
@@ -160,7 +165,7 @@ fn tokens(lab: &Lab) {
 fn reset(lab: &Lab) {
     lab.kboot_on("n2", "reset").ends(2).says(&["--yes"]);
     for host in ["n2", "n1"] {
-        lab.kboot_on(host, "reset --yes").ok();
+        lab.kboot_on(host, "reset --yes --keep-packages").ok();
         let left = lab.on(host, r"
             ls -d /etc/kubernetes/*.conf /etc/kubernetes/pki /etc/kubernetes/manifests/*.yaml /var/lib/etcd/* /var/lib/kubelet/config.yaml /etc/cni/net.d/* 2>/dev/null
             ip -o link | grep -E 'cni0|flannel|veth'
@@ -170,7 +175,7 @@ fn reset(lab: &Lab) {
             true").ok();
         assert_eq!(left.stdout, "", "something is left on {host}");
     }
-    let done = lab.kboot_on("n1", "reset --yes --output json").ok();
+    let done = lab.kboot_on("n1", "reset --yes --keep-packages --output json").ok();
     assert!(!done.text().contains("change-started"), "{done}");
 
     lab.kboot_on("n1", &format!("init {CONFIG}")).ok();
@@ -178,8 +183,8 @@ fn reset(lab: &Lab) {
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
     cluster::system_pods_run(lab);
     kubectl(lab, "get pods -A").ok();
-    // With the packages as well, if one wants that.
-    lab.kboot_on("n2", "reset --yes --packages").ok();
+    // A worker has no right to delete its own node.
+    lab.kboot_on("n2", "reset --yes").ok().says(&["kubectl delete node n2"]);
     let left =
         lab.on("n2", "dpkg-query -W kubelet kubeadm kubectl containerd.io 2>/dev/null; ls /etc/apt/sources.list.d");
     assert_eq!(left.stdout, "debian.sources\n", "{left}");

@@ -6,6 +6,7 @@
 //!
 //! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards; `KBOOT_E2E_REUSE=1` goes on with it, and runs the named tests alone.
 
+mod agreement;
 mod bad_input;
 mod bare;
 mod by_hand;
@@ -17,20 +18,30 @@ mod footprint;
 mod hard;
 mod killed;
 mod lab;
+mod lock;
 mod oracle;
+mod plan;
+mod playbooks;
+mod reset;
 mod suite;
 mod up;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
     suite::main(&[
         bare::TESTS,
+        plan::TESTS,
         bad_input::TESTS,
+        lock::TESTS,
         up::TESTS,
+        plan::ON_CLUSTER,
         edits::TESTS,
+        playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        reset::TESTS,
     ])
 }

@@ -100,7 +100,7 @@ impl Machine {
             Change::SwapOn { device } => {
                 self.swaps.insert(device.clone());
             }
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 for package in packages {
                     self.packages.insert(package.name.clone(), package.to.clone().unwrap());
                     // As a dependency.
@@ -216,10 +216,12 @@ impl Wish {
                 from: now.packages.get(name).cloned(),
                 to: Some(version.clone()),
                 is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
             })
             .collect();
         if !packages.is_empty() {
-            changes.push(Change::InstallPackages { packages });
+            changes.push(Change::InstallPackages { packages, lock: None });
         }
         let free: Vec<String> = self.held.difference(&now.held).cloned().collect();
         if !free.is_empty() {
@@ -347,6 +349,7 @@ fn run(host: &Arc<MemoryHost>, path: &Utf8Path, id: &str, mode: Mode, doing: Doi
             last: Arc::default(),
             drift: Drift::Repair,
             cancel: Cancel::default(),
+            foresight: crate::engine::Foresight::default(),
         };
         let (sender, _events) = mpsc::unbounded_channel();
         let report = runner.run(&Doer(host.clone(), doing), &Sink::new("n1", sender)).await.unwrap();

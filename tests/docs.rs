@@ -55,15 +55,16 @@ fn what_a_page_shows_of_the_repository_is_there() {
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 18] = [
-    ("agent", "baseline engine facts kube resource steps"),
+    ("agent", "baseline engine facts kube lock resource steps"),
     ("baseline", "engine"),
     ("bootstrap", "inventory names pki"),
-    ("cli", "agent bootstrap engine facts fleet inventory kube openpgp pki playbook preflight report steps"),
+    ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki playbook preflight report steps"),
     ("engine", "inventory pki"),
     ("facts", "engine"),
     ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
     ("kube", "engine names"),
+    ("lock", "engine inventory"),
     ("manifest", "inventory"),
     ("names", ""),
     ("openpgp", ""),
@@ -72,7 +73,7 @@ const MAY_USE: [(&str, &str); 18] = [
     ("preflight", "engine facts inventory"),
     ("report", "engine"),
     ("resource", "engine inventory kube names openpgp pki"),
-    ("steps", "baseline bootstrap engine facts inventory kube manifest pki resource"),
+    ("steps", "baseline bootstrap engine facts inventory kube lock manifest pki resource"),
 ];
 
 #[test]

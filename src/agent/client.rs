@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, Lines};
 use tokio::sync::{Mutex, mpsc};
 
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::engine::{Event, Failure, Kind, Outcome, Result, Sink};
 use crate::facts::Facts;
+use crate::lock::Resolved;
 use crate::steps::Outputs;
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
@@ -35,6 +36,17 @@ impl Client {
         loop {
             if let Reply::Facts { facts } = next(&mut replies).await? {
                 return facts.map(|facts| *facts);
+            }
+        }
+    }
+
+    /// Asks what the host would get.
+    pub async fn resolve(&self, run: ResolveRun) -> Result<Resolved> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::Resolve(Box::new(run))).await?;
+        loop {
+            if let Reply::Resolved { resolved } = next(&mut replies).await? {
+                return resolved.map(|resolved| *resolved);
             }
         }
     }
@@ -68,7 +80,7 @@ impl Client {
                     let _ = events.send(*event);
                 }
                 Reply::Done { result } => return result.map(|outputs| *outputs),
-                Reply::Facts { .. } | Reply::Ended { .. } => {}
+                Reply::Facts { .. } | Reply::Resolved { .. } | Reply::Ended { .. } => {}
             }
         }
     }

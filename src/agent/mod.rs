@@ -8,5 +8,5 @@ mod protocol;
 mod serve;
 
 pub use client::Client;
-pub use protocol::{MARKER, PhaseRun, Reply, Request};
+pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 pub use serve::{serve, serve_here};

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Drift, Event, Failure, Item, Mode, Outcome, RunInfo};
+use crate::engine::{Drift, Event, Failure, Mode, Outcome, RunInfo};
 use crate::facts::Facts;
+use crate::lock::{Question, Resolved};
+use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -14,6 +16,8 @@ pub const MARKER: &str = "KBOOT-AGENT 1";
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
     Facts,
+    /// What this host would get of what an inventory leaves open. Changes nothing.
+    Resolve(Box<ResolveRun>),
     Run(Box<PhaseRun>),
     /// The run is over for this host: write that down.
     End {
@@ -27,7 +31,7 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Item>,
+    pub steps: Vec<Work>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
@@ -37,12 +41,22 @@ pub struct PhaseRun {
     pub context: Context,
 }
 
+/// A question for one host.
+#[derive(Serialize, Deserialize)]
+pub struct ResolveRun {
+    pub question: Question,
+    pub context: Context,
+}
+
 /// From the agent. Every request but `Cancel` is answered by one of the others than `Event`, with events before it.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     Facts {
         facts: Result<Box<Facts>, Failure>,
+    },
+    Resolved {
+        resolved: Result<Box<Resolved>, Failure>,
     },
     Event {
         event: Box<Event>,

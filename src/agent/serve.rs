@@ -10,15 +10,16 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::protocol::{MARKER, PhaseRun, Reply, Request};
+use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
-    self, Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Item, Journal, Kind, LastApplied,
-    Mode, Outcome, Probe as _, Result, RunInfo, Runner, Sink,
+    self, Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Journal, Kind, LastApplied, Mode,
+    Outcome, Probe as _, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
 use crate::resource::LocalHost;
+use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 /// Serves this machine to a controller until `input` ends.
@@ -37,6 +38,7 @@ pub async fn serve(
         match request {
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
+            Request::Resolve(run) => agent.resolve(&run).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -150,12 +152,20 @@ impl Agent {
         let _ = self.replies.send(Reply::Facts { facts });
     }
 
+    async fn resolve(&self, run: &ResolveRun) {
+        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let _ = self.replies.send(Reply::Resolved { resolved });
+    }
+
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.
     async fn end(&self, outcome: Outcome) {
         let result = match self.lock.lock().await.as_ref() {
             None => Ok(None),
             Some(Owned { journal, .. }) => {
-                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                // What takes all back wishes for nothing that the next run could be compared with.
+                let is_news = outcome != Outcome::Failed
+                    && journal.info().undoes.is_none()
+                    && self.past.get().is_some_and(|past| !past.is_same_wish());
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
         };
@@ -326,13 +336,7 @@ async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
 }
 
 fn count(items: &[Item]) -> usize {
-    items
-        .iter()
-        .map(|item| match item {
-            Item::Step(_) => 1,
-            Item::Parallel { parallel } => parallel.iter().map(|branch| count(branch)).sum(),
-        })
-        .sum()
+    items.iter().map(|item| item.leaves().len()).sum()
 }
 
 struct Work<'a> {
@@ -362,8 +366,12 @@ impl Work<'_> {
                 let report = self.runner.run(step.as_ref(), self.sink).await?;
                 Ok(report.outcome)
             }
-            Item::Parallel { parallel } => {
-                let ended = join_all(parallel.iter().map(|branch| self.all(branch))).await;
+            Item::Task(task) => {
+                let report = self.runner.run(task::build(task, &self.make()).as_ref(), self.sink).await?;
+                Ok(report.outcome)
+            }
+            Item::Parallel(branches) => {
+                let ended = join_all(branches.iter().map(|branch| self.all(branch))).await;
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::engine::Failure;
 use crate::inventory::InventoryError;
+use crate::playbook::PlaybookError;
 use crate::report::{self, Stream};
 
 use super::Global;
@@ -93,6 +94,15 @@ impl From<Failure> for Problem {
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<PlaybookError> for Problem {
+    fn from(error: PlaybookError) -> Self {
+        match error {
+            PlaybookError::Invalid(_) => Self::Report(format!("error: {error}")),
+            PlaybookError::Unreadable { .. } => Self::usage(error.to_string()),
+        }
     }
 }
 

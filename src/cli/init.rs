@@ -91,6 +91,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
         labels: BTreeMap::new(),
         taints: None,
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     };
     format!("{what}. Default: {}", of(&Cluster::single(host)))
@@ -106,6 +107,7 @@ impl Init {
             command: "init",
             playbook: playbook::builtin("init"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,
@@ -216,6 +218,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             };
             return Ok((Cluster::single(host.clone()), host));
@@ -232,6 +235,7 @@ impl MachineArgs {
                 labels: BTreeMap::new(),
                 taints: None,
                 sysctls: Default::default(),
+                vars: Default::default(),
                 ssh: HostSsh::default(),
             },
         };

@@ -98,6 +98,7 @@ impl Join {
             command: "join",
             playbook: playbook::builtin("join"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Here,
             inventory: None,
             mode,

@@ -11,7 +11,10 @@ mod hosts;
 mod init;
 mod join;
 mod kubeconfig;
+mod lock;
+mod lock_file;
 mod man;
+mod play;
 mod playbook;
 mod reset;
 mod run;
@@ -96,9 +99,11 @@ enum When {
 #[derive(Subcommand)]
 enum Command {
     Up(up::Up),
+    Run(play::Run),
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
+    Lock(lock::Lock),
     Undo(undo::Undo),
     History(history::History),
     #[command(subcommand)]
@@ -178,9 +183,11 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
     let global = cli.global;
     match cli.command {
         Command::Up(up) => up.run(global).await,
+        Command::Run(run) => run.run(global).await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
+        Command::Lock(lock) => lock.run(global).await,
         Command::Undo(undo) => undo.run(global).await,
         Command::History(history) => history.run(global).await,
         Command::Token(token) => token.run(global).await,

@@ -2,42 +2,98 @@
 
 use std::process::ExitCode;
 
+use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
 
-use crate::playbook::BUILTIN;
+use crate::inventory;
+use crate::playbook::{self, BUILTIN};
 
 use super::exit::{Problem, print};
+use super::play::Vars;
 
-/// Read the order in which kboot works
+/// Read the order in which kboot works, and check playbooks of your own
 #[derive(Subcommand)]
 pub enum Playbook {
     /// List the built-in playbooks
     #[command(after_help = "Example:\n  kboot playbook list")]
     List,
     Show(Show),
+    Validate(Validate),
+    /// Print the playbooks' JSON Schema, for editors
+    #[command(after_help = "Example:\n  kboot playbook schema > playbook.schema.json")]
+    Schema,
 }
 
-/// Print a built-in playbook
+/// Print a playbook: a built-in one as it is, a file with what it extends and its hooks in their places
 #[derive(Args)]
-#[command(after_help = "Example:\n  kboot playbook show up")]
+#[command(after_help = "\
+Examples:
+  kboot playbook show up
+  kboot playbook show site.yaml")]
 pub struct Show {
-    /// Which
-    #[arg(value_name = "NAME", value_parser = BUILTIN.map(|(name, _)| name))]
+    /// A built-in playbook's name, or a file
+    #[arg(value_name = "NAME|FILE")]
     name: String,
+}
+
+/// Check a playbook and tell every mistake in it
+///
+/// Reads the playbook, what it extends and the files beside it, and asks no host. With an inventory, also the names of hosts and all
+/// variables that need no facts are checked. Each mistake is told with its line and column.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot playbook validate site.yaml
+  kboot playbook validate site.yaml -i inventory.yaml")]
+pub struct Validate {
+    /// The playbook
+    #[arg(value_name = "FILE")]
+    file: Utf8PathBuf,
+    /// The inventory that it is for
+    #[arg(long = "inventory", short = 'i', value_name = "FILE")]
+    inventory: Option<Utf8PathBuf>,
+    #[command(flatten)]
+    vars: Vars,
 }
 
 impl Playbook {
     pub fn run(self) -> Result<ExitCode, Problem> {
-        let text: String = match self {
-            Playbook::List => BUILTIN
-                .iter()
-                .map(|(name, _)| format!("{name:<8}{}\n", crate::playbook::builtin(name).description))
-                .collect(),
-            Playbook::Show(show) => {
-                BUILTIN.iter().filter(|(name, _)| *name == show.name).map(|(_, text)| *text).collect()
+        let text = match self {
+            Playbook::List => {
+                BUILTIN.iter().map(|(name, _)| format!("{name:<8}{}\n", playbook::builtin(name).description)).collect()
             }
+            Playbook::Show(show) => show.text()?,
+            Playbook::Validate(validate) => validate.text()?,
+            Playbook::Schema => playbook::schema(),
         };
         print(&text)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    fn text(&self) -> Result<String, Problem> {
+        if let Some((_, text)) = BUILTIN.iter().find(|(name, _)| *name == self.name) {
+            return Ok((*text).into());
+        }
+        let is_file = self.name.contains(['/', '.']);
+        if !is_file {
+            let names = BUILTIN.map(|(name, _)| name).join(", ");
+            return Err(Problem::usage(format!("there is no built-in playbook {}", self.name))
+                .hint(format!("there are {names}; a file is named by its path, as `site.yaml`")));
+        }
+        Ok(playbook::load(self.name.as_str().into())?.to_yaml())
+    }
+}
+
+impl Validate {
+    fn text(&self) -> Result<String, Problem> {
+        let playbook = match &self.inventory {
+            Some(inventory) => self.vars.load(&self.file, &inventory::load(inventory)?.cluster)?,
+            None => playbook::load(&self.file)?,
+        };
+        let (phases, steps) = (playbook.phases.len(), playbook.size());
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        Ok(format!("{}: {phases} phase{}, {steps} step{}\n", self.file, plural(phases), plural(steps)))
     }
 }

@@ -69,10 +69,14 @@ impl Reset {
             )?;
         }
         let (keeps_packages, drain_seconds) = (self.keep_packages, self.drain_timeout);
+        let mut playbook = playbook::builtin("reset");
+        let names = cluster.hosts.iter().map(|host| host.name.clone());
+        playbook.take_leave(&leaving, &names.filter(|name| !leaving.contains(name)).collect::<Vec<_>>());
         let job = Job {
             command: "reset",
-            playbook: playbook::builtin("reset"),
+            playbook,
             cluster: &cluster,
+            only: &[],
             reach,
             inventory: self.inventory.as_deref(),
             mode,

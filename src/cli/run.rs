@@ -10,19 +10,21 @@ use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::agent::Client;
+use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
+use crate::lock::{self, Lock, Question};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::Inputs;
+use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
 /// Flags of every command that changes hosts.
@@ -86,6 +88,8 @@ pub struct Job<'a> {
     pub command: &'static str,
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
+    /// Only these hosts of the cluster; all if there are none.
+    pub only: &'a [String],
     pub reach: Reach,
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
@@ -111,6 +115,14 @@ impl Job<'_> {
     }
 }
 
+impl Job<'_> {
+    /// The hosts that take part.
+    fn hosts(&self) -> Vec<String> {
+        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
+        names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
+    }
+}
+
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
@@ -132,12 +144,16 @@ impl Ended {
 
 /// Runs a job and reports on it.
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
+    run_locked(job, None, global, stream).await
+}
+
+/// Runs a job that keeps to a lock, if there is one, and reports on it.
+pub async fn run_locked(job: Job<'_>, lock: Option<&InUse>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let hosts = job.cluster.hosts.iter().filter(|host| !job.is_helper(&host.name));
-    let names: Vec<String> = hosts.map(|host| host.name.clone()).collect();
-    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
-    let ended = go(&job, keys, &events).await;
+    let leaving = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
+    let reporting = tokio::spawn(report(inbox, job.mode, leaving, global.options(stream)));
+    let ended = go(&job, lock, keys, &events).await;
     drop(events);
     let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
@@ -166,12 +182,14 @@ async fn report(
 
 async fn go(
     job: &Job<'_>,
+    lock: Option<&InUse>,
     keys: BTreeMap<String, Vec<u8>>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
     let fleet = Fleet::new(crate::report::ask_secret);
-    let reached = join_all(job.cluster.hosts.iter().map(|host| reach(job, &fleet, &host.name, events))).await;
+    let hosts = job.hosts();
+    let reached = join_all(hosts.iter().map(|host| reach(job, &fleet, host, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for (member, exchange) in reached.into_iter().flatten() {
         clocks.insert(member.host.clone(), exchange);
@@ -181,20 +199,25 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
-    // Nobody waits for a helper that can't be reached.
-    let mut cluster = job.cluster.clone();
-    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
         leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
+        lock: lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
+    if let Some(in_use) = lock.filter(|in_use| in_use.is_strict)
+        && !verified(job, &in_use.lock, &members, &inputs, events).await
+    {
+        return Ok(());
+    }
     let plan = Plan {
         playbook: &job.playbook,
-        cluster: &cluster,
+        cluster: job.cluster,
+        // Nobody waits for a helper that can't be reached.
+        hosts: hosts.into_iter().filter(|host| !job.is_helper(host) || facts.contains_key(host)).collect(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undoes.clone(),
@@ -210,6 +233,37 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+async fn verified(
+    job: &Job<'_>,
+    lock: &Lock,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let asked = members.iter().map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
+        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
+        let question = Question { pins, roots: roots(), ..Question::default() };
+        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
+            Err(failure) => vec![failure],
+        };
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        for failure in &failures {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+        }
+        failures.is_empty()
+    });
+    join_all(asked).await.into_iter().all(|is_kept| is_kept)
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
@@ -299,7 +353,7 @@ fn checked(
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.
-fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
+pub fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
     for (name, repository) in
         [("kubernetes", &cluster.packages.kubernetes), ("containerd", &cluster.packages.containerd)]
@@ -320,7 +374,7 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 
 /// All that a run wants: when it is the same as last time, it is the host that has moved.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    let wish = (env!("CARGO_PKG_VERSION"), &job.playbook, job.cluster);
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), job.cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

@@ -70,6 +70,7 @@ impl Undo {
             command: "undo",
             playbook: playbook::builtin("undo"),
             cluster: &cluster,
+            only: &[],
             reach,
             inventory: self.inventory.as_deref(),
             mode,

@@ -15,6 +15,7 @@ use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::{Problem, remark};
+use super::lock_file::LockedArgs;
 use super::run::{self, Job, Reach, RunArgs};
 
 /// Make a cluster of the inventory's hosts, or bring it back to what the inventory says
@@ -26,6 +27,7 @@ use super::run::{self, Job, Reach, RunArgs};
 Examples:
   kboot up -i inventory.yaml
   kboot up -i inventory.yaml --dry-run
+  kboot up -i inventory.yaml --locked
   kboot up -i inventory.yaml --ignore-preflight NumCPU,Mem
   kboot up -i inventory.yaml --output json | jq .")]
 pub struct Up {
@@ -33,6 +35,8 @@ pub struct Up {
     inventory: InventoryArg,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    locked: LockedArgs,
 }
 
 #[derive(Args)]
@@ -61,15 +65,17 @@ impl Up {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
+        let lock = self.locked.load(self.inventory.path(), &cluster)?;
+        let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            inputs.is_joining =
-                cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
+            self::inputs(&cluster, facts, inputs);
             Ok(())
         };
         let job = Job {
             command: "up",
             playbook: playbook::builtin("up"),
             cluster: &cluster,
+            only: &[],
             reach: Reach::Ssh,
             inventory: Some(self.inventory.path()),
             mode: self.run.mode(),
@@ -80,7 +86,12 @@ impl Up {
             leaving: &[],
             inputs: &inputs,
         };
-        let ended = run::run(job, global, Stream::Out).await?;
+        let ended = run::run_locked(job, lock.as_ref(), global, Stream::Out).await?;
         Ok(ended.code())
     }
+}
+
+/// What the making of a cluster is told beside the inventory.
+pub fn inputs(cluster: &Cluster, facts: &BTreeMap<String, Facts>, inputs: &mut Inputs) {
+    inputs.is_joining = cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
 }

@@ -82,6 +82,9 @@ pub enum Change {
     },
     InstallPackages {
         packages: Vec<PackageChange>,
+        /// What a lock file says of these packages and of what comes along with them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lock: Option<PackageLock>,
     },
     RemovePackages {
         packages: Vec<String>,
@@ -245,6 +248,22 @@ pub struct PackageChange {
     pub is_optional: bool,
 }
 
+/// Packages that are taken at these versions and with these digests only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageLock {
+    pub pins: Vec<PackagePin>,
+    /// Whether no other package may come along.
+    pub is_complete: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackagePin {
+    pub name: String,
+    pub version: String,
+    /// The .deb's, in hexadecimal.
+    pub sha256: String,
+}
+
 impl fmt::Display for Taint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.value.as_str() {
@@ -381,7 +400,7 @@ impl fmt::Display for Change {
             Change::SetMode { path, mode } => write!(f, "set the mode of {path} to {mode}"),
             Change::RefreshPackages { source: Some(source) } => write!(f, "read the package lists of {source}"),
             Change::RefreshPackages { source: None } => f.write_str("read all package lists"),
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 f.write_str("install ")?;
                 for (i, package) in packages.iter().enumerate() {
                     let separator = if i == 0 { "" } else { ", " };

@@ -23,13 +23,15 @@ mod trace;
 mod undo;
 
 pub use cause::LastApplied;
-pub use change::{Cause, Change, Content, FileMode, MarkNode, PackageChange, Proposed, UnitChange};
+pub use change::{
+    Cause, Change, Content, FileMode, MarkNode, PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
+};
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
 pub use lock::{Busy, HostLock};
-pub use probe::{FileKind, Host, Metadata, Output, Probe};
+pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Remark, Step};
 pub use thing::{State, Thing, Touch, Trace};

@@ -24,6 +24,12 @@ pub trait Probe: Send + Sync {
     /// Runs a command that only reads. Refused unless it is one of those known to change nothing.
     async fn query(&self, argv: &[&str]) -> Result<Output>;
 
+    /// Runs a command whose author says that it only reads: a guard of a playbook. It is the one way by which a dry run runs
+    /// something that nobody has vetted, so nothing but such a guard may come here.
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        self.query(&guard.argv()).await
+    }
+
     /// A file's text; an error where it isn't UTF-8.
     async fn read_text(&self, path: &Utf8Path) -> Result<Option<String>> {
         let Some(bytes) = self.read(path).await? else { return Ok(None) };
@@ -62,6 +68,21 @@ pub enum FileKind {
     Directory,
     Symlink,
     Other,
+}
+
+/// A command that tells by its exit code whether something is so. Its author declares that it changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Guard(Vec<String>);
+
+impl Guard {
+    pub fn declared_to_only_read(argv: Vec<String>) -> Self {
+        Self(argv)
+    }
+
+    pub fn argv(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
 }
 
 /// What a command printed and how it ended.

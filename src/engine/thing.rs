@@ -293,7 +293,7 @@ impl Change {
             Change::MakeLink { path, target } => want(format!("link {path}"), target.as_str()),
             Change::SetMode { path, mode } => want(format!("mode {path}"), &mode.to_string()),
             Change::SetOwner { path, uid, gid } => want(format!("owner {path}"), &format!("{uid}:{gid}")),
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 for package in packages {
                     want(format!("package {}", package.name), package.to.as_deref().unwrap_or("any"));
                 }

@@ -223,7 +223,7 @@ fn packages(before: &BTreeMap<String, String>, after: Option<&State>, now: &Stat
         changes.push(Change::RemovePackages { packages: came });
     }
     if !others.is_empty() {
-        changes.push(Change::InstallPackages { packages: others });
+        changes.push(Change::InstallPackages { packages: others, lock: None });
     }
     if changes.is_empty() { Verdict::Nothing } else { Verdict::Changes(changes) }
 }

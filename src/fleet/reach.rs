@@ -1,6 +1,8 @@
 //! From an inventory's host to a conversation with the agent on it.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ pub fn target(cluster: &Cluster, host: &Host) -> Target {
 /// Reaches the hosts of an inventory. All share the keys that were read, so that a passphrase is asked for once.
 pub struct Fleet {
     keys: Keyring,
+    /// The keys that hosts have shown and that were found right, by the hosts' names.
+    shown: Mutex<BTreeMap<String, String>>,
 }
 
 impl Fleet {
@@ -41,16 +45,22 @@ impl Fleet {
             let again = if attempt > 0 { " (that was not it)" } else { "" };
             ask(&format!("Passphrase of {file}{again}: "))
         };
-        Self { keys: Keyring::from_environment().asking(ask) }
+        Self { keys: Keyring::from_environment().asking(ask), shown: Mutex::default() }
     }
 
     /// Starts an agent on a host. One that does not stay leaves no file behind.
     pub async fn agent(&self, cluster: &Cluster, host: &Host, stays: bool) -> Result<Client> {
         let target = target(cluster, host);
         let connection = ssh::connect(&target, &self.keys).await?;
+        self.shown.lock().expect("no panic while held").insert(host.name.clone(), connection.host_key().to_string());
         let process = start_agent(&connection, &target, AgentBinary::current()?, stays).await?;
         let input = Attached { output: process.stdout, _connection: connection, _status: process.status };
         Ok(Client::new(input, process.stdin))
+    }
+
+    /// The SSH key, as `ssh-ed25519 AAAA…`, of a host that an agent was started on.
+    pub fn host_key(&self, host: &str) -> Option<String> {
+        self.shown.lock().expect("no panic while held").get(host).cloned()
     }
 
     /// A file's text, read as root; None where there is no such file.

@@ -59,6 +59,7 @@ impl Cluster {
             images: Images::default(),
             ssh: Ssh::default(),
             timeouts: Timeouts::default(),
+            vars: Default::default(),
             hosts: vec![host],
         }
     }
@@ -262,6 +263,7 @@ mod tests {
             labels: Default::default(),
             taints: None,
             sysctls: Default::default(),
+            vars: Default::default(),
             ssh: HostSsh::default(),
         }
     }

@@ -34,6 +34,8 @@ pub fn check(format: &str, text: &str) -> Result<(), Flaw> {
         "cidr" => cidr(text),
         "ip" => ip(text),
         "period" => period(text),
+        "sha256" => sha256(text, text),
+        "digest" => sha256(text.strip_prefix("sha256:").unwrap_or_default(), text),
         _ => Ok(()),
     }
 }
@@ -44,8 +46,20 @@ pub fn placeholder(format: &str) -> &'static str {
         "cidr" => "0.0.0.0/0",
         "ip" => "0.0.0.0",
         "period" => "1y",
+        "sha256" => "0000000000000000000000000000000000000000000000000000000000000000",
+        "digest" => "sha256:0000000000000000000000000000000000000000000000000000000000000000",
         _ => "",
     }
+}
+
+/// 64 hexadecimal digits, `digits` of `text`.
+fn sha256(digits: &str, text: &str) -> Result<(), Flaw> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if digits.len() == 64 && digits.bytes().all(is_hex) {
+        return Ok(());
+    }
+    Err(Flaw::new(format!("{} is no SHA-256 digest", quote(text)))
+        .hint("it is 64 small hexadecimal digits, an image's with `sha256:` before them"))
 }
 
 fn cidr(text: &str) -> Result<(), Flaw> {
@@ -93,6 +107,44 @@ fn period(text: &str) -> Result<(), Flaw> {
         Flaw::new(format!("{} is not a span of time", quote(text)))
             .hint("a whole number of hours, days or years: `8760h`, `365d`, `1y`")
     })
+}
+
+/// A span of time in seconds, minutes or hours, as `90s`.
+pub fn seconds(text: &str) -> Result<u64, Flaw> {
+    let flaw = || Flaw::new(format!("{} is not a span of time", quote(text))).hint("for example `90s`, `5m` or `1h`");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => return Err(flaw()),
+    };
+    let digits = &text[..text.len() - 1];
+    let count: u64 = match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => digits.parse().map_err(|_| flaw())?,
+        false => return Err(flaw()),
+    };
+    count.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(flaw)
+}
+
+/// A file's permissions in octal, as `0644`.
+pub fn mode(text: &str) -> Result<u32, Flaw> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
+    mode.ok_or_else(|| {
+        Flaw::new(format!("{} is not a file's mode", quote(text))).hint("three or four octal digits, as `\"0644\"`")
+    })
+}
+
+/// A path of a host.
+pub fn absolute(text: &str) -> Result<(), Flaw> {
+    let parts = || text.split('/').skip(1);
+    if !text.starts_with('/') {
+        return Err(Flaw::new(format!("{} is not an absolute path", quote(text))).hint("for example `/etc/motd`"));
+    }
+    if text.contains('\0') || parts().any(|part| part == "..") {
+        return Err(Flaw::new(format!("{} is not a plain path", quote(text))).hint("write it without `..`"));
+    }
+    Ok(())
 }
 
 /// A DNS label (RFC 1123), as names of clusters.
@@ -234,6 +286,22 @@ mod tests {
         assert_eq!(host("api.example.com"), Ok(()));
         for bad in ["10.0.0.256", "10.0.0", "fd00::1", "a_b", ""] {
             assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_modes_and_paths() {
+        assert_eq!((seconds("90s"), seconds("5m"), seconds("1h")), (Ok(90), Ok(300), Ok(3600)));
+        for bad in ["", "s", "90", "0s", "1.5m", "-1s", "1d", "99999999999999999999s", "1é"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+        assert_eq!((mode("0644"), mode("755"), mode("4755")), (Ok(0o644), Ok(0o755), Ok(0o4755)));
+        for bad in ["", "64", "0888", "rw-r--r--", "00644", "+644"] {
+            assert!(mode(bad).is_err(), "{bad}");
+        }
+        assert_eq!(absolute("/etc/a.d/..b"), Ok(()));
+        for bad in ["", "etc/motd", "~/a", "/etc/../a", "/a\0"] {
+            assert!(absolute(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Mistakes in an inventory, and how a person reads them: all at once, each with its place in the file.
+//! Mistakes in a file that people write, and how a person reads them: all at once, each with its place in the file.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,29 +24,29 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    pub(super) fn new(path: Path, message: impl Into<String>) -> Self {
+    pub(crate) fn new(path: Path, message: impl Into<String>) -> Self {
         Self { path, message: message.into(), hints: Vec::new(), span: 0..0, about_key: false }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    pub(super) fn maybe_hint(self, hint: Option<String>) -> Self {
+    pub(crate) fn maybe_hint(self, hint: Option<String>) -> Self {
         match hint {
             Some(hint) => self.hint(hint),
             None => self,
         }
     }
 
-    pub(super) fn at(mut self, span: Range<usize>) -> Self {
+    pub(crate) fn at(mut self, span: Range<usize>) -> Self {
         self.span = span;
         self
     }
 
     /// Points at the field's name when its place is looked up.
-    pub(super) fn about_key(mut self) -> Self {
+    pub(crate) fn about_key(mut self) -> Self {
         self.about_key = true;
         self
     }
@@ -76,7 +76,7 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
-    pub(super) fn new(origin: &Utf8Path, text: &str, mut list: Vec<Mistake>) -> Self {
+    pub(crate) fn new(origin: &Utf8Path, text: &str, mut list: Vec<Mistake>) -> Self {
         list.sort_by(|a, b| (a.span.start, &a.path).cmp(&(b.span.start, &b.path)));
         let text: Arc<str> = text.into();
         let source = Arc::new(NamedSource::new(origin, text.clone()));
@@ -84,7 +84,7 @@ impl Mistakes {
     }
 
     /// What a person should know, though it is no mistake.
-    pub(super) fn warnings(origin: &Utf8Path, text: &str, list: Vec<Mistake>) -> Self {
+    pub(crate) fn warnings(origin: &Utf8Path, text: &str, list: Vec<Mistake>) -> Self {
         Self { noun: "warning", ..Self::new(origin, text, list) }
     }
 
@@ -105,9 +105,15 @@ impl Mistakes {
         position(&self.text, mistake.span.start)
     }
 
-    fn write_one(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
+    /// One mistake with its place, as `inventory.yaml:3:7: name: is empty`.
+    pub fn line(&self, mistake: &Mistake) -> String {
         let (line, column) = self.position(mistake);
-        writeln!(f, "{}:{line}:{column}: {mistake}", self.origin)?;
+        format!("{}:{line}:{column}: {mistake}", self.origin)
+    }
+
+    fn write_one(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
+        let (line, _) = self.position(mistake);
+        writeln!(f, "{}", self.line(mistake))?;
         let (shown, offset, width) = excerpt(&self.text, &mistake.span);
         let number = line.to_string();
         let margin = " ".repeat(number.len());
@@ -160,12 +166,12 @@ impl miette::Diagnostic for Mistakes {
 }
 
 /// A file's path as it is shown in a message: in backticks, all of it.
-pub(super) fn quote_path(path: &str) -> String {
+pub(crate) fn quote_path(path: &str) -> String {
     format!("`{}`", path.replace(char::is_control, "\u{fffd}"))
 }
 
 /// A value as it is shown in a message: in backticks, on one line, not too long.
-pub(super) fn quote(value: &str) -> String {
+pub(crate) fn quote(value: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = value.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if value.chars().nth(LONGEST).is_some() {
@@ -174,7 +180,7 @@ pub(super) fn quote(value: &str) -> String {
     format!("`{shown}`")
 }
 
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[start..].chars().filter(|&c| c != '\u{feff}').count() + 1)

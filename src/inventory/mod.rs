@@ -12,7 +12,7 @@ mod check;
 mod cluster;
 mod defaults;
 mod files;
-mod format;
+pub(crate) mod format;
 mod mistake;
 mod path;
 mod period;
@@ -29,10 +29,19 @@ pub use defaults::*;
 pub use mistake::{Mistake, Mistakes};
 pub use path::Path;
 pub use period::PeriodError;
-pub use read::{InventoryError, Loaded, load, parse};
+pub use read::{InventoryError, Loaded, load, parse, read_document};
 pub use schema::schema;
 pub use types::*;
 pub use versions::{RELEASES, Release, Version};
+
+/// How files that people write are read, with the place of every value: for other files than inventories, too.
+pub(crate) mod reading {
+    pub(crate) use super::format::{self, Flaw};
+    pub(crate) use super::mistake::{quote, quote_path};
+    pub(crate) use super::shape::shape;
+    pub(crate) use super::words::nearest;
+    pub(crate) use super::yaml::{Node, Sort};
+}
 
 /// The inventory as YAML with every default filled in; it reads as the same cluster again.
 pub fn print(cluster: &Cluster) -> String {

@@ -3,6 +3,8 @@
 use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
 use super::check::{self, Findings};
 use super::files::{self, Places};
@@ -11,7 +13,7 @@ use super::path::Path;
 use super::schema;
 use super::shape::shape;
 use super::types::*;
-use super::yaml::{Kind, Node};
+use super::yaml::{INVENTORY, Kind, Node, Sort};
 
 /// Larger than an inventory of ten thousand hosts.
 const LARGEST: u64 = 8 << 20;
@@ -73,13 +75,31 @@ pub fn parse(text: &str, origin: &Utf8Path) -> Result<Cluster, Mistakes> {
     examine(text, origin, None).map(|(cluster, _)| cluster)
 }
 
+/// Reads another of kboot's own files: its shape is compared with the types', and every mistake has its place.
+pub fn read_document<T: DeserializeOwned + JsonSchema>(
+    text: &str,
+    sort: Sort,
+    origin: &Utf8Path,
+) -> Result<T, Mistakes> {
+    let report = |list| Mistakes::new(origin, text, list);
+    let (document, mut mistakes) = Node::read(text, sort).map_err(|mistake| report(vec![mistake]))?;
+    let schema = schema::of::<T>();
+    let shaped = shape(&document, &schema);
+    mistakes.extend(shaped.mistakes);
+    if !mistakes.is_empty() {
+        return Err(report(mistakes));
+    }
+    serde_json::from_value(shaped.value)
+        .map_err(|error| report(vec![Mistake::new(Path::root(), error.to_string()).at(document.span)]))
+}
+
 fn examine(text: &str, origin: &Utf8Path, places: Option<&Places>) -> Result<(Cluster, Mistakes), Mistakes> {
     let report = |list| Mistakes::new(origin, text, list);
     if text.trim_start().starts_with("-----BEGIN ") {
         let message = "this is a key or a certificate, not an inventory";
         return Err(report(vec![Mistake::new(Path::root(), message)]));
     }
-    let (document, mut mistakes) = Node::read(text).map_err(|mistake| report(vec![mistake]))?;
+    let (document, mut mistakes) = Node::read(text, INVENTORY).map_err(|mistake| report(vec![mistake]))?;
     if let Some(mistake) = foreign(&document) {
         return Err(report(vec![mistake]));
     }

@@ -2,13 +2,18 @@
 
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
 use super::types::Cluster;
 
-static SCHEMA: LazyLock<Value> =
-    LazyLock::new(|| SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Cluster>().to_value());
+static SCHEMA: LazyLock<Value> = LazyLock::new(of::<Cluster>);
+
+/// The schema of a type.
+pub(super) fn of<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+}
 
 /// The schema as text, with a newline at its end.
 pub fn schema() -> String {

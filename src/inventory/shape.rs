@@ -36,6 +36,11 @@ impl<'a> Walk<'a> {
     /// The value as JSON; None if there is none to use.
     fn visit(&mut self, node: &Node, schema: &'a Value, path: &Path, required: bool) -> Option<Value> {
         let schema = self.resolve(schema);
+        match &self.alternatives(schema)[..] {
+            [] => {}
+            [only] => return self.visit(node, only, path, required),
+            several => return self.either(node, several, path, required),
+        }
         if schema == &Value::Bool(true) || (schema.get("type").is_none() && choices(schema).is_empty()) {
             return Some(self.anything(node));
         }
@@ -57,6 +62,18 @@ impl<'a> Walk<'a> {
                 None
             }
         }
+    }
+
+    /// A value of the one of several schemas that is for its type.
+    fn either(&mut self, node: &Node, several: &[&'a Value], path: &Path, required: bool) -> Option<Value> {
+        let is_for = |schema: &&&Value| type_of(schema) == node_type(node);
+        if let Some(schema) = several.iter().find(is_for) {
+            return self.visit(node, schema, path, required);
+        }
+        let wanted: Vec<&str> = several.iter().map(|schema| wanted(type_of(schema))).collect();
+        let message = format!("takes {}, not {}", wanted.join(" or "), describe(node));
+        self.report(Mistake::new(path.clone(), message), node);
+        None
     }
 
     fn object(&mut self, node: &Node, entries: &[Entry], schema: &'a Value, path: &Path) -> Value {
@@ -176,13 +193,7 @@ impl<'a> Walk<'a> {
     }
 
     fn wrong_type(&mut self, node: &Node, kind: &str, schema: &Value, path: &Path, required: bool) {
-        let wanted = match kind {
-            "object" => "fields",
-            "array" => "a list",
-            "integer" => "a whole number",
-            "boolean" => "true or false",
-            _ => "text",
-        };
+        let wanted = wanted(kind);
         if node.kind == Kind::Null {
             let hint = match self.example(schema, "") {
                 Some(example) => Some(example),
@@ -250,6 +261,9 @@ impl<'a> Walk<'a> {
 
     fn placeholder(&self, schema: &'a Value) -> Value {
         let schema = self.resolve(schema);
+        if let Some(first) = self.alternatives(schema).first() {
+            return self.placeholder(first);
+        }
         if let Some(choice) = choices(schema).first() {
             return (*choice).into();
         }
@@ -271,6 +285,12 @@ impl<'a> Walk<'a> {
         self.mistakes.push(mistake.at(node.span.clone()));
     }
 
+    /// The schemas of which one must fit; a null beside them means no more than that the field may be left out.
+    fn alternatives(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let parts = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        parts.map(|part| self.resolve(part)).filter(|part| kind_of(part) != "null").collect()
+    }
+
     /// Follows a reference into `$defs`.
     fn resolve(&self, schema: &'a Value) -> &'a Value {
         let target = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
@@ -284,6 +304,32 @@ fn kind_of(schema: &Value) -> &str {
         Some(Value::String(kind)) => kind,
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|&k| k != "null").unwrap_or("null"),
         _ => "",
+    }
+}
+
+/// The same for an enumeration, too.
+fn type_of(schema: &Value) -> &str {
+    if choices(schema).is_empty() { kind_of(schema) } else { "string" }
+}
+
+fn node_type(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::Null => "null",
+        Kind::Bool(_) => "boolean",
+        Kind::Number(_) => "integer",
+        Kind::String(_) => "string",
+        Kind::List(_) => "array",
+        Kind::Map(_) => "object",
+    }
+}
+
+fn wanted(kind: &str) -> &'static str {
+    match kind {
+        "object" => "fields",
+        "array" => "a list",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        _ => "text",
     }
 }
 
@@ -319,6 +365,7 @@ fn describe(node: &Node) -> String {
 mod tests {
     use super::*;
     use crate::inventory::schema;
+    use crate::inventory::yaml::INVENTORY;
 
     /// Keywords that this module reads, and those that say nothing about shape. One that schemars begins to make for our
     /// types must be read here before it may be added.
@@ -366,7 +413,8 @@ mod tests {
     /// What is left when everything is broken must still deserialize.
     #[test]
     fn placeholders_deserialize() {
-        let (node, _) = Node::read("hosts: [1, {name: {}, address: [], roles: x}, {roles: [x]}]\nname: []\n").unwrap();
+        let (node, _) =
+            Node::read("hosts: [1, {name: {}, address: [], roles: x}, {roles: [x]}]\nname: []\n", INVENTORY).unwrap();
         let shaped = shape(&node, schema::value());
         assert!(shaped.mistakes.len() >= 8);
         serde_json::from_value::<crate::inventory::Cluster>(shaped.value).unwrap();

@@ -54,6 +54,9 @@ pub struct Cluster {
     /// How long kboot waits.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Values for playbooks of your own, where they stand as `vars.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, serde_json::Value>,
     /// The machines, at least one of them a control plane.
     #[schemars(length(min = 1), example = &"[{name: n1, address: 10.0.0.11, roles: [control-plane]}]")]
     pub hosts: Vec<Host>,
@@ -266,6 +269,9 @@ pub struct Host {
     /// Kernel settings of this host, beside and before the cluster's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
+    /// Values for playbooks of your own on this host, over those of the cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: BTreeMap<String, serde_json::Value>,
     /// How this host is reached, where it differs from the others.
     #[serde(default, skip_serializing_if = "HostSsh::is_empty")]
     pub ssh: HostSsh,

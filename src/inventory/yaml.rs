@@ -15,6 +15,23 @@ use super::path::{Path, Step};
 /// How many values aliases may add to what is written: enough for any honest file, and no bomb.
 const ALIAS_BUDGET: usize = 100_000;
 
+/// What kind of file a text is, for messages about it as a whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Sort {
+    /// As "an inventory".
+    pub noun: &'static str,
+    /// What to do with a second document.
+    pub apart: &'static str,
+    /// What it takes at least.
+    pub least: &'static str,
+}
+
+pub const INVENTORY: Sort = Sort {
+    noun: "an inventory",
+    apart: "keep each cluster in a file of its own",
+    least: "it takes at least `apiVersion`, `kind` and `hosts`",
+};
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     pub kind: Kind,
@@ -41,8 +58,8 @@ pub struct Entry {
 impl Node {
     /// Reads the only document of a text. Duplicate fields are told in the list and left out of the tree; any other
     /// mistake ends the reading.
-    pub fn read(text: &str) -> Result<(Self, Vec<Mistake>), Mistake> {
-        Reader::new(text).document()
+    pub fn read(text: &str, sort: Sort) -> Result<(Self, Vec<Mistake>), Mistake> {
+        Reader::new(text, sort).document()
     }
 
     /// The place of a path's value or, with `key`, of its name; where the path goes further than the file, its deepest
@@ -77,6 +94,7 @@ impl Node {
 
 struct Reader<'a> {
     text: &'a str,
+    sort: Sort,
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Node>,
     budget: usize,
@@ -84,11 +102,12 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(text: &'a str, sort: Sort) -> Self {
         let mut options = granit_parser::Options::default();
         options.set_emit_comments(false);
         Self {
             text,
+            sort,
             parser: Parser::new_from_str_with_options(text, options),
             anchors: HashMap::new(),
             budget: ALIAS_BUDGET,
@@ -102,10 +121,8 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::DocumentStart(..) if document.is_some() => {
-                    let message = "a second document starts here, but an inventory is a single one";
-                    return Err(Mistake::new(Path::root(), message)
-                        .hint("keep each cluster in a file of its own")
-                        .at(range(&span)));
+                    let message = format!("a second document starts here, but {} is a single one", self.sort.noun);
+                    return Err(Mistake::new(Path::root(), message).hint(self.sort.apart).at(range(&span)));
                 }
                 Event::DocumentStart(..) => {
                     let (event, span) = self.next()?;
@@ -116,8 +133,9 @@ impl<'a> Reader<'a> {
             }
         }
         match document {
-            Some(Node { kind: Kind::Null, .. }) | None => Err(Mistake::new(Path::root(), "the file is empty")
-                .hint("it takes at least `apiVersion`, `kind` and `hosts`")),
+            Some(Node { kind: Kind::Null, .. }) | None => {
+                Err(Mistake::new(Path::root(), "the file is empty").hint(self.sort.least))
+            }
             Some(node) => Ok((node, self.mistakes)),
         }
     }
@@ -300,7 +318,7 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> Kind {
-        let (node, mistakes) = Node::read(&format!("a: {text}\n")).unwrap();
+        let (node, mistakes) = Node::read(&format!("a: {text}\n"), INVENTORY).unwrap();
         assert_eq!(mistakes, []);
         match node.kind {
             Kind::Map(mut entries) => entries.remove(0).value.kind,
@@ -338,7 +356,7 @@ mod tests {
 
     #[test]
     fn aliases_are_expanded_within_bounds() {
-        let (node, _) = Node::read("a: &x [1, 2]\nb: *x\n").unwrap();
+        let (node, _) = Node::read("a: &x [1, 2]\nb: *x\n", INVENTORY).unwrap();
         let Kind::Map(entries) = node.kind else { panic!() };
         assert_eq!(entries[0].value.kind, entries[1].value.kind);
         let mut bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
@@ -346,15 +364,15 @@ mod tests {
             let inner = vec![format!("*a{}", level - 1); 9].join(", ");
             bomb.push_str(&format!("a{level}: &a{level} [{inner}]\n"));
         }
-        assert_eq!(Node::read(&bomb).unwrap_err().message, "aliases make this file too large");
-        assert!(Node::read("a: &x [*x]\n").unwrap_err().message.contains("inside the very value"));
+        assert_eq!(Node::read(&bomb, INVENTORY).unwrap_err().message, "aliases make this file too large");
+        assert!(Node::read("a: &x [*x]\n", INVENTORY).unwrap_err().message.contains("inside the very value"));
     }
 
     #[test]
     fn deep_nesting_is_refused_by_the_parser() {
         let deep = "[".repeat(100_000);
-        assert!(Node::read(&deep).is_err());
-        assert!(Node::read(&"- ".repeat(100_000)).is_err());
+        assert!(Node::read(&deep, INVENTORY).is_err());
+        assert!(Node::read(&"- ".repeat(100_000), INVENTORY).is_err());
     }
 
     #[test]
@@ -363,13 +381,13 @@ mod tests {
         for level in 1..5000 {
             text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
         }
-        assert!(Node::read(&text).is_err());
+        assert!(Node::read(&text, INVENTORY).is_err());
     }
 
     #[test]
     fn places_are_found() {
         let text = "a:\n  b: one\nc: [x, y]\n";
-        let (node, _) = Node::read(text).unwrap();
+        let (node, _) = Node::read(text, INVENTORY).unwrap();
         let at = |path: &Path, key| &text[node.locate(path, key)];
         assert_eq!(at(&Path::of("a.b"), false), "one");
         assert_eq!(at(&Path::of("a.b"), true), "b");

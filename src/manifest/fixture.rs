@@ -22,6 +22,7 @@ fn host(name: &str, address: &str, role: Role) -> Host {
         labels: Default::default(),
         taints: None,
         sysctls: Default::default(),
+        vars: Default::default(),
         ssh: HostSsh::default(),
     }
 }

@@ -3,11 +3,27 @@
 //! Each host walks the list from top to bottom and takes the phases that are for it. Where a phase names others in `after`, it
 //! also waits until those have ended on the other hosts. Where it has `maxUnavailable`, no more than so many hosts of a running cluster take it
 //! at a time.
+//!
+//! Users write playbooks of their own. A file becomes a [`Playbook`] in steps, each a module: `read` compares it with the
+//! `written` types, `load` puts what it extends and its hooks in place, `draft` checks each task, and `work` fills them in for each
+//! host once its facts are known. All mistakes in a file are told together, each with its place, before anything is run.
 
-mod parse;
+mod draft;
+mod fill;
+mod load;
+mod model;
+mod order;
+mod read;
 mod rolling;
 mod run;
+mod source;
+mod work;
+mod written;
+mod yaml_objects;
 
-pub use parse::{BUILTIN, Phase, Playbook, Selector, builtin};
+pub use load::{load, load_for};
+pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};
+pub use read::schema;
 pub use rolling::MaxUnavailable;
 pub use run::{Member, Plan, run};
+pub use source::PlaybookError;

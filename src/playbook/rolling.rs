@@ -9,12 +9,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::engine::{Failure, Result};
 
 /// How many hosts, as in Kubernetes' rolling updates: a number, or a share of those that take the phase, rounded up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum MaxUnavailable {
     Count(usize),
     /// `10%`
-    Share(Percent),
+    Share(#[schemars(with = "String")] Percent),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
 use super::rolling::Turns;
-use super::{Phase, Playbook};
+use super::work::WorkOf;
+use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Result, RunInfo, Sink};
 use crate::facts::Facts;
@@ -25,6 +26,8 @@ pub struct Member {
 pub struct Plan<'a> {
     pub playbook: &'a Playbook,
     pub cluster: &'a Cluster,
+    /// The hosts that it is for; nobody waits for others.
+    pub hosts: Vec<String>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
@@ -44,8 +47,17 @@ type Gates = BTreeMap<String, watch::Sender<Progress>>;
 
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
 pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
-    let shared =
-        Shared { inputs: Mutex::new(plan.inputs.clone()), gates: gates(plan, members), turns: turns(plan, members) };
+    let facts = members.iter().map(|member| (member.host.as_str(), &member.facts));
+    let work = match plan.playbook.work(plan.cluster, facts) {
+        Ok(work) => work,
+        Err(error) => return refuse(&error, events),
+    };
+    let shared = Shared {
+        inputs: Mutex::new(plan.inputs.clone()),
+        gates: gates(plan, members),
+        turns: turns(plan, members),
+        work,
+    };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
         if plan.mode == Mode::Apply {
@@ -67,7 +79,16 @@ async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender
     }
 }
 
+/// Tells what can't be filled in, before anything is begun.
+fn refuse(error: &PlaybookError, events: &mpsc::UnboundedSender<Event>) {
+    let sink = Sink::new("", events.clone()).phase("playbook");
+    for (cause, hint) in error.causes() {
+        sink.emit(Kind::Failed { failure: Failure { hint, ..Failure::new(cause) } });
+    }
+}
+
 struct Shared {
+    work: WorkOf,
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
@@ -94,7 +115,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -174,7 +195,7 @@ async fn one(
         Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
     let run = PhaseRun {
         phase: phase.name.clone(),
-        steps: phase.steps.clone(),
+        steps: shared.work.steps(&phase.name, &member.host),
         mode: plan.mode,
         run: plan.run.clone(),
         drift: plan.drift,
@@ -192,7 +213,7 @@ async fn one(
 async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
     let mut progress = shared.gates[name].subscribe();
     let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(takes_part(plan, phase, member));
+    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
     if progress.borrow().left > 0 && own == 0 {
         sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
     }
@@ -206,5 +227,5 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    plan.cluster.hosts.iter().filter(|host| phase.hosts.matches(host, &plan.inputs.leaving)).count()
+    plan.cluster.hosts.iter().filter(|host| plan.hosts.contains(&host.name) && phase.hosts.matches(host)).count()
 }

@@ -13,7 +13,7 @@ mod runtime;
 mod settings;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, Proposed, UnitChange,
+    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, PackageLock, PackagePin,
+    Proposed, UnitChange,
 };
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
@@ -47,6 +48,7 @@ pub(super) fn apply() -> Vec<Event> {
             to: Some("1.37.2-*".into()),
             is_optional: false,
         }],
+        lock: None,
     };
     let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
         .evidence(["E: Unable to locate package kubelet", "E: \x1b[31mgiving up\x1b[0m\rdone"])
@@ -145,6 +147,7 @@ pub(super) fn plan() -> Vec<Event> {
                         package("containerd.io", Some("1.6.33-1"), Some("2.2.0-1")),
                         package("socat", None, None),
                     ],
+                    lock: None,
                 },
                 Change::HoldPackages { packages: vec!["kubelet".into()], hold: true },
                 Change::SwapOff { device: "/dev/sda2".into() },
@@ -253,6 +256,10 @@ pub(super) fn every_change() -> Vec<Event> {
                 to: Some("2".into()),
                 is_optional: false,
             }],
+            lock: Some(PackageLock {
+                pins: vec![PackagePin { name: "a".into(), version: "2".into(), sha256: "0".repeat(64) }],
+                is_complete: true,
+            }),
         },
         Change::RemovePackages { packages: vec!["a".into()] },
         Change::HoldPackages { packages: vec!["a".into()], hold: false },

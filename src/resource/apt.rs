@@ -1,11 +1,13 @@
 //! Packages from apt repositories.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
 use super::dpkg::{Status, matches_version};
-use super::{Resource, command};
-use crate::engine::{Change, Failure, PackageChange, Planned, Probe, Result};
+use super::{Resource, apt_lock, command};
+use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
 
 /// A package that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,11 @@ impl Package {
     pub fn version(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self { version: Some(version.into()), ..Self::any(name) }
     }
+
+    /// Whether this version is what is wanted.
+    pub fn is_met_by(&self, version: &str) -> bool {
+        self.version.as_ref().is_none_or(|wanted| matches_version(version, wanted))
+    }
 }
 
 /// Packages that are installed, in one transaction of apt's.
@@ -34,6 +41,8 @@ pub struct Installed {
     pub sources: Vec<Utf8PathBuf>,
     /// Whether the host's other sources are read anew as well.
     pub refresh_all: bool,
+    /// The versions that are taken; None takes the newest that fit.
+    pub lock: Option<PackageLock>,
 }
 
 #[async_trait]
@@ -46,13 +55,14 @@ impl Resource for Installed {
 
     fn diff(&self, status: Status) -> Result<Planned> {
         let missing: Vec<PackageChange> =
-            self.packages.iter().filter_map(|package| missing(package, &status)).collect();
+            self.packages.iter().filter_map(|package| self.missing(package, &status)).collect();
         if missing.is_empty() && status.interrupted.is_none() {
             return Ok(Planned::Satisfied);
         }
         if let Some(holder) = status.lock_holder {
             return Ok(Planned::after(format!("dpkg's lock, which {holder} holds")));
         }
+        let lock = self.lock_of(&missing, &status);
         let mut changes = Vec::new();
         if let Some(why) = status.interrupted {
             changes.push(Change::MendPackages { why });
@@ -62,28 +72,35 @@ impl Resource for Installed {
                 changes.push(Change::RefreshPackages { source: None });
             }
             changes.extend(self.sources.iter().map(|source| Change::RefreshPackages { source: Some(source.clone()) }));
-            changes.push(Change::InstallPackages { packages: missing });
+            changes.push(Change::InstallPackages { packages: missing, lock });
         }
         Ok(Planned::Changes(changes))
     }
 }
 
-fn missing(package: &Package, status: &Status) -> Option<PackageChange> {
-    let from = status.version(&package.name);
-    let is_right = match (&package.version, from) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(wanted), Some(version)) => matches_version(version, wanted),
-    };
-    if is_right {
-        return None;
+impl Installed {
+    fn missing(&self, package: &Package, status: &Status) -> Option<PackageChange> {
+        let from = status.version(&package.name);
+        if from.is_some_and(|version| package.is_met_by(version)) {
+            return None;
+        }
+        let pins = self.lock.iter().flat_map(|lock| &lock.pins);
+        let pin = pins.filter(|pin| package.is_met_by(&pin.version)).find(|pin| pin.name == package.name);
+        Some(PackageChange {
+            name: package.name.clone(),
+            from: from.map(String::from),
+            to: pin.map(|pin| pin.version.clone()).or_else(|| package.version.clone()),
+            is_optional: package.is_optional,
+        })
     }
-    Some(PackageChange {
-        name: package.name.clone(),
-        from: from.map(String::from),
-        to: package.version.clone(),
-        is_optional: package.is_optional,
-    })
+
+    /// The part of the lock that this may need: its own packages, and those that are not there yet.
+    fn lock_of(&self, missing: &[PackageChange], status: &Status) -> Option<PackageLock> {
+        let lock = self.lock.as_ref()?;
+        let is_own = |name: &str| missing.iter().any(|package| package.name == name);
+        let pins = lock.pins.iter().filter(|pin| is_own(&pin.name) || status.package(&pin.name).is_none());
+        Some(PackageLock { pins: pins.cloned().collect(), is_complete: lock.is_complete })
+    }
 }
 
 /// No other source file names this repository: apt refuses to work at all when two name different keys for it.
@@ -128,7 +145,7 @@ fn names_repository(text: &str, url: &str) -> bool {
 }
 
 /// Packages that are not installed.
-pub struct Removed(pub Vec<&'static str>);
+pub struct Removed(pub Vec<Cow<'static, str>>);
 
 #[async_trait]
 impl Resource for Removed {
@@ -219,10 +236,10 @@ impl Resource for Held {
     }
 }
 
-const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
+pub(super) const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
 
 /// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
-const OPTIONS: [&str; 11] = [
+pub(super) const OPTIONS: [&str; 11] = [
     "-y",
     "-q",
     "--no-install-recommends",
@@ -235,6 +252,9 @@ const OPTIONS: [&str; 11] = [
     "-oDpkg::Use-Pty=0",
     "-oAPT::Keep-Downloaded-Packages=false",
 ];
+
+/// The versions that are asked for are meant, also where a package is held or newer.
+pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-downgrades"];
 
 /// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
 pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
@@ -270,7 +290,7 @@ pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn install(packages: &[PackageChange]) -> Result<()> {
+pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>) -> Result<()> {
     let mut names = Vec::new();
     for package in packages {
         if package.is_optional && !is_available(&package.name).await? {
@@ -284,9 +304,16 @@ pub(super) async fn install(packages: &[PackageChange]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
+    // Apt itself holds what it downloads against the signed index; what the index says is held against the lock.
+    let preferences = match lock {
+        Some(lock) => Some(apt_lock::check(lock, &names).await?),
+        None => None,
+    };
+    let pinned = preferences.as_ref().map(|file| apt_lock::option(file.path()));
     let mut argv = vec!["apt-get", "install"];
     argv.extend(OPTIONS);
-    argv.extend(["--allow-change-held-packages", "--allow-downgrades"]);
+    argv.extend(FREE);
+    argv.extend(pinned.iter().flat_map(|option| ["-o", option]));
     argv.extend(names.iter().map(String::as_str));
     command::run_with(&argv, &QUIET).await.map(drop).map_err(|failure| explain(failure, packages))
 }
@@ -333,13 +360,52 @@ pub(super) async fn mend() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::PackagePin;
+    use crate::resource::PackageState;
 
     fn kubelet() -> Installed {
         Installed {
             packages: vec![Package::version("kubelet", "1.37.2-*")],
             sources: vec!["/etc/apt/sources.list.d/k.sources".into()],
             refresh_all: false,
+            lock: None,
         }
+    }
+
+    fn locked(version: &str) -> Installed {
+        let pin =
+            |name: &str, version: &str| PackagePin { name: name.into(), version: version.into(), sha256: "0".into() };
+        let pins = vec![pin("kubelet", version), pin("kubernetes-cni", "1.9.1-1.1"), pin("socat", "1.7")];
+        Installed { lock: Some(PackageLock { pins, is_complete: true }), ..kubelet() }
+    }
+
+    fn status(packages: &[(&str, &str)]) -> Status {
+        let state = |version: &str| PackageState { version: version.into(), is_held: false, is_installed: true };
+        let packages = packages.iter().map(|(name, version)| (name.to_string(), state(version))).collect();
+        Status { packages, ..Status::default() }
+    }
+
+    #[test]
+    fn a_locked_version_is_the_one_that_is_planned() {
+        let Planned::Changes(changes) = locked("1.37.2-1.1").diff(status(&[("socat", "1.6")])).unwrap() else {
+            panic!()
+        };
+        assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-1.1");
+        let Change::InstallPackages { lock: Some(lock), .. } = &changes[1] else { panic!("no lock") };
+        let names: Vec<&str> = lock.pins.iter().map(|pin| pin.name.as_str()).collect();
+        assert_eq!(names, ["kubelet", "kubernetes-cni"], "what is there already is not taken from anywhere");
+        assert!(lock.is_complete);
+    }
+
+    #[test]
+    fn a_lock_that_does_not_fit_the_inventory_decides_nothing() {
+        let Planned::Changes(changes) = locked("1.36.0-1.1").diff(Status::default()).unwrap() else { panic!() };
+        assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-*");
+    }
+
+    #[test]
+    fn an_installed_version_that_fits_stays() {
+        assert_eq!(locked("1.37.2-1.1").diff(status(&[("kubelet", "1.37.2-1.2")])).unwrap(), Planned::Satisfied);
     }
 
     #[test]
@@ -367,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_dpkg_is_mended_even_when_nothing_is_missing() {
-        let nothing = Installed { packages: Vec::new(), sources: Vec::new(), refresh_all: false };
+        let nothing = Installed { packages: Vec::new(), sources: Vec::new(), refresh_all: false, lock: None };
         let status = Status { interrupted: Some("socat is half-configured".into()), ..Status::default() };
         let Planned::Changes(changes) = nothing.diff(status).unwrap() else { panic!("no change") };
         assert_eq!(changes[0].to_string(), "finish an interrupted dpkg run (socat is half-configured)");

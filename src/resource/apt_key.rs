@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Resource, file};
+use super::{Resource, file, web};
 use crate::engine::{Change, Content, Failure, FileMode, Planned, Probe, Result};
 use crate::openpgp;
 
@@ -84,8 +84,9 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str) -> Result<()> {
-    let bytes = download(url).await.map_err(|cause| {
+/// `roots` as for [`web::client`].
+pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str, roots: Option<&str>) -> Result<()> {
+    let bytes = download(url, roots).await.map_err(|cause| {
         Failure::new(format!("failed to download {url}: {cause}"))
             .hint("see that this host reaches it, or give the key as `keyFile:` in the inventory")
             .retryable()
@@ -95,10 +96,9 @@ pub(super) async fn fetch(url: &str, path: &Utf8Path, fingerprint: &str) -> Resu
     file::write(path, &key, FileMode::PUBLIC)
 }
 
-async fn download(url: &str) -> std::result::Result<Vec<u8>, reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .timeout(std::time::Duration::from_secs(60))
-        .dns_resolver(crate::names::Resolver::shared())
-        .build()?;
-    Ok(client.get(url).send().await?.error_for_status()?.bytes().await?.to_vec())
+async fn download(url: &str, roots: Option<&str>) -> Result<Vec<u8>> {
+    let told = |error: reqwest::Error| Failure::new(web::cause(&error));
+    let answer =
+        web::client(roots)?.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(told)?;
+    Ok(answer.bytes().await.map_err(told)?.to_vec())
 }

@@ -32,15 +32,15 @@ impl<R: Resource> AnyResource for R {
 
 /// Brings resources, in their order, to the state that they name.
 pub struct Converge {
-    id: &'static str,
+    id: String,
     title: String,
     deadline: Duration,
     resources: Vec<Box<dyn AnyResource>>,
 }
 
 impl Converge {
-    pub fn new(id: &'static str, title: impl Into<String>) -> Self {
-        Self { id, title: title.into(), deadline: Duration::from_secs(300), resources: Vec::new() }
+    pub fn new(id: impl Into<String>, title: impl Into<String>) -> Self {
+        Self { id: id.into(), title: title.into(), deadline: Duration::from_secs(300), resources: Vec::new() }
     }
 
     pub fn with(mut self, resource: impl AnyResource + 'static) -> Self {
@@ -61,7 +61,7 @@ impl Converge {
 #[async_trait]
 impl AnyStep for Converge {
     fn id(&self) -> &str {
-        self.id
+        &self.id
     }
 
     fn title(&self) -> String {

@@ -43,6 +43,12 @@ impl Status {
         Ok(status)
     }
 
+    /// Reads the text of dpkg's status file alone.
+    #[cfg(test)]
+    pub(crate) fn parse(text: &str) -> Self {
+        parse(text)
+    }
+
     pub fn package(&self, name: &str) -> Option<&PackageState> {
         self.packages.get(name)
     }

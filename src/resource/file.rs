@@ -17,6 +17,10 @@ pub struct File {
 }
 
 impl File {
+    pub fn new(path: impl Into<Utf8PathBuf>, content: Content) -> Self {
+        Self { path: path.into(), content, mode: FileMode::PUBLIC }
+    }
+
     pub fn text(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
         Self { path: path.into(), content: Content::Text(text.into()), mode: FileMode::PUBLIC }
     }

@@ -1,5 +1,7 @@
 //! Kernel modules, sysctls and swap, as they are now; files make them last.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
@@ -8,7 +10,7 @@ use crate::engine::{Change, Failure, Planned, Probe, Result};
 
 /// A kernel module that is loaded or built in.
 pub struct Module {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// What is there once the module works, also when it is built into the kernel.
     sign: Sign,
 }
@@ -18,15 +20,35 @@ pub struct Module {
 enum Sign {
     Path(&'static str),
     FileSystem(&'static str),
+    /// What the kernel and its package list.
+    Lists,
 }
 
 impl Module {
     pub fn overlay() -> Self {
-        Self { name: "overlay", sign: Sign::FileSystem("overlay") }
+        Self { name: "overlay".into(), sign: Sign::FileSystem("overlay") }
     }
 
     pub fn br_netfilter() -> Self {
-        Self { name: "br_netfilter", sign: Sign::Path("/proc/sys/net/bridge/bridge-nf-call-iptables") }
+        Self { name: "br_netfilter".into(), sign: Sign::Path("/proc/sys/net/bridge/bridge-nf-call-iptables") }
+    }
+
+    /// Any other, as modprobe knows it.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Cow::Owned(name.into()), sign: Sign::Lists }
+    }
+
+    async fn is_listed(&self, probe: &dyn Probe) -> Result<bool> {
+        // The kernel writes underscores whatever the file's name has.
+        let name = self.name.replace('-', "_");
+        if probe.stat(&Utf8PathBuf::from(format!("/sys/module/{name}"))).await?.is_some() {
+            return Ok(true);
+        }
+        let release = probe.read_text("/proc/sys/kernel/osrelease".into()).await?.unwrap_or_default();
+        let list = Utf8PathBuf::from(format!("/lib/modules/{}/modules.builtin", release.trim()));
+        let built_in = probe.read_text(&list).await?.unwrap_or_default();
+        let names = built_in.lines().filter_map(|line| line.rsplit('/').next()?.split('.').next());
+        Ok(names.map(|found| found.replace('-', "_")).any(|found| found == name))
     }
 }
 
@@ -41,11 +63,12 @@ impl Resource for Module {
                 let known = probe.read_text("/proc/filesystems".into()).await?.unwrap_or_default();
                 Ok(known.lines().any(|line| line.split_whitespace().last() == Some(name)))
             }
+            Sign::Lists => self.is_listed(probe).await,
         }
     }
 
     fn diff(&self, is_loaded: bool) -> Result<Planned> {
-        Ok(Planned::of(if is_loaded { Vec::new() } else { vec![Change::LoadModule { module: self.name.into() }] }))
+        Ok(Planned::of(if is_loaded { Vec::new() } else { vec![Change::LoadModule { module: self.name.to_string() }] }))
     }
 }
 
@@ -62,7 +85,7 @@ impl Sysctl {
 
     /// The value now; None where the kernel has no such setting.
     pub async fn read(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
-        Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| normal(&text)))
+        sysctl(probe, key).await
     }
 }
 
@@ -115,6 +138,11 @@ impl Resource for SwapOff {
     }
 }
 
+/// White space between a setting's numbers is a space.
+pub(super) async fn sysctl(probe: &dyn Probe, key: &str) -> Result<Option<String>> {
+    Ok(probe.read_text(&sysctl_path(key)).await?.map(|text| normal(&text)))
+}
+
 /// The devices that are swapped to.
 pub(super) async fn swaps(probe: &dyn Probe) -> Result<Vec<String>> {
     let swaps = probe.read_text("/proc/swaps".into()).await?.unwrap_or_default();
@@ -161,6 +189,7 @@ pub(super) async fn unload_module(module: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake::FakeHost;
 
     #[test]
     fn a_sysctl_that_is_right_is_left_alone() {
@@ -173,5 +202,24 @@ mod tests {
     #[test]
     fn a_slash_in_a_key_is_a_dot_in_a_name() {
         assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.1/rp_filter");
+    }
+
+    #[tokio::test]
+    async fn a_setting_of_several_numbers_is_compared_number_by_number() {
+        let host = FakeHost::default().file("/proc/sys/net/ipv4/ping_group_range", "0\t2147483647\n");
+        let range = Sysctl::new("net.ipv4.ping_group_range", "0 2147483647");
+        let observed = range.observe(&host).await.unwrap();
+        assert_eq!(range.diff(observed).unwrap(), Planned::Satisfied);
+    }
+
+    #[tokio::test]
+    async fn a_module_is_found_loaded_or_built_in_and_else_is_loaded() {
+        let host = FakeHost::default()
+            .file("/sys/module/ip_vs/refcnt", "0")
+            .file("/proc/sys/kernel/osrelease", "6.1.0\n")
+            .file("/lib/modules/6.1.0/modules.builtin", "kernel/drivers/net/dummy-net.ko\n");
+        for (name, is_there) in [("ip_vs", true), ("ip-vs", true), ("dummy_net", true), ("wireguard", false)] {
+            assert_eq!(Module::named(name).observe(&host).await.unwrap(), is_there, "{name}");
+        }
     }
 }

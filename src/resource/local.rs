@@ -10,7 +10,7 @@ use super::{
     apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, network, nftables, node,
     object, state, unit, vetted,
 };
-use crate::engine::{Change, Content, Failure, FileKind, Host, Metadata, Output, Probe, Result, State, Thing};
+use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
 
 /// The machine that this process runs on, as root.
@@ -66,6 +66,21 @@ impl Probe for LocalHost {
         }
         command::output(argv, &[], None).await
     }
+
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        /// Seconds, for a guard is asked in every run.
+        const PATIENCE: &str = "60";
+        /// timeout(1)'s own exit code.
+        const TIMED_OUT: i32 = 124;
+        let argv = guard.argv();
+        let limited: Vec<&str> = ["timeout", "-k", "5", PATIENCE].into_iter().chain(argv.iter().copied()).collect();
+        let output = command::output(&limited, &[], None).await?;
+        if output.code == Some(TIMED_OUT) {
+            return Err(Failure::new(format!("`{}` has not ended within {PATIENCE} s", argv.join(" ")))
+                .hint("a guard is asked in every run, dry ones too: it should answer at once"));
+        }
+        Ok(output)
+    }
 }
 
 /// None where there is no such file, nor a directory for it.
@@ -108,7 +123,7 @@ impl Host for LocalHost {
             Change::SetOwner { path, uid, gid } => file::set_owner(path, *uid, *gid),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
             Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
-            Change::InstallPackages { packages } => apt::install(packages).await,
+            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref()).await,
             Change::RemovePackages { packages } => apt::remove(packages).await,
             Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
             Change::MendPackages { .. } => apt::mend().await,
@@ -127,7 +142,7 @@ impl Host for LocalHost {
             Change::WriteKubeconfig { path, cluster, server, authority, request } => {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
-            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint).await,
+            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
             Change::RemoveFilterTable { family, table } => nftables::delete(family, table),
             Change::RemoveControlGroup { path } => cgroup::remove(path).await,
             Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
-use super::Resource;
+use super::{AnyResource, Resource};
 use crate::engine::{Change, Planned, Probe, Result};
 use crate::kube::{Applied, Connector};
 
@@ -44,6 +44,38 @@ impl Resource for Objects {
             |change| !matches!(change, Change::ApplyObject { object, .. } if object["kind"] == "Namespace"),
         );
         Ok(Planned::of(changes))
+    }
+}
+
+/// No object of this kind and name.
+pub struct ObjectAbsent {
+    pub kube: Connector,
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+#[async_trait]
+impl AnyResource for ObjectAbsent {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let waits = || Ok(Planned::after("an answer of the API server"));
+        let Some(view) = self.kube.view(probe).await? else { return waits() };
+        let Self { api_version, kind, namespace, name, .. } = self;
+        match view.get(api_version, kind, namespace.as_deref(), name).await {
+            Err(failure) if failure.retryable => waits(),
+            Err(failure) => Err(failure),
+            Ok(None) => Ok(Planned::Satisfied),
+            Ok(Some(object)) if object["metadata"]["deletionTimestamp"].is_string() => {
+                Ok(Planned::after(format!("the end of {kind} {name}")))
+            }
+            Ok(Some(_)) => Ok(Planned::Changes(vec![Change::DeleteObject {
+                api_version: api_version.clone(),
+                kind: kind.clone(),
+                namespace: namespace.clone(),
+                name: name.clone(),
+            }])),
+        }
     }
 }
 

@@ -12,22 +12,28 @@ use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe
 /// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
 const STARTED: &str = "/run/kboot/started";
 
-/// A service that is enabled and runs, with its files as they are now; or one that is stopped.
+/// A service that is enabled and runs, with its files as they are now; or one that is not. What is None is no matter.
 pub struct Unit {
     name: String,
     /// What it reads when it starts. It is restarted when one of these is not as it was then.
     files: Vec<Utf8PathBuf>,
-    is_wanted: bool,
+    is_running: Option<bool>,
+    is_enabled: Option<bool>,
 }
 
 impl Unit {
+    pub fn new(name: impl Into<String>, is_running: Option<bool>, is_enabled: Option<bool>) -> Self {
+        Self { name: name.into(), files: Vec::new(), is_running, is_enabled }
+    }
+
+    /// Running, and enabled.
     pub fn running(name: impl Into<String>) -> Self {
-        Self { name: name.into(), files: Vec::new(), is_wanted: true }
+        Self::new(name, Some(true), Some(true))
     }
 
     /// Not running; whether it is enabled is no matter.
     pub fn stopped(name: impl Into<String>) -> Self {
-        Self { is_wanted: false, ..Self::running(name) }
+        Self::new(name, Some(false), None)
     }
 
     pub fn reads(mut self, file: impl Into<Utf8PathBuf>) -> Self {
@@ -62,6 +68,8 @@ impl Unit {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
     is_enabled: bool,
+    /// Has no [Install] section: it is neither enabled nor disabled, whatever one does.
+    is_fixed: bool,
     is_active: bool,
     drop_in: Option<(Metadata, Vec<u8>)>,
     /// Files that are not as they were when the service started; all of them where that is not on record.
@@ -76,7 +84,9 @@ impl Resource for Unit {
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let shown = Shown::of(probe, &self.name).await?;
         let (is_enabled, is_active) = (shown.is_enabled(), shown.is_active());
-        let mut observed = Observed { is_enabled, is_active, ..Observed::default() };
+        let is_fixed =
+            matches!(shown.field("UnitFileState"), "static" | "generated" | "transient" | "indirect" | "alias");
+        let mut observed = Observed { is_enabled, is_fixed, is_active, ..Observed::default() };
         if self.files.is_empty() {
             return Ok(observed);
         }
@@ -96,26 +106,16 @@ impl Resource for Unit {
     }
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
+        let differing = |wanted: Option<bool>, found: bool| wanted.filter(|wanted| *wanted != found);
         let mut change = UnitChange { unit: self.name.clone(), ..UnitChange::default() };
-        if !self.is_wanted {
-            change.start = Some(false);
-            return Ok(if observed.is_active {
-                Planned::Changes(vec![Change::SetUnit(change)])
-            } else {
-                Planned::Satisfied
-            });
-        }
+        change.enable = differing(self.is_enabled, observed.is_enabled).filter(|_| !observed.is_fixed);
+        change.start = differing(self.is_running, observed.is_active);
         let mut changes = Vec::new();
         if !self.files.is_empty() {
             let text = Content::Text(self.drop_in_text());
             changes.extend(file::write_if_different(&self.drop_in(), observed.drop_in, &text, FileMode::PUBLIC));
         }
-        if !observed.is_enabled {
-            change.enable = Some(true);
-        }
-        if !observed.is_active {
-            change.start = Some(true);
-        } else if !observed.changed.is_empty() {
+        if self.is_running == Some(true) && observed.is_active && !observed.changed.is_empty() {
             let files: Vec<&str> = observed.changed.iter().map(|path| path.as_str()).collect();
             let files = files.join(", ");
             change.restart =

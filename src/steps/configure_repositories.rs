@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use crate::engine::{Failure, Planned, Probe, Result};
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
-use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, SoleSource};
+use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, Scratch, SoleSource};
 
 use super::{Context, unrendered};
 
@@ -15,8 +15,26 @@ pub const KUBERNETES: &str = "kubernetes";
 pub const CONTAINERD: &str = "containerd";
 
 pub fn step(context: &Context) -> Result<Converge> {
-    let packages = &context.cluster.packages;
     let step = Converge::new("configure-repositories", "Configure package repositories");
+    let step = sources(context).into_iter().try_fold(step, |step, source| source.add_to(step, context))?;
+    Ok(if context.cluster.packages.containerd.distribution { step.with(FormerContainerd) } else { step })
+}
+
+/// Puts the repositories into a folder of apt's own.
+pub(super) async fn add_to(scratch: &mut Scratch, context: &Context) -> Result<()> {
+    for source in sources(context) {
+        let repository = source.expanded(context);
+        let keyring = scratch.add_key(&source.key(context)?).await?;
+        let text = manifest::apt_source(&repository, keyring.as_str()).map_err(unrendered)?;
+        scratch.add_source(source.source.into(), &text)?;
+        let pin = manifest::apt_pin(source.pinned, &repository.url).map_err(unrendered)?;
+        scratch.add_preferences(source.preferences.into(), &pin)?;
+    }
+    Ok(())
+}
+
+fn sources(context: &Context) -> Vec<Source<'_>> {
+    let packages = &context.cluster.packages;
     let kubernetes = Source {
         name: KUBERNETES,
         repository: &packages.kubernetes,
@@ -24,9 +42,8 @@ pub fn step(context: &Context) -> Result<Converge> {
         preferences: paths::KUBERNETES_PREFERENCES,
         pinned: &["kubelet", "kubeadm", "kubectl", "kubernetes-cni", "cri-tools"],
     };
-    let step = kubernetes.add_to(step, context)?;
     if packages.containerd.distribution {
-        return Ok(step.with(FormerContainerd));
+        return vec![kubernetes];
     }
     let containerd = Source {
         name: CONTAINERD,
@@ -35,7 +52,7 @@ pub fn step(context: &Context) -> Result<Converge> {
         preferences: paths::CONTAINERD_PREFERENCES,
         pinned: &["containerd.io"],
     };
-    containerd.add_to(step, context)
+    vec![kubernetes, containerd]
 }
 
 /// No source of containerd's that kboot wrote when the inventory still had one. It is known by the key that it names.
@@ -70,10 +87,15 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn add_to(&self, step: Converge, context: &Context) -> Result<Converge> {
+    /// The repository for this host.
+    fn expanded(&self, context: &Context) -> Repository {
         let os = &context.facts.os;
-        let repository = self.repository.expand(&context.cluster.minor(), &os.id, &os.codename);
-        let keyring = Utf8PathBuf::from(format!("{}/{}.gpg", paths::KEYRINGS, self.name));
+        self.repository.expand(&context.cluster.minor(), &os.id, &os.codename)
+    }
+
+    fn key(&self, context: &Context) -> Result<AptKey> {
+        let repository = self.expanded(context);
+        let path = Utf8PathBuf::from(format!("{}/{}.gpg", paths::KEYRINGS, self.name));
         let source = match (context.inputs.keys.get(self.name), &repository.key_url) {
             (Some(key), _) => KeySource::Given(key.clone()),
             (None, Some(url)) => KeySource::Url(url.clone()),
@@ -82,9 +104,16 @@ impl Source<'_> {
                     .hint("give the repository's public key: unsigned packages are not installed"));
             }
         };
+        Ok(AptKey { path, fingerprint: repository.fingerprint, source })
+    }
+
+    fn add_to(&self, step: Converge, context: &Context) -> Result<Converge> {
+        let repository = self.expanded(context);
+        let key = self.key(context)?;
+        let keyring = key.path.clone();
         Ok(step
             .with(SoleSource { url: repository.url.clone(), own: self.source.into() })
-            .with(AptKey { path: keyring.clone(), fingerprint: repository.fingerprint.clone(), source })
+            .with(key)
             .with(File::text(self.source, manifest::apt_source(&repository, keyring.as_str()).map_err(unrendered)?))
             .with(File::text(self.preferences, manifest::apt_pin(self.pinned, &repository.url).map_err(unrendered)?)))
     }

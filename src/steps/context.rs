@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Token;
-use crate::engine::{Failure, Result, Run};
+use crate::engine::{Failure, PackageLock, PackagePin, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
 use crate::kube::Connector;
+use crate::lock::{Packages, Pins};
 use crate::manifest::{CgroupDriver, KubeletValues};
 
 /// All that is known of the cluster and of the host that a step is for. Travels to the agent.
@@ -43,6 +44,9 @@ pub struct Inputs {
     pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
     pub drain_seconds: u64,
+    /// What a lock file beside the inventory says.
+    #[serde(default)]
+    pub lock: Option<Pins>,
     /// What is to be taken back, by undo and reset.
     pub undo: Option<Undo>,
 }
@@ -131,6 +135,48 @@ impl Context {
             cgroup_driver: self.cgroup_driver(),
             is_cgroup_v1: self.facts.cgroup == Cgroup::V1,
             resolv_conf: (self.facts.resolv_conf != DEFAULT).then(|| self.facts.resolv_conf.clone()),
+        }
+    }
+
+    /// What a host's packages depend on besides the inventory, as `debian-bookworm-amd64`.
+    pub fn platform(&self) -> String {
+        let os = &self.facts.os;
+        let release = [&os.codename, &os.version_id].into_iter().find(|name| !name.is_empty());
+        [Some(&os.id), release, Some(&self.facts.architecture)]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("-")
+    }
+
+    /// The packages whose versions kboot decides.
+    pub fn own_packages(&self) -> Vec<String> {
+        super::install_packages::packages(self).into_iter().map(|package| package.name).collect()
+    }
+
+    /// The packages that are locked for this host; None without a lock, or where it does not cover the host's platform.
+    pub fn pins(&self) -> Option<&Packages> {
+        self.inputs.lock.as_ref()?.platform(&self.platform())
+    }
+
+    /// The same, for what installs packages.
+    pub fn package_lock(&self) -> Option<PackageLock> {
+        let is_complete = self.inputs.lock.as_ref()?.is_strict;
+        let pins = self.pins().into_iter().flatten();
+        let pin = |(name, package): (&String, &crate::lock::Package)| PackagePin {
+            name: name.clone(),
+            version: package.version.clone(),
+            sha256: package.sha256.clone(),
+        };
+        Some(PackageLock { pins: pins.map(pin).collect(), is_complete })
+    }
+
+    /// An image by its tag and, where it is locked, by its digest.
+    pub fn locked_image(&self, image: String) -> String {
+        match self.inputs.lock.as_ref().and_then(|lock| lock.images.get(&image)) {
+            Some(digest) => format!("{image}@{digest}"),
+            None => image,
         }
     }
 

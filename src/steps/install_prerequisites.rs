@@ -12,9 +12,14 @@ const PACKAGES: [&str; 10] =
 const OPTIONAL: [&str; 1] = ["apt-transport-https"];
 
 pub fn step(context: &Context) -> Converge {
-    let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
-    let packages = PACKAGES.map(Package::any).into_iter().chain(optional).collect();
+    let packages = packages();
     Converge::new("install-prerequisites", "Install prerequisites")
         .deadline(context.install_deadline())
-        .with(Installed { packages, sources: Vec::new(), refresh_all: true })
+        .with(Installed { packages, sources: Vec::new(), refresh_all: true, lock: context.package_lock() })
+}
+
+/// Whatever version of these a host has is the host's own matter.
+pub(super) fn packages() -> Vec<Package> {
+    let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
+    PACKAGES.map(Package::any).into_iter().chain(optional).collect()
 }

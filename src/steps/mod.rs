@@ -34,12 +34,15 @@ mod remove_node_files;
 mod remove_own_traces;
 mod remove_pod_network;
 mod remove_pods;
+mod rendered;
+mod resolve;
 mod restore_settings;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
 mod static_pod_state;
 mod stop_kubelet;
+pub mod task;
 mod undo_changes;
 mod unmount_pod_volumes;
 mod wait_for_addons;
@@ -56,6 +59,7 @@ mod write_static_pods;
 use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
+pub use resolve::resolve;
 pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 

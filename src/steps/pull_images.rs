@@ -7,31 +7,46 @@ use crate::resource::{Converge, Images};
 
 use super::{Context, unrendered};
 
+const FIRST: [&str; 3] = ["pause", "etcd", "kube-apiserver"];
+const OTHER: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"];
+const NODE: [&str; 2] = ["pause", "kube-proxy"];
+
 /// What the API server needs to answer.
 pub fn first(context: &Context) -> Converge {
-    pull(
-        "pull-first-images",
-        "Pull the images of etcd and the API server",
-        context,
-        &["pause", "etcd", "kube-apiserver"],
-        Vec::new(),
-    )
+    pull("pull-first-images", "Pull the images of etcd and the API server", context, &FIRST, Vec::new())
 }
 
 /// What else a control plane runs.
 pub fn other(context: &Context) -> Result<Converge> {
-    let names = ["kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"];
-    Ok(pull("pull-other-images", "Pull the other images", context, &names, network(&context.cluster)?))
+    Ok(pull("pull-other-images", "Pull the other images", context, &OTHER, network(&context.cluster)?))
 }
 
 /// What every node runs.
 pub fn node(context: &Context) -> Result<Converge> {
-    let network = network(&context.cluster)?;
-    Ok(pull("pull-node-images", "Pull the node's images", context, &["pause", "kube-proxy"], network))
+    let mut more = network(&context.cluster)?;
+    if context.inputs.lock.is_some() {
+        // Its pods may land here, and no kubelet is to ask a registry for a tag.
+        more.push(context.cluster.image("coredns"));
+    }
+    Ok(pull("pull-node-images", "Pull the node's images", context, &NODE, more))
+}
+
+/// All images that this host pulls with a lock.
+pub(super) fn all(context: &Context) -> Result<Vec<String>> {
+    let names: Vec<&str> = match context.host()?.is_control_plane() {
+        true => FIRST.into_iter().chain(OTHER).collect(),
+        false => NODE.into_iter().chain(["coredns"]).collect(),
+    };
+    Ok(names.into_iter().map(|name| context.cluster.image(name)).chain(network(&context.cluster)?).collect())
 }
 
 fn pull(id: &'static str, title: &str, context: &Context, names: &[&str], more: Vec<String>) -> Converge {
-    let images = names.iter().map(|name| context.cluster.image(name)).chain(more).collect();
+    let images = names
+        .iter()
+        .map(|name| context.cluster.image(name))
+        .chain(more)
+        .map(|image| context.locked_image(image))
+        .collect();
     Converge::new(id, title).deadline(context.install_deadline()).with(Images(images))
 }
 

@@ -32,4 +32,6 @@ pub fn step() -> Converge {
             .map(Absent::new),
         )
         .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
+        // What was noted of services' starts.
+        .with(Absent::new("/run/kboot"))
 }

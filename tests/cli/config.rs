@@ -36,6 +36,36 @@ fn the_schema_is_the_one_in_docs() {
     assert_eq!(told.stderr, "");
 }
 
+const SITE: &str = "name: site\nextends: join\nvars: {ntp: 10.0.0.1}\nhooks:\n- before: prepare\n  steps:\n  - template: {path: /etc/ntp, content: '{{ vars.ntp }} {{ vars.rack }}'}\nphases:\n- {name: more, hosts: all, after: [join], steps: [{module: {name: ip_vs}}]}\n";
+
+#[test]
+fn a_playbook_of_ones_own_is_shown_and_checked() {
+    let sandbox = Sandbox::with_inventory();
+    sandbox.file("site.yaml", SITE);
+    check(&sandbox, "playbook-show-file", &sandbox.untouched(0, &["playbook", "show", "site.yaml"]));
+    check(&sandbox, "playbook-validate", &sandbox.untouched(0, &["playbook", "validate", "site.yaml"]));
+    let whole = ["playbook", "validate", "site.yaml", "-i", "inventory.yaml"];
+    check(&sandbox, "playbook-validate-variable", &sandbox.refused(&whole));
+    sandbox.untouched(0, &[&whole[..], &["--var", "rack=1"]].concat());
+    let told = sandbox.untouched(0, &["playbook", "schema"]);
+    assert_eq!(told.stdout, std::fs::read_to_string("docs/playbook.schema.json").unwrap());
+}
+
+/// All that is wrong is told before any host is asked: the inventory's does not answer.
+#[test]
+fn a_run_is_refused_before_any_host_is_asked() {
+    let sandbox = Sandbox::with_inventory();
+    sandbox.file("site.yaml", SITE);
+    check(&sandbox, "run-variable", &sandbox.refused(&["run", "site.yaml"]));
+    check(&sandbox, "run-host", &sandbox.refused(&["run", "site.yaml", "--host", "n9"]));
+    check(&sandbox, "run-var", &sandbox.refused(&["run", "site.yaml", "--var", "ntp"]));
+    check(&sandbox, "run-no-file", &sandbox.refused(&["run", "nowhere.yaml"]));
+    sandbox.file("reset.yaml", "name: r\nextends: reset\n");
+    check(&sandbox, "run-reset", &sandbox.refused(&["run", "reset.yaml"]));
+    let told = sandbox.untouched(1, &["run", "site.yaml", "--var", "rack=1", "--dry-run"]);
+    assert!(told.stderr.contains("n1") || told.stdout.contains("n1"), "{told}");
+}
+
 #[test]
 fn playbooks_are_printed_as_they_are() {
     let sandbox = Sandbox::new();

@@ -3,12 +3,14 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 24] = [
+pub const COMMANDS: [&str; 28] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "run",
+    "lock",
     "undo",
     "history",
     "token",
@@ -25,6 +27,8 @@ pub const COMMANDS: [&str; 24] = [
     "playbook",
     "playbook list",
     "playbook show",
+    "playbook validate",
+    "playbook schema",
     "completion",
     "man",
     "agent",

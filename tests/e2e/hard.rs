@@ -87,7 +87,7 @@ const WORST: [&str; 8] = [
     // An authority whose certificates are not there yet.
     "after-act issue /etc/kubernetes/pki/ca.crt *",
     "after-intent issue /etc/kubernetes/pki/etcd/ca.crt *",
-    "after-act make it the certificate that the kubelet uses *",
+    "after-act link /var/lib/kubelet/pki/kubelet-client-current.pem to *",
     "after-intent create /etc/kubernetes/manifests/kube-apiserver.yaml *",
     "after-act kubelet.service: start",
     "after-intent create ConfigMap kube-system/kubeadm-config",

@@ -17,6 +17,7 @@ mod footprint;
 mod hard;
 mod killed;
 mod lab;
+mod lock;
 mod oracle;
 mod reset;
 mod suite;
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
     suite::main(&[
         bare::TESTS,
         bad_input::TESTS,
+        lock::TESTS,
         up::TESTS,
         edits::TESTS,
         oracle::TESTS,

@@ -95,6 +95,7 @@ fn host(index: usize) -> impl Strategy<Value = Host> {
         labels,
         taints: taints.map(distinct),
         sysctls,
+        vars: BTreeMap::from([("rack".into(), index.into())]),
         ssh: HostSsh { address: None, user: ssh.0, port: ssh.1, identity_file: ssh.2, host_key: None },
     })
 }

@@ -19,8 +19,8 @@ impl Good {
         let footprint = Footprint::of(lab, host);
         let things = footprint.things.iter().filter(|(name, _)| is_lasting(name));
         let mut things: BTreeMap<String, String> =
-            things.map(|(name, state)| (peerless(name), cardless(state))).collect();
-        things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), state)));
+            things.map(|(name, state)| (subnetless(&peerless(name)), undated(&cardless(state)))).collect();
+        things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), subnetless(&state))));
         Self { host, things }
     }
 
@@ -120,6 +120,24 @@ fn peerless(name: &str) -> String {
 fn cardless(state: &str) -> String {
     let is_card = |word: &&str| word.len() == 17 && word.split(':').filter(|part| part.len() == 2).count() == 6;
     state.split(' ').filter(|word| !is_card(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A node gets whichever of the cluster's subnets is next.
+fn subnetless(text: &str) -> String {
+    const PODS: &str = "10.244.";
+    let mut parts = text.split(PODS);
+    let mut plain = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        plain.push_str("10.244.*");
+        plain.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    plain
+}
+
+/// Where the link to the kubelet's certificate leads, without the time at which that was issued.
+fn undated(state: &str) -> String {
+    const CERTIFICATE: &str = "kubelet-client-2";
+    state.split_once(CERTIFICATE).map_or_else(|| state.to_string(), |(before, _)| format!("{before}{CERTIFICATE}…"))
 }
 
 /// A made-up name: twelve hexadecimal digits in a row, or a UUID's first two groups.

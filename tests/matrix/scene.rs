@@ -124,7 +124,8 @@ impl<'a> Scene<'a> {
                 let point = Point::ALL.into_iter().find(|known| word(known) == point)?;
                 match victim {
                     Victim::Agent => Some((point, change.to_string())),
-                    Victim::Controller => Some((point, change.strip_prefix(&of_host)?.to_string())),
+                    // A controller's may be of another host, which keep that host's name.
+                    Victim::Controller => Some((point, change.strip_prefix(&of_host).unwrap_or(change).to_string())),
                 }
             })
             .collect()

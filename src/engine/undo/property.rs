@@ -100,7 +100,7 @@ impl Machine {
             Change::SwapOn { device } => {
                 self.swaps.insert(device.clone());
             }
-            Change::InstallPackages { packages } => {
+            Change::InstallPackages { packages, .. } => {
                 for package in packages {
                     self.packages.insert(package.name.clone(), package.to.clone().unwrap());
                     // As a dependency.
@@ -219,7 +219,7 @@ impl Wish {
             })
             .collect();
         if !packages.is_empty() {
-            changes.push(Change::InstallPackages { packages });
+            changes.push(Change::InstallPackages { packages, lock: None });
         }
         let free: Vec<String> = self.held.difference(&now.held).cloned().collect();
         if !free.is_empty() {

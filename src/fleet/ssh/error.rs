@@ -27,7 +27,9 @@ pub enum ConnectError {
     HostKeyUnknown { address: String, algorithm: String, fingerprint: String, file: Utf8PathBuf },
     #[error(transparent)]
     HostKeyChanged(Box<ChangedKey>),
-    #[error("the host key of {address} is not the inventory's: expected {expected}, it shows {algorithm} {offered}")]
+    #[error(
+        "the host key of {address} is not the one that it must be: expected {expected}, it shows {algorithm} {offered}"
+    )]
     HostKeyNotPinned { address: String, algorithm: String, offered: String, expected: String },
     #[error("the hostKey of {host} in the inventory can't be read: {why}")]
     BadPin { host: String, why: String },
@@ -135,7 +137,7 @@ impl ConnectError {
                 key.host_field, key.file
             ),
             Self::HostKeyNotPinned { .. } => {
-                "someone may be in between. If the host was reinstalled, change its hostKey in the inventory".into()
+                "someone may be in between. If the host was reinstalled, change its key where it is pinned: `hostKey` in the inventory, or kboot.lock (`kboot lock --update`)".into()
             }
             Self::BadPin { .. } => {
                 "write it as in the host's /etc/ssh/ssh_host_ed25519_key.pub, `ssh-ed25519 AAAA…`, or as `SHA256:…`".into()

@@ -124,6 +124,8 @@ pub(super) struct Greeted {
     pub session: client::Handle<Handler>,
     /// What the host said when it hung up, if it did.
     pub farewell: Farewell,
+    /// The key that it showed, without a comment.
+    pub host_key: String,
 }
 
 pub(super) type Farewell = Arc<Mutex<Option<String>>>;
@@ -188,7 +190,14 @@ async fn shake(
         .await
         .map_err(|_| Broken::Error(Box::new(timed_out(target))))??;
     let key = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Ok((Greeted { session, farewell }, key))
+    let host_key = key.as_ref().map(plain).unwrap_or_default();
+    Ok((Greeted { session, farewell, host_key }, key))
+}
+
+fn plain(key: &PublicKey) -> String {
+    let mut key = key.clone();
+    key.set_comment("");
+    key.to_openssh().map(|text| text.trim_end().to_string()).unwrap_or_default()
 }
 
 /// Why a handshake broke off, before it is known what that means.

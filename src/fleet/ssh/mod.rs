@@ -52,6 +52,7 @@ impl Target {
 /// A session on a host that is verified and has let us in. Dropping it ends every process on it: they read end of file.
 pub struct Connection {
     target: Target,
+    host_key: String,
     session: Option<client::Handle<Handler>>,
     farewell: Farewell,
 }
@@ -60,7 +61,8 @@ pub struct Connection {
 pub async fn connect(target: &Target, keys: &Keyring) -> Result<Connection, ConnectError> {
     let mut greeted = handshake::greet(target).await?;
     auth::log_in(&mut greeted, target, keys).await?;
-    Ok(Connection { target: target.clone(), session: Some(greeted.session), farewell: greeted.farewell })
+    let host_key = greeted.host_key;
+    Ok(Connection { target: target.clone(), host_key, session: Some(greeted.session), farewell: greeted.farewell })
 }
 
 /// A public key that a host showed. Nothing vouches for it: a person must.
@@ -91,6 +93,11 @@ pub async fn scan(target: &Target) -> Result<Vec<ScannedKey>, ConnectError> {
 impl Connection {
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The host's key, which was verified, as `ssh-ed25519 AAAA…`.
+    pub fn host_key(&self) -> &str {
+        &self.host_key
     }
 
     pub fn is_closed(&self) -> bool {

@@ -195,7 +195,7 @@ fn mark(change: &Change) -> Mark {
         | Change::WriteKubeconfig { .. }
         | Change::FetchKey { .. }
         | Change::PullImages { .. } => Mark::Add,
-        Change::InstallPackages { packages } if packages.iter().all(|package| package.from.is_none()) => Mark::Add,
+        Change::InstallPackages { packages, .. } if packages.iter().all(|package| package.from.is_none()) => Mark::Add,
         Change::Remove { .. }
         | Change::RemoveEmptyDirectory { .. }
         | Change::UnloadModule { .. }
@@ -222,7 +222,7 @@ fn mark(change: &Change) -> Mark {
 
 fn change_page(change: &Change, verbosity: Verbosity) -> Page {
     let mut page = Page::new();
-    if let Change::InstallPackages { packages } = change
+    if let Change::InstallPackages { packages, .. } = change
         && packages.len() > 1
     {
         page.push(mark(change).line(format!("install {}", words::count(packages.len(), "package"))));

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the controller's address serves inside the lab: the apt repository and the image registry, both straight from the cache, read-only.
+# What the controller's address serves inside the lab: the apt repository and the image registry, read-only, by links into the cache.
 
 service_start() { # NAME COMMAND…
   local name=$1
@@ -19,15 +19,16 @@ services_start() {
   local tools
   tools=$(artifact tools)
   mkdir -p "$LAB/log"
+  served
   cat >"$LAB/registry.yml" <<Y
 version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
 storage:
-  filesystem: {rootdirectory: $(artifact images)/storage}
+  filesystem: {rootdirectory: $LAB/served/storage}
   maintenance: {uploadpurging: {enabled: false}, readonly: {enabled: true}}
 http: {addr: "$GATEWAY:$REGISTRY_PORT"}
 Y
-  service_start repo "$tools/busybox" httpd -f -p "$GATEWAY:$REPO_PORT" -h "$(artifact repo)"
+  service_start repo "$tools/busybox" httpd -f -p "$GATEWAY:$REPO_PORT" -h "$LAB/served/repo"
   service_start registry "$tools/docker-registry" serve "$LAB/registry.yml"
   until_deadline 10 "the package repository; see $LAB/log/repo.log" port_answers "$REPO_PORT"
   until_deadline 10 "the image registry; see $LAB/log/registry.log" port_answers "$REGISTRY_PORT"

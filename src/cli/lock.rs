@@ -1,0 +1,247 @@
+//! `kboot lock`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use camino::Utf8Path;
+use clap::Args;
+use futures_util::future::join_all;
+
+use crate::agent::{Client, ResolveRun};
+use crate::engine::Failure;
+use crate::facts::Facts;
+use crate::fleet::Fleet;
+use crate::inventory::Cluster;
+use crate::lock::{self, Answer, Answers, Lock as LockFile, Move, Question};
+use crate::report::Verbosity;
+use crate::steps::{Context, Inputs};
+
+use super::Global;
+use super::exit::{FAILED, Problem, print, remark};
+use super::lock_file::{LockFileArg, roots};
+use super::run::repository_keys;
+use super::up::InventoryArg;
+
+/// Write down what the inventory resolves to today: versions and digests, in kboot.lock
+///
+/// Asks every host what its package repositories and image registries have, and changes nothing there. The first lock has what the hosts
+/// have already, where that fits the inventory, and else what is newest. Later, what is locked stays: only what is missing is added, for
+/// a new host or after a change of the inventory. --update moves everything on to what is newest.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot lock -i inventory.yaml                   Make the lock, or complete it
+  kboot lock -i inventory.yaml --update          Show what would move, and ask
+  kboot lock -i inventory.yaml --update --yes    Move it
+  kboot lock -i inventory.yaml --check           For CI: exit with 1 if the lock is not complete
+  kboot up -i inventory.yaml --locked            Use nothing else
+
+Exit codes:
+  0    The lock is written, or is right as it is
+  1    Something failed on a host; or, with --check, the lock would change
+  2    The command line, the inventory or the lock is wrong")]
+pub struct Lock {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    #[command(flatten)]
+    file: LockFileArg,
+    /// Move everything on to what is newest, after a look at it
+    #[arg(long)]
+    update: bool,
+    /// Only say what would change in the lock; exit with 1 if anything would
+    #[arg(long)]
+    check: bool,
+    /// Don't ask for a confirmation
+    #[arg(long, conflicts_with = "check")]
+    yes: bool,
+}
+
+impl Lock {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let cluster = self.inventory.load()?;
+        let path = self.file.path(self.inventory.path());
+        let (text, old) = self.file.read(self.inventory.path())?.unzip();
+        if let Some(old) = old.as_ref().filter(|old| old.cluster != cluster.name) {
+            return Err(Problem::usage(format!(
+                "{path} is for the cluster {}, and the inventory's is {}",
+                old.cluster, cluster.name
+            ))
+            .hint("give each cluster a lock of its own: `--lock-file NAME.lock`"));
+        }
+        let answers = ask(&cluster, self.inventory.path(), old.as_ref(), self.update, global).await?;
+        let empty = LockFile::empty(&cluster);
+        let kept = if self.update { None } else { Some(old.as_ref().unwrap_or(&empty)) };
+        let new = lock::compose(&cluster, kept, &answers).map_err(|conflicts| told(conflicts, global))?;
+        let moves = old.as_ref().map(|old| lock::moves(old, &new)).unwrap_or_default();
+        print(&moves.iter().map(|moved| format!("  {moved}\n")).collect::<String>())?;
+        let is_same = old.as_ref() == Some(&new);
+        if self.check {
+            remark(format_args!("{path} {}", checked(old.is_some(), is_same, self.update)));
+            return Ok(if is_same { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+        }
+        if is_same {
+            remark(format_args!("{path} is right as it is: {}", size(&new)));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.update && moves.iter().any(Move::is_shift) && !self.yes && !is_agreed(&path)? {
+            return Err(Problem::Failed(Failure::new(format!("{path} was left as it is"))));
+        }
+        let head = text.as_deref().map_or(lock::HEAD, lock::head);
+        write(&path, &lock::print(&new, head))?;
+        remark(format_args!("wrote {path}: {}", size(&new)));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Asks all hosts at once; all must answer.
+async fn ask(
+    cluster: &Cluster,
+    inventory: &Utf8Path,
+    old: Option<&LockFile>,
+    is_update: bool,
+    global: Global,
+) -> Result<Answers, Problem> {
+    let fleet = Fleet::new(crate::report::ask_secret);
+    let reached = join_all(cluster.hosts.iter().map(|host| async {
+        // A question leaves nothing on the host, not even the one who asked.
+        let client = fleet.agent(cluster, host, false).await?;
+        let facts = client.facts().await?;
+        Ok::<_, Failure>((client, facts))
+    }));
+    let reached = all(cluster, inventory, reached.await, global)?;
+    let inputs = Inputs {
+        keys: repository_keys(cluster)?,
+        has_containers: reached.values().any(|(_, facts)| facts.is_container()),
+        ..Inputs::default()
+    };
+    let installed = installed(cluster, &reached, &inputs);
+    let resolved = join_all(cluster.hosts.iter().map(|host| {
+        let (client, facts) = &reached[&host.name];
+        let context =
+            Context { cluster: cluster.clone(), host: host.name.clone(), facts: facts.clone(), inputs: inputs.clone() };
+        let question = question(&context.platform(), old, installed.get(&context.platform()), is_update);
+        client.resolve(ResolveRun { question, context })
+    }));
+    let resolved = all(cluster, inventory, resolved.await, global)?;
+    let answer = |(name, resolved): (String, _)| {
+        let host_key = fleet.host_key(&name).unwrap_or_default();
+        (name, Answer { resolved, host_key })
+    };
+    Ok(resolved.into_iter().map(answer).collect())
+}
+
+/// What hosts have already, by platform: the first host's word counts, in the inventory's order.
+fn installed(
+    cluster: &Cluster,
+    reached: &BTreeMap<String, (Client, Facts)>,
+    inputs: &Inputs,
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut installed: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for host in &cluster.hosts {
+        let facts = reached[&host.name].1.clone();
+        let packages = facts.packages.clone();
+        let context = Context { cluster: cluster.clone(), host: host.name.clone(), facts, inputs: inputs.clone() };
+        let known = installed.entry(context.platform()).or_default();
+        for name in context.own_packages() {
+            if let Some(version) = packages.get(&name) {
+                known.entry(name).or_insert_with(|| version.clone());
+            }
+        }
+    }
+    installed
+}
+
+fn question(
+    platform: &str,
+    old: Option<&LockFile>,
+    installed: Option<&BTreeMap<String, String>>,
+    is_update: bool,
+) -> Question {
+    let locked = old.and_then(|old| old.packages.get(platform));
+    let names: BTreeSet<String> = locked.into_iter().flat_map(|packages| packages.keys().cloned()).collect();
+    let mut pins = BTreeMap::new();
+    if !is_update {
+        pins.extend(installed.into_iter().flatten().map(|(name, version)| (name.clone(), version.clone())));
+        pins.extend(locked.into_iter().flatten().map(|(name, package)| (name.clone(), package.version.clone())));
+    }
+    Question { pins, names, is_whole: true, is_fresh: is_update, roots: roots() }
+}
+
+/// All answers, or all failures.
+fn all<T>(
+    cluster: &Cluster,
+    inventory: &Utf8Path,
+    answers: Vec<Result<T, Failure>>,
+    global: Global,
+) -> Result<BTreeMap<String, T>, Problem> {
+    let mut good = BTreeMap::new();
+    let mut bad = Vec::new();
+    for (host, answer) in cluster.hosts.iter().zip(answers) {
+        match answer {
+            Ok(answer) => drop(good.insert(host.name.clone(), answer)),
+            Err(failure) => {
+                // Connections know nothing of inventories.
+                let hint = failure.hint.as_ref().map(|hint| hint.replace("INVENTORY", inventory.as_str()));
+                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), hint, ..failure });
+            }
+        }
+    }
+    if bad.is_empty() { Ok(good) } else { Err(told(bad, global)) }
+}
+
+/// Several failures: all but the last are told at once.
+fn told(mut failures: Vec<Failure>, global: Global) -> Problem {
+    let last = failures.pop().unwrap_or_else(|| Failure::new("nothing was resolved"));
+    let options = global.options(crate::report::Stream::Err);
+    for failure in &failures {
+        remark(crate::report::render_failure(&[], failure, Verbosity::Normal, options.is_colored()).trim_end());
+    }
+    Problem::Failed(last)
+}
+
+fn checked(is_there: bool, is_same: bool, is_update: bool) -> &'static str {
+    match (is_there, is_same, is_update) {
+        (false, ..) => "is not there",
+        (_, true, false) => "is complete",
+        (_, true, true) => "has what is newest",
+        (_, false, false) => "is not complete",
+        (_, false, true) => "could be moved on",
+    }
+}
+
+fn size(lock: &LockFile) -> String {
+    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let packages = lock.packages.values().map(BTreeMap::len).sum();
+    format!(
+        "{}, {}, {}",
+        count(lock.hosts.len(), "host"),
+        count(packages, "package"),
+        count(lock.images.len(), "image")
+    )
+}
+
+fn is_agreed(path: &Utf8Path) -> Result<bool, Problem> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Problem::usage(format!("{path} was left as it is: nobody is here to agree to this"))
+            .hint("add --yes to write it, or --check to only look"));
+    }
+    eprint!("Write this to {path}? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Replaces the file at once: a reader never sees half of it.
+fn write(path: &Utf8Path, text: &str) -> Result<(), Problem> {
+    let failed = |error: std::io::Error| Problem::from(Failure::from(error).context(format_args!("write {path}")));
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let mut file = tempfile::NamedTempFile::with_prefix_in(".kboot.lock-", folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(file.path(), public).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

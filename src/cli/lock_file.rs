@@ -1,0 +1,120 @@
+//! The lock file beside an inventory, for the commands that read it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+
+use crate::inventory::Cluster;
+use crate::lock::{self, Lock};
+
+use super::exit::{Problem, remark, unreadable};
+
+/// Which lock file, of the commands that know one.
+#[derive(Args)]
+pub struct LockFileArg {
+    /// The lock file, if it is not kboot.lock beside the inventory
+    #[arg(id = "lock-file", long = "lock-file", value_name = "FILE")]
+    path: Option<Utf8PathBuf>,
+}
+
+/// How a run uses the lock.
+#[derive(Args)]
+pub struct LockedArgs {
+    /// Use nothing but what kboot.lock has: packages, images, host keys and what kboot renders; what differs is refused before anything changes
+    #[arg(long)]
+    locked: bool,
+    #[command(flatten)]
+    file: LockFileArg,
+}
+
+/// A lock that was read.
+pub struct InUse {
+    pub lock: Lock,
+    pub is_strict: bool,
+}
+
+impl LockFileArg {
+    /// The file's path, as it is shown.
+    pub fn path(&self, inventory: &Utf8Path) -> Utf8PathBuf {
+        self.path.clone().unwrap_or_else(|| match inventory.parent() {
+            Some(folder) => folder.join(lock::FILE),
+            None => lock::FILE.into(),
+        })
+    }
+
+    /// The file's text and the lock in it; None where there is no such file.
+    pub fn read(&self, inventory: &Utf8Path) -> Result<Option<(String, Lock)>, Problem> {
+        let path = self.path(inventory);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&path, &error)),
+        };
+        let lock = lock::parse(&text, &path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
+        Ok(Some((text, lock)))
+    }
+}
+
+impl LockedArgs {
+    /// The lock that a run keeps to, if there is one. What it does not cover is told, and refused where nothing else may be used.
+    pub fn load(&self, inventory: &Utf8Path, cluster: &Cluster) -> Result<Option<InUse>, Problem> {
+        let path = self.file.path(inventory);
+        let Some((_, lock)) = self.file.read(inventory)? else {
+            return match self.locked || self.file.path.is_some() {
+                true => Err(Problem::usage(format!("there is no lock file {path}"))
+                    .hint(format!("make one: `kboot lock -i {inventory}`"))),
+                false => Ok(None),
+            };
+        };
+        let reasons = lock::uncovered(&lock, cluster);
+        let told = format!("{path} {}", reasons.join(", and "));
+        if self.locked && !reasons.is_empty() {
+            return Err(Problem::usage(told).hint(format!("bring it up to date: `kboot lock -i {inventory}`")));
+        }
+        if lock.cluster != cluster.name {
+            remark(format_args!("warning: {told}: it is not used"));
+            return Ok(None);
+        }
+        if !reasons.is_empty() {
+            remark(format_args!("warning: {told}: what it does not have is taken as without a lock"));
+        }
+        if self.locked {
+            same_host_keys(&path, &lock, cluster)?
+        }
+        Ok(Some(InUse { lock, is_strict: self.locked }))
+    }
+}
+
+/// This machine's certificate authorities, for hosts that have none yet: they are asked before anything is installed there.
+pub fn roots() -> Option<String> {
+    const BUNDLES: [&str; 3] =
+        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+    BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok())
+}
+
+/// An inventory that pins another key would be overruled silently.
+fn same_host_keys(path: &Utf8Path, lock: &Lock, cluster: &Cluster) -> Result<(), Problem> {
+    for host in &cluster.hosts {
+        let (Some(own), Some(locked)) = (&host.ssh.host_key, lock.hosts.get(&host.name)) else { continue };
+        let words = |key: &str| key.split_whitespace().take(2).map(String::from).collect::<Vec<_>>();
+        if !own.starts_with("SHA256:") && words(own) != words(&locked.host_key) {
+            return Err(Problem::usage(format!("{path} has another SSH key for {} than the inventory", host.name))
+                .hint("if the inventory's is right, `kboot lock --update` takes it"));
+        }
+    }
+    Ok(())
+}
+
+impl InUse {
+    /// The cluster with the hosts' keys as they are locked, so that no other is accepted.
+    pub fn pinned(&self, cluster: &Cluster) -> Cluster {
+        let mut cluster = cluster.clone();
+        if self.is_strict {
+            for host in &mut cluster.hosts {
+                if let Some(locked) = self.lock.hosts.get(&host.name) {
+                    host.ssh.host_key = Some(locked.host_key.clone());
+                }
+            }
+        }
+        cluster
+    }
+}

@@ -1,0 +1,129 @@
+//! `kboot run`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::Args;
+use serde_json::Value;
+
+use crate::engine::Failure;
+use crate::facts::Facts;
+use crate::inventory::Cluster;
+use crate::playbook::{self, Playbook};
+use crate::report::Stream;
+use crate::steps::Inputs;
+
+use super::Global;
+use super::exit::Problem;
+use super::history;
+use super::run::{self, Job, Reach, RunArgs};
+use super::up::{self, InventoryArg};
+
+/// Run a playbook of your own on the inventory's hosts
+///
+/// The playbook may extend a built-in one, come before and after its phases, and keep files, packages, units, kernel settings and
+/// objects of the cluster as it names them. All of it is planned, journalled and undone as kboot's own steps are. All mistakes in it
+/// are told before any host is changed.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot run site.yaml -i inventory.yaml --dry-run
+  kboot run site.yaml -i inventory.yaml
+  kboot run site.yaml -i inventory.yaml --host n2 --host n3
+  kboot run site.yaml -i inventory.yaml --var ntp=10.0.0.1")]
+pub struct Run {
+    /// The playbook
+    #[arg(value_name = "FILE")]
+    file: Utf8PathBuf,
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// Only these hosts of the inventory
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    vars: Vars,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Args)]
+pub struct Vars {
+    /// A value for templates, over the playbook's and the inventory's; read as YAML
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = var)]
+    vars: Vec<(String, Value)>,
+}
+
+fn var(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("takes a name, `=` and a value, as `ntp=10.0.0.1`")?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(format!("`{name}` is no name of letters, digits and `_`"));
+    }
+    Ok((name.into(), serde_yaml::from_str(value).unwrap_or_else(|_| value.into())))
+}
+
+impl Vars {
+    /// Reads a playbook whose variables these have the last word on.
+    pub fn load(&self, file: &Utf8Path, cluster: &Cluster) -> Result<Playbook, Problem> {
+        Ok(playbook::load_for(file, cluster, self.vars.iter().cloned())?)
+    }
+}
+
+impl Run {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let ignore = self.run.ignore()?;
+        let cluster = self.inventory.load()?;
+        history::chosen(cluster.clone(), &self.hosts)?;
+        let playbook = self.vars.load(&self.file, &cluster)?;
+        if playbook.destroys() {
+            return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
+                .hint("that is what `kboot reset` and `kboot undo` are for"));
+        }
+        // What is no part of a cluster's making needs no host that is fit for a cluster.
+        let ignore = (!playbook.steps().is_empty()).then_some(ignore);
+        let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+            up::inputs(&cluster, facts, inputs);
+            Ok(())
+        };
+        let job = Job {
+            command: "run",
+            playbook,
+            cluster: &cluster,
+            only: &self.hosts,
+            reach: Reach::Ssh,
+            inventory: Some(self.inventory.path()),
+            mode: self.run.mode(),
+            drift: self.run.drift.into(),
+            undoes: None,
+            wait_lock: self.run.wait.limit(),
+            leaving: &[],
+            ignore,
+            inputs: &inputs,
+        };
+        Ok(run::run(job, global, Stream::Out).await?.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_read_as_yaml() {
+        for (text, value) in [
+            ("a=1", json!(1)),
+            ("a=10.0.0.1", json!("10.0.0.1")),
+            ("a=[x, y]", json!(["x", "y"])),
+            ("a=b=c", json!("b=c")),
+            ("a=true", json!(true)),
+            ("a={", json!("{")),
+        ] {
+            assert_eq!(var(text).unwrap(), ("a".into(), value), "{text}");
+        }
+        for bad in ["a", "=1", "a-b=1", ""] {
+            assert!(var(bad).is_err(), "{bad}");
+        }
+    }
+}

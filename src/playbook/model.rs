@@ -1,0 +1,184 @@
+//! A playbook that can be run: all phases in their order, what it extends and its hooks in their places.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::MaxUnavailable;
+use super::draft::Draft;
+use super::source::{Place, PlaybookError};
+use super::written::{self, Group, Hosts};
+use crate::engine::Item;
+use crate::inventory::Host;
+
+/// A list of phases.
+#[derive(Debug, Clone)]
+pub struct Playbook {
+    pub name: String,
+    pub description: String,
+    /// What templates get as `vars`, unless the inventory says otherwise.
+    pub vars: BTreeMap<String, Value>,
+    /// What replaces even the inventory's.
+    pub overrides: BTreeMap<String, Value>,
+    pub phases: Vec<Phase>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Phase {
+    pub name: String,
+    /// For a person: what the phase is for.
+    pub description: String,
+    pub hosts: Selector,
+    /// Phases that must have ended on the other hosts.
+    pub after: Vec<String>,
+    /// How many hosts that belong to the cluster already take it at a time. Default: all.
+    pub max_unavailable: Option<MaxUnavailable>,
+    pub steps: Vec<Item<Draft>>,
+    /// Where it is written.
+    pub(super) place: Place,
+}
+
+/// The hosts that a phase is for.
+pub type Selector = Hosts;
+
+impl Hosts {
+    pub fn matches(&self, host: &Host) -> bool {
+        match self {
+            Hosts::Group(Group::All) => true,
+            Hosts::Group(Group::ControlPlane) => host.is_control_plane(),
+            Hosts::Group(Group::Worker) => !host.is_control_plane(),
+            // Who that is only a reset knows; see `Playbook::take_leave`. Without one, all leave.
+            Hosts::Group(Group::Leaving) => true,
+            Hosts::Group(Group::Staying) => false,
+            Hosts::Names(names) => names.contains(&host.name),
+        }
+    }
+}
+
+/// The playbooks in the binary, by their names.
+pub const BUILTIN: [(&str, &str); 5] = [
+    ("up", include_str!("../../playbooks/up.yaml")),
+    ("init", include_str!("../../playbooks/init.yaml")),
+    ("join", include_str!("../../playbooks/join.yaml")),
+    ("reset", include_str!("../../playbooks/reset.yaml")),
+    ("undo", include_str!("../../playbooks/undo.yaml")),
+];
+
+/// A playbook of the binary's own.
+pub fn builtin(name: &str) -> Playbook {
+    let is_known = BUILTIN.iter().any(|(known, _)| *known == name);
+    assert!(is_known, "only built-in names are asked for");
+    super::load::named(name).unwrap_or_else(|error: PlaybookError| panic!("built-in playbooks are tested: {error}"))
+}
+
+impl Playbook {
+    /// Says who leaves the cluster in it, and who stays and helps them.
+    pub fn take_leave(&mut self, leaving: &[String], staying: &[String]) {
+        for phase in &mut self.phases {
+            match phase.hosts {
+                Hosts::Group(Group::Leaving) => phase.hosts = Hosts::Names(leaving.to_vec()),
+                Hosts::Group(Group::Staying) => phase.hosts = Hosts::Names(staying.to_vec()),
+                Hosts::Group(Group::All | Group::ControlPlane | Group::Worker) | Hosts::Names(_) => {}
+            }
+        }
+    }
+
+    /// The names of all built-in steps in it, in their order.
+    pub fn steps(&self) -> Vec<&str> {
+        let leaves = self.phases.iter().flat_map(|phase| &phase.steps).flat_map(Item::leaves);
+        leaves
+            .filter_map(|item| match item {
+                Item::Step(name) => Some(name.as_str()),
+                Item::Task(_) | Item::Parallel(_) => None,
+            })
+            .collect()
+    }
+
+    /// How many steps and tasks there are.
+    pub fn size(&self) -> usize {
+        self.phases.iter().flat_map(|phase| &phase.steps).map(|item| item.leaves().len()).sum()
+    }
+
+    /// Whether it takes something back that a cluster needs: it has a step that no playbook has which makes one.
+    pub fn destroys(&self) -> bool {
+        let of = |name: &str| -> Vec<String> { builtin(name).steps().into_iter().map(String::from).collect() };
+        let harmless: Vec<String> = ["up", "init", "join"].into_iter().flat_map(of).collect();
+        self.steps().into_iter().any(|step| !harmless.iter().any(|name| name == step))
+    }
+
+    /// All that its runs depend on beside the inventory: equal for two playbooks that want the same.
+    pub fn essence(&self) -> impl serde::Serialize {
+        let drafts = self.phases.iter().flat_map(|phase| &phase.steps).flat_map(Item::leaves);
+        let files = drafts.filter_map(|item| match item {
+            Item::Task(draft) => draft.file().map(<[u8]>::to_vec),
+            Item::Step(_) | Item::Parallel(_) => None,
+        });
+        (self.to_yaml(), self.overrides.clone(), files.collect::<Vec<_>>())
+    }
+
+    /// As a playbook that extends nothing and has no hooks, for they are in their places.
+    pub fn to_yaml(&self) -> String {
+        let phase = |phase: &Phase| written::Phase {
+            name: phase.name.clone(),
+            description: phase.description.clone(),
+            hosts: phase.hosts.clone(),
+            after: phase.after.clone(),
+            max_unavailable: phase.max_unavailable.clone(),
+            steps: phase.steps.iter().map(write).collect(),
+        };
+        let document = written::Document {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            extends: None,
+            vars: self.vars.clone(),
+            hooks: Vec::new(),
+            phases: self.phases.iter().map(phase).collect(),
+        };
+        serde_yaml::to_string(&document).expect("the types have string keys only, and writing to memory does not fail")
+    }
+}
+
+fn write(item: &Item<Draft>) -> written::Step {
+    match item {
+        Item::Step(name) => written::Step::Name(name.clone()),
+        Item::Task(draft) => written::Step::Task(Box::new(draft.task.clone())),
+        Item::Parallel(branches) => {
+            let branches = branches.iter().map(|branch| branch.iter().map(write).collect()).collect();
+            written::Step::Task(Box::new(written::Task { parallel: Some(branches), ..written::Task::default() }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_playbooks_name_only_steps_and_phases_that_exist() {
+        for (name, _) in BUILTIN {
+            let playbook = builtin(name);
+            assert_eq!(playbook.name, name);
+            assert!(playbook.phases.iter().all(|phase| !phase.description.is_empty()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_step_is_in_a_playbook() {
+        let used: Vec<String> = BUILTIN
+            .iter()
+            .flat_map(|(name, _)| builtin(name).steps().into_iter().map(String::from).collect::<Vec<_>>())
+            .collect();
+        for name in crate::steps::names() {
+            assert!(used.iter().any(|step| step == name), "{name} is in no playbook");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_playbook_is_a_playbook() {
+        for (name, _) in BUILTIN {
+            let playbook = builtin(name);
+            let shown = super::super::load::parse(&playbook.to_yaml(), "shown.yaml".into()).unwrap();
+            assert_eq!(shown.to_yaml(), playbook.to_yaml());
+        }
+    }
+}

@@ -27,6 +27,7 @@ pub mod manifest;
 mod names;
 pub mod openpgp;
 pub mod pki;
+pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod report;

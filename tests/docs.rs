@@ -54,11 +54,11 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 18] = [
+const MAY_USE: [(&str, &str); 20] = [
     ("agent", "baseline engine facts kube lock resource steps"),
     ("baseline", "engine"),
     ("bootstrap", "inventory names pki"),
-    ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki playbook preflight report steps"),
+    ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki plan playbook preflight report steps"),
     ("engine", "inventory pki"),
     ("facts", "engine"),
     ("fleet", "agent engine inventory names"),
@@ -69,9 +69,10 @@ const MAY_USE: [(&str, &str); 18] = [
     ("names", ""),
     ("openpgp", ""),
     ("pki", "inventory"),
+    ("plan", "engine inventory playbook"),
     ("playbook", "agent engine facts inventory steps"),
     ("preflight", "engine facts inventory"),
-    ("report", "engine"),
+    ("report", "engine pki"),
     ("resource", "engine inventory kube names openpgp pki"),
     ("steps", "baseline bootstrap engine facts inventory kube lock manifest pki resource"),
 ];

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Drift, Event, Failure, Mode, Outcome, RunInfo};
+use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
 use crate::facts::Facts;
 use crate::lock::{Question, Resolved};
 use crate::steps::task::Work;
@@ -35,6 +35,9 @@ pub struct PhaseRun {
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
+    /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Vec<Promise>>,
     /// How long whoever else works on the host is waited for.
     #[serde(default)]
     pub wait_lock: std::time::Duration,

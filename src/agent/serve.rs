@@ -13,8 +13,8 @@ use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
-    self, Busy, Cancel, Change, Content, Failure, FileMode, Host as _, HostLock, Journal, Kind, LastApplied, Mode,
-    Outcome, Probe as _, Result, RunInfo, Runner, Sink,
+    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Host as _, HostLock, Journal, Kind,
+    LastApplied, Mode, Outcome, Probe as _, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
@@ -112,6 +112,7 @@ struct Agent {
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
     past: Arc<Past>,
+    foresight: Foresight,
 }
 
 impl Agent {
@@ -124,6 +125,7 @@ impl Agent {
             services: Services { kube },
             lock: Arc::default(),
             past: Arc::default(),
+            foresight: Foresight::default(),
         }
     }
 
@@ -162,10 +164,9 @@ impl Agent {
         let result = match self.lock.lock().await.as_ref() {
             None => Ok(None),
             Some(Owned { journal, .. }) => {
-                // What takes all back wishes for nothing that the next run could be compared with.
-                let is_news = outcome != Outcome::Failed
-                    && journal.info().undoes.is_none()
-                    && self.past.get().is_some_and(|past| !past.is_same_wish());
+                // What takes back wishes for nothing that a later run could be compared with.
+                let is_wish = outcome != Outcome::Failed && journal.info().undoes.is_none();
+                let is_news = is_wish && self.past.get().is_some_and(|past| !past.is_same_wish());
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
         };
@@ -187,6 +188,7 @@ impl Agent {
             lock: self.lock.clone(),
             past: self.past.clone(),
             services: self.services.clone(),
+            foresight: self.foresight.clone(),
         };
         tokio::spawn(async move {
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
@@ -205,10 +207,11 @@ struct Here {
     lock: Arc<Ownership>,
     past: Arc<Past>,
     services: Services,
+    foresight: Foresight,
 }
 
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
-    let Here { cancel, host, lock, past, services } = here;
+    let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
     let journal = match run.mode {
         Mode::Plan => Arc::new(Journal::none()),
@@ -225,15 +228,19 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
     let outputs = Arc::default();
-    let work = Work { runner, context: &run.context, services, outputs, sink };
+    let promises = run.promises.as_deref();
+    let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     sink.emit(Kind::PhaseFinished { outcome, millis });
     result?;
-    let outputs = work.outputs.lock().expect("no panic while held").clone();
+    let mut outputs = work.outputs.lock().expect("no panic while held").clone();
+    if run.run.plan.is_some() {
+        outputs.has_begun = past_runs()?.iter().any(|past| past.info.plan == run.run.plan);
+    }
     Ok(outputs)
 }
 
@@ -341,6 +348,7 @@ fn count(items: &[Item]) -> usize {
 
 struct Work<'a> {
     runner: Runner,
+    promises: Option<&'a [Promise]>,
     context: &'a Context,
     services: Services,
     outputs: Outbox,
@@ -363,7 +371,10 @@ impl Work<'_> {
         match item {
             Item::Step(name) => {
                 let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
-                let report = self.runner.run(step.as_ref(), self.sink).await?;
+                let report = match self.promises {
+                    Some(promises) => self.runner.run(&Bound::new(step.as_ref(), promises), self.sink).await?,
+                    None => self.runner.run(step.as_ref(), self.sink).await?,
+                };
                 Ok(report.outcome)
             }
             Item::Task(task) => {

@@ -15,6 +15,8 @@ use super::Global;
 pub const FAILED: u8 = 1;
 /// The user's: the command line or the inventory.
 pub const USAGE: u8 = 2;
+/// With --detailed-exitcode: a dry run found something to do. Not 2, as elsewhere: that is for what the user has to mend first.
+pub const CHANGES: u8 = 3;
 pub const INTERRUPTED: u8 = 130;
 
 /// Why a command could not do its work.

@@ -100,6 +100,7 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
 impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
+        let is_detailed = self.run.is_detailed();
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let wait_lock = self.run.wait.limit();
         let cluster = self.cluster()?;
@@ -120,13 +121,15 @@ impl Init {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
             },
+            saved: None,
+            lock: None,
         };
         let ended = run::run(job, global, Stream::Err).await?;
         if ended.is_success() && mode == Mode::Apply {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
             tell(&cluster, line)?;
         }
-        Ok(ended.code())
+        Ok(ended.code(is_detailed))
     }
 
     fn cluster(self) -> Result<Cluster, Problem> {

@@ -67,6 +67,7 @@ fn ca_hash(text: &str) -> Result<CaHash, String> {
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
+        let is_detailed = self.run.is_detailed();
         let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let pins = self.pins()?;
         let token = self.token()?;
@@ -111,12 +112,14 @@ impl Join {
                 inputs.join = join.clone();
                 Ok(())
             },
+            saved: None,
+            lock: None,
         };
         let ended = run::run(job, global, Stream::Out).await?;
         if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {
             remark("See the node on a control plane: kubectl get nodes");
         }
-        Ok(ended.code())
+        Ok(ended.code(is_detailed))
     }
 
     fn pins(&self) -> Result<Pins, Problem> {

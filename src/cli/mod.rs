@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "commands ask people questions")]
 
 mod agent;
+mod apply;
 mod completion;
 mod config;
 mod exit;
@@ -14,6 +15,7 @@ mod kubeconfig;
 mod lock;
 mod lock_file;
 mod man;
+mod plan;
 mod play;
 mod playbook;
 mod reset;
@@ -24,9 +26,12 @@ mod up;
 mod usage;
 mod wait;
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use camino::Utf8Path;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
@@ -48,7 +53,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   kboot up -i inventory.yaml              Make a cluster of the inventory's hosts, or mend it
-  kboot up -i inventory.yaml --dry-run    Show what would change on which host
+  kboot plan -i inventory.yaml            Show what `up` would change on which host
   kboot kubeconfig -i inventory.yaml      Fetch what kubectl needs
   kboot init                              Make this machine a control plane
   kboot token create --print-join-command Print the line that makes another machine a worker
@@ -57,6 +62,7 @@ Exit codes:
   0    Done, or nothing to do
   1    Something failed on a host or in the cluster
   2    The command line or the inventory is wrong; nothing was touched
+  3    With --detailed-exitcode: something would change
   130  Interrupted; the same command goes on where it stopped";
 
 /// The heading of the options that every command has, so that they don't stand between its own.
@@ -65,7 +71,7 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Args, Clone, Copy)]
 struct Global {
     /// What a run prints: auto is live progress on a terminal and lines elsewhere, plain is lines, json is one object a line
-    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_enum, default_value_t = Output::Auto)]
+    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_parser = OutputParser, default_value = "auto")]
     output: Output,
     /// Tell every step and every change
     #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
@@ -86,6 +92,28 @@ enum Output {
     Plain,
     /// One JSON object a line, on the standard output
     Json,
+    /// No format: the file that a plan is kept in. It lives as long as the process, as the command line does.
+    #[value(skip)]
+    File(&'static Utf8Path),
+}
+
+/// Takes a format's name, or a path, which has a dot or a slash.
+#[derive(Clone)]
+struct OutputParser;
+
+impl TypedValueParser for OutputParser {
+    type Value = Output;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<Output, clap::Error> {
+        match value.to_str().filter(|text| text.contains(['.', '/'])) {
+            Some(path) => Ok(Output::File(Utf8Path::new(String::leak(path.into())))),
+            None => EnumValueParser::new().parse_ref(command, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Output::value_variants().iter().filter_map(Output::to_possible_value)))
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -100,6 +128,8 @@ enum When {
 enum Command {
     Up(up::Up),
     Run(play::Run),
+    Plan(plan::PlanCommand),
+    Apply(apply::Apply),
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
@@ -125,7 +155,7 @@ impl Global {
     fn options(self, stream: Stream) -> Options {
         Options {
             format: match self.output {
-                Output::Auto => Format::Auto,
+                Output::Auto | Output::File(_) => Format::Auto,
                 Output::Plain => Format::Plain,
                 Output::Json => Format::Json,
             },
@@ -181,9 +211,15 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
     let global = cli.global;
+    if let (Output::File(path), false) = (global.output, matches!(cli.command, Command::Plan(_))) {
+        return Err(Problem::usage(format!("'{path}' is no output format"))
+            .hint("use one of auto, plain, json; only `kboot plan` takes a file there"));
+    }
     match cli.command {
         Command::Up(up) => up.run(global).await,
         Command::Run(run) => run.run(global).await,
+        Command::Plan(plan) => plan.run(global).await,
+        Command::Apply(apply) => apply.run(global).await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,

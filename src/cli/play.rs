@@ -1,18 +1,14 @@
 //! `kboot run`
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde_json::Value;
 
-use crate::engine::Failure;
-use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::playbook::{self, Playbook};
 use crate::report::Stream;
-use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::Problem;
@@ -82,10 +78,7 @@ impl Run {
         }
         // What is no part of a cluster's making needs no host that is fit for a cluster.
         let ignore = (!playbook.steps().is_empty()).then_some(ignore);
-        let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            up::inputs(&cluster, facts, inputs);
-            Ok(())
-        };
+        let inputs = up::inputs(&cluster);
         let job = Job {
             command: "run",
             playbook,
@@ -97,11 +90,14 @@ impl Run {
             drift: self.run.drift.into(),
             undoes: None,
             wait_lock: self.run.wait.limit(),
-            leaving: &[],
             ignore,
             inputs: &inputs,
+            saved: None,
+            lock: None,
+            leaving: &[],
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        let ended = run::run(job, global, Stream::Out).await?;
+        Ok(self.run.code(&ended))
     }
 }
 

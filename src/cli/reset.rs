@@ -53,6 +53,9 @@ pub struct Reset {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    detailed_exitcode: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -69,12 +72,9 @@ impl Reset {
             )?;
         }
         let (keeps_packages, drain_seconds) = (self.keep_packages, self.drain_timeout);
-        let mut playbook = playbook::builtin("reset");
-        let names = cluster.hosts.iter().map(|host| host.name.clone());
-        playbook.take_leave(&leaving, &names.filter(|name| !leaving.contains(name)).collect::<Vec<_>>());
         let job = Job {
             command: "reset",
-            playbook,
+            playbook: playbook::builtin("reset"),
             cluster: &cluster,
             only: &[],
             reach,
@@ -92,9 +92,11 @@ impl Reset {
                 inputs.node_stays = reach == Reach::Here && facts.values().any(|facts| !facts.node.is_control_plane());
                 Ok(())
             },
+            saved: None,
+            lock: None,
             leaving: &leaving,
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
     }
 
     fn target(&self) -> Result<Target, Problem> {

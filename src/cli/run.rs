@@ -17,13 +17,14 @@ use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
 use crate::lock::{self, Lock, Question};
+use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::{Context, Inputs};
 
 use super::Global;
-use super::exit::{FAILED, INTERRUPTED, Problem, unreadable};
+use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
@@ -33,6 +34,9 @@ pub struct RunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     pub drift: DriftPolicy,
@@ -63,12 +67,25 @@ impl RunArgs {
         if self.dry_run { Mode::Plan } else { Mode::Apply }
     }
 
-    pub fn ignore(&self) -> Result<Ignore, Problem> {
-        self.ignore_preflight
-            .join(",")
-            .parse()
-            .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
+    pub fn is_detailed(&self) -> bool {
+        self.detailed_exitcode
     }
+
+    pub fn code(&self, ended: &Ended) -> ExitCode {
+        ended.code(self.detailed_exitcode)
+    }
+
+    pub fn ignore(&self) -> Result<Ignore, Problem> {
+        ignore(&self.ignore_preflight)
+    }
+}
+
+/// The preflight checks of these names.
+pub fn ignore(names: &[String]) -> Result<Ignore, Problem> {
+    names
+        .join(",")
+        .parse()
+        .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
 }
 
 /// How the hosts of a run are reached.
@@ -104,15 +121,12 @@ pub struct Job<'a> {
     pub ignore: Option<Ignore>,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
+    /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
+    pub saved: Option<&'a SavedPlan>,
+    /// The lock that the run keeps to, if there is one.
+    pub lock: Option<&'a InUse>,
     /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
     pub leaving: &'a [String],
-}
-
-impl Job<'_> {
-    /// A host without which the run does its work all the same.
-    fn is_helper(&self, host: &str) -> bool {
-        !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
-    }
 }
 
 impl Job<'_> {
@@ -121,17 +135,27 @@ impl Job<'_> {
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
         names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
     }
+
+    /// A host without which the run does its work all the same.
+    fn is_helper(&self, host: &str) -> bool {
+        let is_reset = self.undoes.as_deref() == Some("all");
+        is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
+    }
 }
 
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
+    /// What a dry run found.
+    pub hosts: plan::Hosts,
 }
 
 impl Ended {
-    pub fn code(&self) -> ExitCode {
+    /// `is_detailed` tells a dry run that found something to do from one that found nothing.
+    pub fn code(&self, is_detailed: bool) -> ExitCode {
         match &self.summary {
             summary if summary.is_interrupted() => ExitCode::from(INTERRUPTED),
+            summary if summary.is_success() && is_detailed && !self.hosts.is_empty() => ExitCode::from(CHANGES),
             summary if summary.is_success() => ExitCode::SUCCESS,
             _ => ExitCode::from(FAILED),
         }
@@ -144,45 +168,36 @@ impl Ended {
 
 /// Runs a job and reports on it.
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
-    run_locked(job, None, global, stream).await
-}
-
-/// Runs a job that keeps to a lock, if there is one, and reports on it.
-pub async fn run_locked(job: Job<'_>, lock: Option<&InUse>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let leaving = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
-    let reporting = tokio::spawn(report(inbox, job.mode, leaving, global.options(stream)));
-    let ended = go(&job, lock, keys, &events).await;
+    let names = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
+    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
+    let ended = go(&job, keys, &events).await;
     drop(events);
-    let summary = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
+    let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
-    Ok(Ended { summary })
+    Ok(reported)
 }
 
-async fn report(
-    mut inbox: mpsc::UnboundedReceiver<Event>,
-    mode: Mode,
-    hosts: Vec<String>,
-    options: Options,
-) -> Summary {
+async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Vec<String>, options: Options) -> Ended {
     let started = Instant::now();
     let mut reporter = report::reporter(options);
     let mut builder = SummaryBuilder::new(mode, hosts);
+    let mut hosts = plan::Hosts::new();
     while let Some(event) = inbox.recv().await {
         #[cfg(debug_assertions)]
         crate::engine::fault::at_event(&event);
         reporter.event(&event);
         builder.event(&event);
+        plan::collect(&mut hosts, &event);
     }
     let summary = builder.finish(millis(started));
     reporter.finish(&summary);
-    summary
+    Ended { summary, hosts }
 }
 
 async fn go(
     job: &Job<'_>,
-    lock: Option<&InUse>,
     keys: BTreeMap<String, Vec<u8>>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
@@ -199,37 +214,49 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    // Nobody waits for a helper that can't be reached.
+    let mut cluster = job.cluster.clone();
+    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
         leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
-        lock: lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
+        lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
-    if let Some(in_use) = lock.filter(|in_use| in_use.is_strict)
+    if let Some(in_use) = job.lock.filter(|in_use| in_use.is_strict)
         && !verified(job, &in_use.lock, &members, &inputs, events).await
     {
         return Ok(());
     }
-    let plan = Plan {
+    let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
+    let mut plan = Plan {
         playbook: &job.playbook,
-        cluster: job.cluster,
-        // Nobody waits for a helper that can't be reached.
-        hosts: hosts.into_iter().filter(|host| !job.is_helper(host) || facts.contains_key(host)).collect(),
+        cluster: &cluster,
+        hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undoes.clone(),
+            plan: job.saved.map(|saved| saved.id().to_string()),
             ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
         },
         drift: job.drift,
         wait_lock: job.wait_lock,
         inputs,
         cancel: cancel.clone(),
+        promises: None,
     };
     let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
     let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
+    if let (Some(saved), Some(promises)) = (job.saved, &promises) {
+        if !is_as_planned(saved, &mut plan, &members, events).await {
+            watch.abort();
+            return Ok(());
+        }
+        plan.promises = Some(promises);
+    }
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
@@ -264,6 +291,37 @@ async fn verified(
         failures.is_empty()
     });
     join_all(asked).await.into_iter().all(|is_kept| is_kept)
+}
+
+/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
+async fn is_as_planned(
+    saved: &SavedPlan,
+    plan: &mut Plan<'_>,
+    members: &[Member],
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let (sender, mut inbox) = mpsc::unbounded_channel();
+    let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
+    let begun = playbook::run(plan, members, &sender).await;
+    plan.mode = mode;
+    drop(sender);
+    let mut now = plan::Hosts::new();
+    let mut is_whole = true;
+    while let Some(event) = inbox.recv().await {
+        plan::collect(&mut now, &event);
+        if matches!(event.kind, Kind::Failed { .. }) {
+            is_whole = false;
+            let _ = events.send(event);
+        }
+    }
+    let moved = plan::moved(&saved.hosts, &now, &begun);
+    for (host, lines) in &moved {
+        let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
+            .evidence(lines)
+            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+        Sink::new(host, events.clone()).emit(Kind::Failed { failure });
+    }
+    is_whole && moved.is_empty()
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
@@ -374,7 +432,9 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
 
 /// All that a run wants: when it is the same as last time, it is the host that has moved.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), job.cluster);
+    // Where the controller keeps its files is no wish.
+    let cluster = super::up::absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
+    let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 

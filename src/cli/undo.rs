@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Role};
 use crate::playbook;
 use crate::report::Stream;
-use crate::steps::{Inputs, Undo as Wanted, UndoScope};
+use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_node_made};
 
 use super::Global;
 use super::exit::{Problem, remark};
@@ -48,6 +48,9 @@ pub struct Undo {
     /// Show what would change and touch nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    #[arg(long, requires = "dry_run")]
+    detailed_exitcode: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -66,6 +69,7 @@ impl Undo {
             confirm(&names, &told(&id, &journals))?;
         }
         let scope = UndoScope::Run(id.clone());
+        let leaving = made_nodes(&journals, &id);
         let job = Job {
             command: "undo",
             playbook: playbook::builtin("undo"),
@@ -76,15 +80,18 @@ impl Undo {
             mode,
             wait_lock: self.wait.limit(),
             drift: Drift::Repair,
+            saved: None,
+            lock: None,
             undoes: Some(id),
             ignore: None,
-            leaving: &[],
+            leaving: &leaving,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.drain_seconds = DRAIN_SECONDS;
                 inputs.undo = Some(Wanted { scope: scope.clone(), keeps_packages: false });
                 Ok(())
             },
         };
-        Ok(run::run(job, global, Stream::Out).await?.code())
+        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
     }
 
     async fn target(&self) -> Result<(Cluster, Reach, Journals), Problem> {
@@ -115,6 +122,15 @@ impl Undo {
 
 fn has(runs: &[Run], id: &str) -> bool {
     runs.iter().any(|run| run.info.id == id && !run.changes.is_empty())
+}
+
+/// How long pods may take to leave a node that the run had made.
+const DRAIN_SECONDS: u64 = 120;
+
+/// The hosts that the run made nodes of the cluster: they leave it.
+fn made_nodes(journals: &Journals, id: &str) -> Vec<String> {
+    let is_made = |runs: &[Run]| runs.iter().any(|run| run.info.id == id && is_node_made(&[run]));
+    journals.iter().filter(|(_, runs)| is_made(runs)).map(|(host, _)| host.clone()).collect()
 }
 
 /// The last run that changed something and was not taken back, and that is no undo or reset itself.

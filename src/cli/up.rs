@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use crate::engine::Failure;
+use crate::engine::{Drift, Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster};
+use crate::inventory::{self, Cluster, Host};
 use crate::playbook;
+use crate::preflight::Ignore;
 use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
 use super::exit::{Problem, remark};
 use super::lock_file::LockedArgs;
-use super::run::{self, Job, Reach, RunArgs};
+use super::run::{self, FillIn, Job, Reach, RunArgs};
 
 /// Make a cluster of the inventory's hosts, or bring it back to what the inventory says
 ///
@@ -67,31 +69,67 @@ impl Up {
         let cluster = self.inventory.load()?;
         let lock = self.locked.load(self.inventory.path(), &cluster)?;
         let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
-        let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            self::inputs(&cluster, facts, inputs);
-            Ok(())
-        };
+        let inputs = inputs(&cluster);
+        let mode = self.run.mode();
         let job = Job {
-            command: "up",
-            playbook: playbook::builtin("up"),
-            cluster: &cluster,
-            only: &[],
-            reach: Reach::Ssh,
-            inventory: Some(self.inventory.path()),
-            mode: self.run.mode(),
+            lock: lock.as_ref(),
             drift: self.run.drift.into(),
-            undoes: None,
             wait_lock: self.run.wait.limit(),
-            ignore: Some(ignore),
-            leaving: &[],
-            inputs: &inputs,
+            ..job(&cluster, self.inventory.path(), mode, ignore, &inputs)
         };
-        let ended = run::run_locked(job, lock.as_ref(), global, Stream::Out).await?;
-        Ok(ended.code())
+        let ended = run::run(job, global, Stream::Out).await?;
+        Ok(self.run.code(&ended))
     }
 }
 
-/// What the making of a cluster is told beside the inventory.
-pub fn inputs(cluster: &Cluster, facts: &BTreeMap<String, Facts>, inputs: &mut Inputs) {
-    inputs.is_joining = cluster.workers().any(|host| facts.get(&host.name).is_some_and(|f| !f.node.has_kubelet_conf));
+/// What `up` does, and `plan` says that it would.
+pub fn job<'a>(
+    cluster: &'a Cluster,
+    inventory: &'a Utf8Path,
+    mode: Mode,
+    ignore: Ignore,
+    inputs: &'a FillIn<'a>,
+) -> Job<'a> {
+    Job {
+        command: "up",
+        playbook: playbook::builtin("up"),
+        cluster,
+        only: &[],
+        reach: Reach::Ssh,
+        inventory: Some(inventory),
+        mode,
+        drift: Drift::Repair,
+        undoes: None,
+        wait_lock: Duration::ZERO,
+        ignore: Some(ignore),
+        inputs,
+        saved: None,
+        lock: None,
+        leaving: &[],
+    }
+}
+
+/// The cluster with every path absolute, so that it means the same wherever it is used.
+pub fn absolute(cluster: &Cluster) -> Result<Cluster, Problem> {
+    let mut cluster = cluster.clone();
+    let Cluster { packages, ssh, hosts, .. } = &mut cluster;
+    let own = hosts.iter_mut().map(|host| &mut host.ssh.identity_file);
+    let files = [&mut packages.kubernetes.key_file, &mut packages.containerd.key_file, &mut ssh.identity_file];
+    for path in files.into_iter().chain(own).flatten().chain([&mut ssh.known_hosts]) {
+        // A home is the same everywhere.
+        if !path.starts_with("~/") {
+            *path = camino::absolute_utf8(Utf8Path::new(path))?.into_string();
+        }
+    }
+    Ok(cluster)
+}
+
+/// Which hosts have yet to join.
+pub fn inputs(cluster: &Cluster) -> impl Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync + '_ {
+    |facts, inputs| {
+        let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
+        inputs.is_joining = cluster.workers().any(|host| is_new(&host));
+        inputs.joining = cluster.hosts.iter().filter(is_new).map(|host| host.name.clone()).collect();
+        Ok(())
+    }
 }

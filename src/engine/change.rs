@@ -246,6 +246,19 @@ pub struct PackageChange {
     /// Left out where no repository has it.
     #[serde(default)]
     pub is_optional: bool,
+    /// The version that apt would take by the lists that the host has now; None where they don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<String>,
+    /// Folders that are there once it is installed, as far as what is planned after it depends on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<Utf8PathBuf>,
+}
+
+impl PackageChange {
+    /// The version that it will have, as exactly as it is known: a version, a pattern, or nothing.
+    pub fn version(&self) -> Option<&str> {
+        self.candidate.as_deref().or(self.to.as_deref())
+    }
 }
 
 /// Packages that are taken at these versions and with these digests only.
@@ -405,8 +418,8 @@ impl fmt::Display for Change {
                 for (i, package) in packages.iter().enumerate() {
                     let separator = if i == 0 { "" } else { ", " };
                     write!(f, "{separator}{}", package.name)?;
-                    match (&package.from, &package.to) {
-                        (Some(from), to) => write!(f, " {from} -> {}", to.as_deref().unwrap_or("newest"))?,
+                    match (&package.from, package.version()) {
+                        (Some(from), to) => write!(f, " {from} -> {}", to.unwrap_or("newest"))?,
                         (None, Some(to)) => write!(f, " {to}")?,
                         (None, None) => {}
                     }

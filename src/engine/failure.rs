@@ -22,11 +22,21 @@ pub struct Failure {
     /// Whether the run was stopped on request rather than by something broken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Whether this only says that something can't be known before a planned change is made. It never leaves the planning.
+    #[serde(skip)]
+    pub unforeseen: bool,
 }
 
 impl Failure {
     pub fn new(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), evidence: Vec::new(), hint: None, retryable: false, interrupted: false }
+        Self {
+            cause: cause.into(),
+            evidence: Vec::new(),
+            hint: None,
+            retryable: false,
+            interrupted: false,
+            unforeseen: false,
+        }
     }
 
     pub fn interrupted() -> Self {
@@ -34,6 +44,16 @@ impl Failure {
             interrupted: true,
             ..Self::new("interrupted").hint("run the same command again: it goes on where this one stopped")
         }
+    }
+
+    /// `what` can't be looked at before a planned change has made it.
+    pub fn unforeseen(what: impl Into<String>) -> Self {
+        Self { unforeseen: true, ..Self::new(what) }
+    }
+
+    /// Whether it was made by [`Self::unforeseen`]; the cause is then what must be there first.
+    pub fn is_unforeseen(&self) -> bool {
+        self.unforeseen
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Self {

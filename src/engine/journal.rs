@@ -81,6 +81,9 @@ pub struct RunInfo {
     /// The run that it takes back; `all` for a reset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The saved plan that it carries out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 impl RunInfo {
@@ -88,7 +91,7 @@ impl RunInfo {
         // Hexadecimal milliseconds have as many digits until the year 2527.
         let id = format!("{:x}-{:04x}", now_millis(), std::process::id() & 0xffff);
         let wanted = super::thing::sha256(wanted);
-        Self { id, command: command.into(), owner: owner.into(), wanted, undoes: None }
+        Self { id, command: command.into(), owner: owner.into(), wanted, undoes: None, plan: None }
     }
 }
 

@@ -12,10 +12,12 @@ mod failure;
 pub(crate) mod fake;
 #[cfg(debug_assertions)]
 pub mod fault;
+mod foresight;
 mod item;
 mod journal;
 mod lock;
 mod probe;
+mod promise;
 mod runner;
 mod step;
 mod thing;
@@ -28,10 +30,12 @@ pub use change::{
 };
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
+pub use foresight::Foresight;
 pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
 pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
+pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Remark, Step};
 pub use thing::{State, Thing, Touch, Trace};

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(debug_assertions)]
 use super::fault;
 use super::{
-    AnyStep, Cause, Change, Failure, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark, Result,
-    Sink, trace,
+    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark,
+    Result, Sink, trace,
 };
 
 /// How often a step that waits looks again.
@@ -73,6 +73,8 @@ pub struct Runner {
     pub last: Arc<LastApplied>,
     pub drift: Drift,
     pub cancel: Cancel,
+    /// What a plan has found so far, over all its phases.
+    pub foresight: Foresight,
 }
 
 /// What of a step's changes is not to be made, by their texts: tried in vain, or kept on purpose.
@@ -115,17 +117,26 @@ impl Runner {
     }
 
     async fn plan(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
-        let (changes, after) = match step.plan(self.host.probe()).await? {
+        let planned = match step.plan(&self.foresight.over(self.host.probe())).await {
+            Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
+            planned => planned?,
+        };
+        let (changes, after) = match planned {
             Planned::Satisfied => return Ok(Report { outcome: Outcome::Unchanged, changes: 0 }),
             Planned::Changes(changes) => (changes, None),
             Planned::After { what } => (Vec::new(), Some(what)),
+            Planned::Until { changes, what } => (changes, Some(what)),
         };
         let mut proposed = Vec::new();
         for change in &changes {
-            proposed.push(Proposed { change: change.redacted(), cause: self.cause(change).await });
+            let cause = self.cause(change).await;
+            if self.is_kept(cause) {
+                tell_kept(change, sink);
+                continue;
+            }
+            self.foresight.expect(std::slice::from_ref(change));
+            proposed.push(Proposed { change: change.redacted(), cause });
         }
-        let kept = proposed.extract_if(.., |one| self.is_kept(one.cause)).collect::<Vec<_>>();
-        kept.iter().for_each(|one| tell_kept(&one.change, sink));
         if proposed.is_empty() && after.is_none() && !changes.is_empty() {
             return Ok(Report { outcome: Outcome::Unchanged, changes: 0 });
         }
@@ -177,6 +188,9 @@ impl Runner {
             self.stop_if_cancelled()?;
             let planned = match step.plan(self.host.probe()).await? {
                 Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
+                Planned::Until { changes, what } => {
+                    Planned::until(self.still_wanted(changes, &mut given_up, sink).await, what)
+                }
                 other => other,
             };
             match planned {
@@ -184,7 +198,7 @@ impl Runner {
                     let outcome = if made == 0 { Outcome::Unchanged } else { Outcome::Changed };
                     return Ok(Report { outcome, changes: made });
                 }
-                Planned::Changes(changes) => {
+                Planned::Changes(changes) | Planned::Until { changes, .. } => {
                     rounds += 1;
                     if rounds > ROUNDS {
                         return Err(not_converged(&changes));

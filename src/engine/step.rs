@@ -73,11 +73,19 @@ pub enum Planned {
     Changes(Vec<Change>),
     /// More can't be known, or can't hold, before this is there: a dry run says so, a real one waits for it.
     After { what: String },
+    /// These changes, and more that can't be known before this is there.
+    Until { changes: Vec<Change>, what: String },
 }
 
 impl Planned {
     pub fn after(what: impl Into<String>) -> Self {
         Self::After { what: what.into() }
+    }
+
+    /// The changes so far, where what follows them can't be known before `what` is there.
+    pub fn until(changes: Vec<Change>, what: impl Into<String>) -> Self {
+        let what = what.into();
+        if changes.is_empty() { Self::After { what } } else { Self::Until { changes, what } }
     }
 
     /// Satisfied when there is nothing to change.

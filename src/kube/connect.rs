@@ -27,7 +27,12 @@ pub struct Connector {
 impl Connector {
     /// What reads by a kubeconfig file; None where there is no such file.
     pub async fn view_by(&self, probe: &dyn Probe, path: &Utf8Path) -> Result<Option<View>> {
-        let Some(text) = probe.read(path).await? else { return Ok(None) };
+        let text = match probe.read(path).await {
+            // It is planned, and so is the API server that it leads to.
+            Err(failure) if failure.is_unforeseen() => None,
+            read => read?,
+        };
+        let Some(text) = text else { return Ok(None) };
         Ok(Some(View::new(self.client(path, text).await?)))
     }
 

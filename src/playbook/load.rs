@@ -5,6 +5,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use super::MaxUnavailable;
 use super::draft::Draft;
 use super::model::{BUILTIN, Phase, Playbook};
 use super::order;
@@ -65,8 +66,7 @@ pub(super) fn named(name: &str) -> Result<Playbook, PlaybookError> {
 }
 
 /// A playbook that has no files beside it, from its text.
-#[cfg(test)]
-pub(super) fn parse(text: &str, origin: &Utf8Path) -> Result<Playbook, PlaybookError> {
+pub fn parse(text: &str, origin: &Utf8Path) -> Result<Playbook, PlaybookError> {
     let mut loader = Loader { open: Vec::new(), findings: Findings::default() };
     let playbook = loader.playbook(text.into(), origin, None);
     Read { playbook, findings: loader.findings }.end()
@@ -162,13 +162,19 @@ impl Loader {
             let place = root.key("phases").index(index);
             self.name(&phase.name, &place.key("name"), &playbook.phases);
             self.hosts(&phase.hosts, &place.key("hosts"));
+            let max_unavailable = phase.max_unavailable.as_ref().map(MaxUnavailable::read).transpose();
+            let max_unavailable = max_unavailable.unwrap_or_else(|why| {
+                let hint = "for example `1` or `10%`".to_string();
+                self.findings.add(&place.key("maxUnavailable"), why, Some(hint));
+                None
+            });
             let steps = self.steps(&phase.steps, &place.key("steps"), folder, &phase.hosts);
             playbook.phases.push(Phase {
                 name: phase.name.clone(),
                 description: phase.description.clone(),
                 hosts: phase.hosts.clone(),
                 after: phase.after.clone(),
-                max_unavailable: phase.max_unavailable.clone(),
+                max_unavailable,
                 steps,
                 place,
             });

@@ -21,9 +21,9 @@ mod work;
 mod written;
 mod yaml_objects;
 
-pub use load::{load, load_for};
+pub use load::{load, load_for, parse};
 pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};
 pub use read::schema;
 pub use rolling::MaxUnavailable;
-pub use run::{Member, Plan, run};
+pub use run::{Member, Plan, Promises, run};
 pub use source::PlaybookError;

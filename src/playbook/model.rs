@@ -42,14 +42,15 @@ pub struct Phase {
 pub type Selector = Hosts;
 
 impl Hosts {
-    pub fn matches(&self, host: &Host) -> bool {
+    /// `leaving` are the names of the hosts that a reset takes out of the cluster.
+    pub fn matches(&self, host: &Host, leaving: &[String]) -> bool {
+        let is_leaving = leaving.contains(&host.name);
         match self {
             Hosts::Group(Group::All) => true,
             Hosts::Group(Group::ControlPlane) => host.is_control_plane(),
             Hosts::Group(Group::Worker) => !host.is_control_plane(),
-            // Who that is only a reset knows; see `Playbook::take_leave`. Without one, all leave.
-            Hosts::Group(Group::Leaving) => true,
-            Hosts::Group(Group::Staying) => false,
+            Hosts::Group(Group::Leaving) => is_leaving,
+            Hosts::Group(Group::Staying) => host.is_control_plane() && !is_leaving,
             Hosts::Names(names) => names.contains(&host.name),
         }
     }
@@ -72,17 +73,6 @@ pub fn builtin(name: &str) -> Playbook {
 }
 
 impl Playbook {
-    /// Says who leaves the cluster in it, and who stays and helps them.
-    pub fn take_leave(&mut self, leaving: &[String], staying: &[String]) {
-        for phase in &mut self.phases {
-            match phase.hosts {
-                Hosts::Group(Group::Leaving) => phase.hosts = Hosts::Names(leaving.to_vec()),
-                Hosts::Group(Group::Staying) => phase.hosts = Hosts::Names(staying.to_vec()),
-                Hosts::Group(Group::All | Group::ControlPlane | Group::Worker) | Hosts::Names(_) => {}
-            }
-        }
-    }
-
     /// The names of all built-in steps in it, in their order.
     pub fn steps(&self) -> Vec<&str> {
         let leaves = self.phases.iter().flat_map(|phase| &phase.steps).flat_map(Item::leaves);
@@ -123,7 +113,7 @@ impl Playbook {
             description: phase.description.clone(),
             hosts: phase.hosts.clone(),
             after: phase.after.clone(),
-            max_unavailable: phase.max_unavailable.clone(),
+            max_unavailable: phase.max_unavailable.as_ref().map(MaxUnavailable::written),
             steps: phase.steps.iter().map(write).collect(),
         };
         let document = written::Document {

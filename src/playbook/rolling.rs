@@ -6,15 +6,16 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::written::Scalar;
 use crate::engine::{Failure, Result};
 
 /// How many hosts, as in Kubernetes' rolling updates: a number, or a share of those that take the phase, rounded up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum MaxUnavailable {
     Count(usize),
     /// `10%`
-    Share(#[schemars(with = "String")] Percent),
+    Share(Percent),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,25 @@ impl From<Percent> for String {
 }
 
 impl MaxUnavailable {
+    /// As it is written in a playbook.
+    pub(super) fn written(&self) -> Scalar {
+        match self {
+            Self::Count(count) => Scalar::Number(i64::try_from(*count).unwrap_or(i64::MAX)),
+            Self::Share(percent) => Scalar::Text(percent.clone().into()),
+        }
+    }
+
+    pub(super) fn read(written: &Scalar) -> std::result::Result<Self, String> {
+        match written {
+            Scalar::Number(count) => usize::try_from(*count)
+                .ok()
+                .filter(|count| *count > 0)
+                .map(Self::Count)
+                .ok_or_else(|| format!("{count} is no number of hosts")),
+            Scalar::Text(text) => Percent::try_from(text.clone()).map(Self::Share),
+        }
+    }
+
     /// At least one: none at all would wait for ever.
     pub fn of(&self, hosts: usize) -> usize {
         match self {

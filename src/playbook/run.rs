@@ -1,6 +1,6 @@
 //! Walks a playbook on all hosts at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -10,9 +10,9 @@ use super::rolling::Turns;
 use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Result, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::steps::{Context, Inputs, Outputs};
 
 /// A host that takes part: an agent runs there and its facts are known.
@@ -34,7 +34,12 @@ pub struct Plan<'a> {
     pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
     pub cancel: Cancel,
+    /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
+    pub promises: Option<&'a Promises<'a>>,
 }
+
+/// What a host may do in a phase.
+pub type Promises<'a> = dyn Fn(&str, &str) -> Vec<Promise> + Sync + 'a;
 
 /// How far a phase is, over all hosts that take part in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,17 +51,22 @@ struct Progress {
 type Gates = BTreeMap<String, watch::Sender<Progress>>;
 
 /// Runs the playbook to its end on every member; one host's failure stops only what needs that host. How it ended is in the events.
-pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) {
+/// Returned are the hosts on which an earlier run began the plan that is carried out.
+pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
     let facts = members.iter().map(|member| (member.host.as_str(), &member.facts));
     let work = match plan.playbook.work(plan.cluster, facts) {
         Ok(work) => work,
-        Err(error) => return refuse(&error, events),
+        Err(error) => {
+            refuse(&error, events);
+            return BTreeSet::new();
+        }
     };
     let shared = Shared {
         inputs: Mutex::new(plan.inputs.clone()),
         gates: gates(plan, members),
         turns: turns(plan, members),
         work,
+        begun: Mutex::default(),
     };
     join_all(members.iter().map(|member| async {
         let result = walk(plan, member, &shared, events).await;
@@ -65,6 +75,7 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         }
     }))
     .await;
+    shared.begun.into_inner().expect("no panic while held")
 }
 
 /// Has the host write down how the run ended. An agent that is gone can't, and that has been told.
@@ -92,6 +103,7 @@ struct Shared {
     /// What hosts have given so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
+    begun: Mutex<BTreeSet<String>>,
     turns: BTreeMap<String, Turns>,
 }
 
@@ -115,7 +127,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -136,6 +148,9 @@ async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::
             Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
         }
         let succeeded = usize::from(result.is_ok());
+        if result.is_err() {
+            shared.inputs.lock().expect("no panic while held").joining.remove(&member.host);
+        }
         shared.gates[&phase.name].send_modify(|progress| {
             progress.left -= 1;
             progress.succeeded += succeeded;
@@ -200,9 +215,13 @@ async fn one(
         run: plan.run.clone(),
         drift: plan.drift,
         wait_lock: plan.wait_lock,
+        promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };
-    let Outputs { join } = member.client.run(run, events).await?;
+    let Outputs { join, has_begun } = member.client.run(run, events).await?;
+    if has_begun {
+        shared.begun.lock().expect("no panic while held").insert(member.host.clone());
+    }
     if join.is_some() {
         shared.inputs.lock().expect("no panic while held").join = join;
     }
@@ -213,7 +232,7 @@ async fn one(
 async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
     let mut progress = shared.gates[name].subscribe();
     let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
+    let own = usize::from(takes_part(plan, phase, member));
     if progress.borrow().left > 0 && own == 0 {
         sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
     }
@@ -227,5 +246,6 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    plan.cluster.hosts.iter().filter(|host| plan.hosts.contains(&host.name) && phase.hosts.matches(host)).count()
+    let takes_part = |host: &&Host| plan.hosts.contains(&host.name) && phase.hosts.matches(host, &plan.inputs.leaving);
+    plan.cluster.hosts.iter().filter(takes_part).count()
 }

@@ -8,8 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::MaxUnavailable;
-
 /// Phases of steps and tasks, which hosts walk from top to bottom.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -75,7 +73,8 @@ pub struct Phase {
     /// How many hosts that belong to the cluster already take it at a time, each well again before the next: a number, or a share
     /// as `10%`. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_unavailable: Option<MaxUnavailable>,
+    #[schemars(example = &"1")]
+    pub max_unavailable: Option<Scalar>,
     #[schemars(length(min = 1), example = &"[set-sysctls]")]
     pub steps: Vec<Step>,
 }
@@ -95,9 +94,9 @@ pub enum Group {
     ControlPlane,
     /// Those that are no control plane.
     Worker,
-    /// Those that a reset takes out of the cluster.
+    /// Those that a reset or an undo takes out of the cluster; of no use in other playbooks.
     Leaving,
-    /// A control plane that a reset leaves in the cluster.
+    /// Control planes that stay in the cluster then.
     Staying,
 }
 

@@ -47,6 +47,8 @@ pub(super) fn apply() -> Vec<Event> {
             from: None,
             to: Some("1.37.2-*".into()),
             is_optional: false,
+            candidate: None,
+            brings: Vec::new(),
         }],
         lock: None,
     };
@@ -120,6 +122,8 @@ pub(super) fn plan() -> Vec<Event> {
         from: from.map(Into::into),
         to: to.map(Into::into),
         is_optional: false,
+        candidate: None,
+        brings: Vec::new(),
     };
     let planned = |changes: Vec<Change>| Kind::Planned { changes: proposed(changes), after: None };
     let mut events = vec![
@@ -255,6 +259,8 @@ pub(super) fn every_change() -> Vec<Event> {
                 from: Some("1".into()),
                 to: Some("2".into()),
                 is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
             }],
             lock: Some(PackageLock {
                 pins: vec![PackagePin { name: "a".into(), version: "2".into(), sha256: "0".repeat(64) }],

@@ -1,6 +1,7 @@
 //! Packages from apt repositories.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
@@ -17,11 +18,13 @@ pub struct Package {
     pub version: Option<String>,
     /// Wanted only where a repository has it.
     pub is_optional: bool,
+    /// Folders of its that what comes after it depends on.
+    pub brings: Vec<Utf8PathBuf>,
 }
 
 impl Package {
     pub fn any(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, is_optional: false }
+        Self { name: name.into(), version: None, is_optional: false, brings: Vec::new() }
     }
 
     pub fn version(name: impl Into<String>, version: impl Into<String>) -> Self {
@@ -31,6 +34,10 @@ impl Package {
     /// Whether this version is what is wanted.
     pub fn is_met_by(&self, version: &str) -> bool {
         self.version.as_ref().is_none_or(|wanted| matches_version(version, wanted))
+    }
+
+    pub fn brings(self, folders: &[&str]) -> Self {
+        Self { brings: folders.iter().map(Utf8PathBuf::from).collect(), ..self }
     }
 }
 
@@ -47,15 +54,25 @@ pub struct Installed {
 
 #[async_trait]
 impl Resource for Installed {
-    type Observed = Status;
+    /// What dpkg has, and of what is missing the version that apt would take, by the lists that it has now.
+    type Observed = (Status, BTreeMap<String, String>);
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<Status> {
-        Status::read(probe).await
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        let status = Status::read(probe).await?;
+        let missing: Vec<&Package> =
+            self.packages.iter().filter(|package| self.missing(package, &status, &BTreeMap::new()).is_some()).collect();
+        if missing.is_empty() {
+            return Ok((status, BTreeMap::new()));
+        }
+        let names = missing.iter().map(|package| package.name.as_str());
+        let policy = probe.query(&POLICY.into_iter().chain(names).collect::<Vec<_>>()).await?.stdout;
+        let candidate = |package: &&Package| Some((package.name.clone(), candidate(&policy, package)?));
+        Ok((status, missing.iter().filter_map(candidate).collect()))
     }
 
-    fn diff(&self, status: Status) -> Result<Planned> {
+    fn diff(&self, (status, candidates): Self::Observed) -> Result<Planned> {
         let missing: Vec<PackageChange> =
-            self.packages.iter().filter_map(|package| self.missing(package, &status)).collect();
+            self.packages.iter().filter_map(|package| self.missing(package, &status, &candidates)).collect();
         if missing.is_empty() && status.interrupted.is_none() {
             return Ok(Planned::Satisfied);
         }
@@ -79,7 +96,12 @@ impl Resource for Installed {
 }
 
 impl Installed {
-    fn missing(&self, package: &Package, status: &Status) -> Option<PackageChange> {
+    fn missing(
+        &self,
+        package: &Package,
+        status: &Status,
+        candidates: &BTreeMap<String, String>,
+    ) -> Option<PackageChange> {
         let from = status.version(&package.name);
         if from.is_some_and(|version| package.is_met_by(version)) {
             return None;
@@ -91,6 +113,8 @@ impl Installed {
             from: from.map(String::from),
             to: pin.map(|pin| pin.version.clone()).or_else(|| package.version.clone()),
             is_optional: package.is_optional,
+            candidate: candidates.get(&package.name).cloned(),
+            brings: package.brings.clone(),
         })
     }
 
@@ -101,6 +125,26 @@ impl Installed {
         let pins = lock.pins.iter().filter(|pin| is_own(&pin.name) || status.package(&pin.name).is_none());
         Some(PackageLock { pins: pins.cloned().collect(), is_complete: lock.is_complete })
     }
+}
+
+/// What apt would take, asked so that it writes no cache.
+const POLICY: [&str; 6] = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy"];
+
+/// The version that apt would take, in what `apt-cache policy` says of several packages: the candidate, or of the versions that fit
+/// a pattern the highest, which is told first. None where no list has the package.
+fn candidate(policy: &str, package: &Package) -> Option<String> {
+    let lines = policy.lines().skip_while(|line| line.strip_suffix(':') != Some(&package.name)).skip(1);
+    let own: Vec<&str> = lines.take_while(|line| line.starts_with(' ')).collect();
+    let Some(wanted) = &package.version else {
+        let candidate = own.iter().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+        return (candidate != "(none)").then(|| candidate.into());
+    };
+    let table = own.iter().skip_while(|line| line.trim() != "Version table:").skip(1);
+    // A version's line has its priority; the lines of its sources are indented deeper.
+    let versions = table
+        .filter(|line| !line.starts_with("        "))
+        .filter_map(|line| line.trim_start_matches([' ', '*']).split_whitespace().next());
+    versions.into_iter().find(|version| matches_version(version, wanted)).map(String::from)
 }
 
 /// No other source file names this repository: apt refuses to work at all when two name different keys for it.
@@ -185,7 +229,7 @@ impl Resource for CandidateAtLeast {
         if let Some(version) = Status::read(probe).await?.version(self.package) {
             return Ok(Some(version.into()));
         }
-        let policy = probe.query(&["apt-cache", "policy", self.package]).await?;
+        let policy = probe.query(&POLICY.into_iter().chain([self.package]).collect::<Vec<_>>()).await?;
         let candidate = policy.stdout.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
         Ok(candidate.filter(|version| *version != "(none)").map(String::from))
     }
@@ -387,7 +431,9 @@ mod tests {
 
     #[test]
     fn a_locked_version_is_the_one_that_is_planned() {
-        let Planned::Changes(changes) = locked("1.37.2-1.1").diff(status(&[("socat", "1.6")])).unwrap() else {
+        let Planned::Changes(changes) =
+            locked("1.37.2-1.1").diff((status(&[("socat", "1.6")]), BTreeMap::new())).unwrap()
+        else {
             panic!()
         };
         assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-1.1");
@@ -399,13 +445,18 @@ mod tests {
 
     #[test]
     fn a_lock_that_does_not_fit_the_inventory_decides_nothing() {
-        let Planned::Changes(changes) = locked("1.36.0-1.1").diff(Status::default()).unwrap() else { panic!() };
+        let Planned::Changes(changes) = locked("1.36.0-1.1").diff((Status::default(), BTreeMap::new())).unwrap() else {
+            panic!()
+        };
         assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-*");
     }
 
     #[test]
     fn an_installed_version_that_fits_stays() {
-        assert_eq!(locked("1.37.2-1.1").diff(status(&[("kubelet", "1.37.2-1.2")])).unwrap(), Planned::Satisfied);
+        assert_eq!(
+            locked("1.37.2-1.1").diff((status(&[("kubelet", "1.37.2-1.2")]), BTreeMap::new())).unwrap(),
+            Planned::Satisfied
+        );
     }
 
     #[test]
@@ -420,22 +471,45 @@ mod tests {
 
     #[test]
     fn a_missing_package_is_installed_after_its_list_is_read() {
-        let Planned::Changes(changes) = kubelet().diff(Status::default()).unwrap() else { panic!("no change") };
+        let Planned::Changes(changes) = kubelet().diff((Status::default(), BTreeMap::new())).unwrap() else {
+            panic!("no change")
+        };
         let shown: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["read the package lists of /etc/apt/sources.list.d/k.sources", "install kubelet 1.37.2-*"]);
     }
 
     #[test]
+    fn the_version_that_apt_would_take_is_known_where_its_lists_are() {
+        let policy = "kubelet:\n  Installed: 1.37.0-1.1\n  Candidate: 1.38.0-1.1\n  Version table:\n     1.38.0-1.1 990\n        500 http://k Packages\n     1.37.2-1.2 990\n        500 http://k Packages\n     1.37.2-1.1 990\n        500 http://k Packages\n *** 1.37.0-1.1 100\n        100 /var/lib/dpkg/status\nsocat:\n  Installed: (none)\n  Candidate: 1.7\n  Version table:\n     1.7 500\n        500 http://d Packages\n";
+        let of = |package: Package| candidate(policy, &package);
+        assert_eq!(of(Package::version("kubelet", "1.37.2-*")).as_deref(), Some("1.37.2-1.2"));
+        assert_eq!(of(Package::version("kubelet", "1.37.0-1.1")).as_deref(), Some("1.37.0-1.1"));
+        assert_eq!(of(Package::version("kubelet", "1.36.*")), None);
+        assert_eq!(of(Package::any("kubelet")).as_deref(), Some("1.38.0-1.1"));
+        assert_eq!(of(Package::any("socat")).as_deref(), Some("1.7"));
+        assert_eq!(of(Package::any("kubeadm")), None);
+        let Planned::Changes(changes) =
+            kubelet().diff((Status::default(), [("kubelet".into(), "1.37.2-1.2".into())].into())).unwrap()
+        else {
+            panic!("no change")
+        };
+        assert_eq!(changes[1].to_string(), "install kubelet 1.37.2-1.2");
+    }
+
+    #[test]
     fn a_held_lock_is_waited_for_and_its_holder_named() {
         let status = Status { lock_holder: Some("apt-get (process 812)".into()), ..Status::default() };
-        assert_eq!(kubelet().diff(status).unwrap(), Planned::after("dpkg's lock, which apt-get (process 812) holds"));
+        assert_eq!(
+            kubelet().diff((status, BTreeMap::new())).unwrap(),
+            Planned::after("dpkg's lock, which apt-get (process 812) holds")
+        );
     }
 
     #[test]
     fn an_interrupted_dpkg_is_mended_even_when_nothing_is_missing() {
         let nothing = Installed { packages: Vec::new(), sources: Vec::new(), refresh_all: false, lock: None };
         let status = Status { interrupted: Some("socat is half-configured".into()), ..Status::default() };
-        let Planned::Changes(changes) = nothing.diff(status).unwrap() else { panic!("no change") };
+        let Planned::Changes(changes) = nothing.diff((status, BTreeMap::new())).unwrap() else { panic!("no change") };
         assert_eq!(changes[0].to_string(), "finish an interrupted dpkg run (socat is half-configured)");
     }
 }

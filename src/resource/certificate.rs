@@ -22,13 +22,16 @@ pub struct Certificate {
     pub has_exact_names: bool,
 }
 
-/// What is on disk. None for what is not.
-pub struct Observed {
-    certificate: Option<String>,
-    key: Option<String>,
-    issuer: Option<String>,
-    has_issuer_key: bool,
-    now: OffsetDateTime,
+pub enum Observed {
+    /// Neither is there; or only a key, which is taken up.
+    Missing { is_external: bool },
+    Found {
+        certificate: String,
+        key: Option<String>,
+        issuer: Option<String>,
+        has_issuer_key: bool,
+        now: OffsetDateTime,
+    },
 }
 
 #[async_trait]
@@ -36,24 +39,30 @@ impl Resource for Certificate {
     type Observed = Observed;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        let Some(certificate) = probe.read_text(&self.certificate).await? else {
+            let is_external = match &self.issuer {
+                Some((certificate, key)) => {
+                    probe.stat(certificate).await?.is_some() && probe.stat(key).await?.is_none()
+                }
+                None => false,
+            };
+            return Ok(Observed::Missing { is_external });
+        };
         let (issuer, has_issuer_key) = match &self.issuer {
             Some((certificate, key)) => (probe.read_text(certificate).await?, probe.stat(key).await?.is_some()),
             None => (None, false),
         };
-        Ok(Observed {
-            certificate: probe.read_text(&self.certificate).await?,
-            key: probe.read_text(&self.key).await?,
-            issuer,
-            has_issuer_key,
-            now: OffsetDateTime::now_utc(),
-        })
+        let key = probe.read_text(&self.key).await?;
+        Ok(Observed::Found { certificate, key, issuer, has_issuer_key, now: OffsetDateTime::now_utc() })
     }
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
-        let Observed { certificate, key, issuer, has_issuer_key, now } = observed;
-        let Some(certificate) = certificate else {
-            let is_external = issuer.is_some() && !has_issuer_key;
-            return if is_external { Err(self.unsignable()) } else { Ok(Planned::Changes(vec![self.issue()])) };
+        let (certificate, key, issuer, has_issuer_key, now) = match observed {
+            Observed::Missing { is_external: true } => return Err(self.unsignable()),
+            Observed::Missing { is_external: false } => return Ok(Planned::Changes(vec![self.issue()])),
+            Observed::Found { certificate, key, issuer, has_issuer_key, now } => {
+                (certificate, key, issuer, has_issuer_key, now)
+            }
         };
         if key.is_none() && !self.request.is_ca {
             return Err(Failure::new(format!("{} is there, but its key {} is not", self.certificate, self.key))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Foresight, Planned, Probe, Result};
 
 /// The wanted state of one thing on a host.
 #[async_trait]
@@ -68,15 +68,26 @@ impl AnyStep for Converge {
         self.title.clone()
     }
 
-    /// All changes up to the first resource that has to wait for something.
+    /// All changes up to the first resource that has to wait for something. Each resource sees the host as those before it will
+    /// have made it, so that a service is restarted for a file that is yet to be written.
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let foresight = Foresight::default();
         let mut changes: Vec<Change> = Vec::new();
         for resource in &self.resources {
-            match resource.plan(probe).await? {
-                Planned::Satisfied => {}
-                Planned::Changes(more) => changes.extend(more),
-                after if changes.is_empty() => return Ok(after),
-                Planned::After { .. } => break,
+            let planned = match resource.plan(&foresight.over(probe)).await {
+                Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
+                planned => planned?,
+            };
+            let (more, waits_for) = match planned {
+                Planned::Satisfied => continue,
+                Planned::Changes(more) => (more, None),
+                Planned::After { what } => (Vec::new(), Some(what)),
+                Planned::Until { changes, what } => (changes, Some(what)),
+            };
+            foresight.expect(&more);
+            changes.extend(more);
+            if let Some(what) = waits_for {
+                return Ok(Planned::until(changes, what));
             }
         }
         Ok(Planned::of(changes))
@@ -88,5 +99,71 @@ impl AnyStep for Converge {
 
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
         Evidence::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+    use crate::resource::{Certificate, File, Unit};
+
+    fn shown(planned: Planned) -> (Vec<String>, Option<String>) {
+        let (changes, what) = match planned {
+            Planned::Satisfied => (Vec::new(), None),
+            Planned::Changes(changes) => (changes, None),
+            Planned::After { what } => (Vec::new(), Some(what)),
+            Planned::Until { changes, what } => (changes, Some(what)),
+        };
+        (changes.iter().map(ToString::to_string).collect(), what)
+    }
+
+    #[tokio::test]
+    async fn a_service_is_restarted_for_a_file_that_is_yet_to_be_written() {
+        let step = |text: &str| {
+            let unit = Unit::running("a.service").reads("/etc/a");
+            Converge::new("a", "A").with(File::text("/etc/a", text)).with(unit)
+        };
+        // As systemd noted it when the service started.
+        const OLD: &str = "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4";
+        let host = FakeHost::default()
+            .file("/etc/a", "old")
+            .file("/run/kboot/started/a.service", format!("{OLD}  /etc/a\n"))
+            .answer(
+                "systemctl show a.service --property=LoadState,ActiveState,UnitFileState",
+                0,
+                "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n",
+            );
+        let drop_in = "create /etc/systemd/system/a.service.d/50-kboot.conf (0644)".to_string();
+        let restart = "a.service: restart (/etc/a changed)".to_string();
+        let changes = vec!["change /etc/a".to_string(), drop_in.clone(), restart];
+        assert_eq!(shown(step("new").plan(&host).await.unwrap()), (changes, None));
+        assert_eq!(shown(step("old").plan(&host).await.unwrap()), (vec![drop_in], None));
+    }
+
+    #[tokio::test]
+    async fn what_needs_a_key_that_is_yet_to_be_made_comes_after_it() {
+        struct Reads(&'static str);
+
+        #[async_trait]
+        impl AnyResource for Reads {
+            async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+                probe.read(self.0.into()).await.map(|_| Planned::Satisfied)
+            }
+        }
+        let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
+        let certificate = |name: &str, issuer: Option<&str>| Certificate {
+            certificate: format!("/pki/{name}.crt").into(),
+            key: format!("/pki/{name}.key").into(),
+            issuer: issuer.map(|name| (format!("/pki/{name}.crt").into(), format!("/pki/{name}.key").into())),
+            request: crate::pki::CertificateRequest::authority(name, 24, algorithm),
+            has_exact_names: false,
+        };
+        let step = Converge::new("a", "A")
+            .with(certificate("ca", None))
+            .with(certificate("leaf", Some("ca")))
+            .with(Reads("/pki/leaf.crt"));
+        let (changes, what) = shown(step.plan(&FakeHost::default()).await.unwrap());
+        assert_eq!((changes.len(), what.as_deref()), (2, Some("/pki/leaf.crt")));
     }
 }

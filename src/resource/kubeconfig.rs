@@ -18,38 +18,46 @@ pub struct ClientKubeconfig {
     pub authority: (Utf8PathBuf, Utf8PathBuf),
 }
 
-/// The file, the authority's certificate, whether its key is there, and the time.
-type Observed = (Option<String>, Option<String>, bool, OffsetDateTime);
+pub enum Observed {
+    Missing { is_external: bool },
+    Found { file: String, authority: String, now: OffsetDateTime },
+}
 
 #[async_trait]
 impl Resource for ClientKubeconfig {
     type Observed = Observed;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let existing = probe.read_text(&self.path).await?;
-        let authority = probe.read_text(&self.authority.0).await?;
-        let has_key = probe.stat(&self.authority.1).await?.is_some();
-        Ok((existing, authority, has_key, OffsetDateTime::now_utc()))
+        let (authority, key) = &self.authority;
+        let Some(file) = probe.read_text(&self.path).await? else {
+            let is_external = probe.stat(authority).await?.is_some() && probe.stat(key).await?.is_none();
+            return Ok(Observed::Missing { is_external });
+        };
+        let authority = probe.read_text(authority).await?.unwrap_or_default();
+        Ok(Observed::Found { file, authority, now: OffsetDateTime::now_utc() })
     }
 
-    fn diff(&self, (existing, authority, has_key, now): Observed) -> Result<Planned> {
-        let Some(existing) = existing else {
-            if authority.is_some() && !has_key {
+    fn diff(&self, observed: Observed) -> Result<Planned> {
+        let (file, authority, now) = match observed {
+            Observed::Missing { is_external: true } => {
                 return Err(Failure::new(format!(
                     "{} is missing and can't be made without {}",
                     self.path, self.authority.1
                 ))
                 .hint("with an external certificate authority, put all kubeconfigs in /etc/kubernetes yourself"));
             }
-            return Ok(Planned::Changes(vec![Change::WriteKubeconfig {
-                path: self.path.clone(),
-                cluster: self.wanted.cluster.clone(),
-                server: self.wanted.server.clone(),
-                authority: self.authority.clone(),
-                request: self.wanted.request.clone(),
-            }]));
+            Observed::Missing { is_external: false } => {
+                return Ok(Planned::Changes(vec![Change::WriteKubeconfig {
+                    path: self.path.clone(),
+                    cluster: self.wanted.cluster.clone(),
+                    server: self.wanted.server.clone(),
+                    authority: self.authority.clone(),
+                    request: self.wanted.request.clone(),
+                }]));
+            }
+            Observed::Found { file, authority, now } => (file, authority, now),
         };
-        let problems: Vec<String> = kubeconfig::check(&existing, &self.wanted, &authority.unwrap_or_default(), now)
+        let problems: Vec<String> = kubeconfig::check(&file, &self.wanted, &authority, now)
             .iter()
             .filter(|problem| problem.severity() == Severity::Error)
             .map(|problem| format!("the kubeconfig {problem}"))

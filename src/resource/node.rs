@@ -181,7 +181,7 @@ mod tests {
                 [Change::MarkNode(change)] => Some(change.clone()),
                 other => panic!("{other:?}"),
             },
-            Planned::After { what } => panic!("after {what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("after {what}"),
         }
     }
 

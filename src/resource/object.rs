@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{AnyResource, Resource};
 use crate::engine::{Change, Planned, Probe, Result};
-use crate::kube::{Applied, Connector};
+use crate::kube::{Applied, Connector, comparable};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
@@ -37,7 +37,10 @@ impl Resource for Objects {
         let Some(applied) = observed else { return Ok(Planned::after("an answer of the API server")) };
         let different = self.objects.iter().zip(applied).filter(|(_, applied)| !applied.is_same);
         let mut changes: Vec<Change> = different
-            .map(|(object, applied)| Change::ApplyObject { object: object.clone(), before: applied.before })
+            .map(|(object, applied)| Change::ApplyObject {
+                object: object.clone(),
+                before: applied.before.as_ref().map(comparable),
+            })
             .collect();
         // A namespace must be there before what it holds.
         changes.sort_by_key(

@@ -229,7 +229,7 @@ mod tests {
         match unit.diff(unit.observe(host).await.unwrap()).unwrap() {
             Planned::Satisfied => Vec::new(),
             Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
-            Planned::After { what } => panic!("after {what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("after {what}"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What steps are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,11 +31,17 @@ pub struct Inputs {
     pub keys: BTreeMap<String, Vec<u8>>,
     /// Whether some host has to join, so that a token is needed.
     pub is_joining: bool,
+    /// Hosts whose nodes are yet to register. One that failed to is not among them.
+    #[serde(default)]
+    pub joining: BTreeSet<String>,
     /// The token to be made if there is no usable one, and the hours that it lives.
     pub token: Option<(Token, u32)>,
     pub join: Option<Join>,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
+    /// What a lock file beside the inventory says.
+    #[serde(default)]
+    pub lock: Option<Pins>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
     /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
@@ -44,9 +50,6 @@ pub struct Inputs {
     pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
     pub drain_seconds: u64,
-    /// What a lock file beside the inventory says.
-    #[serde(default)]
-    pub lock: Option<Pins>,
     /// What is to be taken back, by undo and reset.
     pub undo: Option<Undo>,
 }
@@ -106,6 +109,9 @@ pub struct Join {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Outputs {
     pub join: Option<Join>,
+    /// Whether the plan that is carried out was begun on this host by an earlier run.
+    #[serde(default)]
+    pub has_begun: bool,
 }
 
 pub type Outbox = Arc<Mutex<Outputs>>;

@@ -27,7 +27,7 @@ pub fn step(context: &Context) -> Converge {
         let pin = pins.and_then(|pins| pins.get(&package.name));
         match pin.filter(|pin| package.is_met_by(&pin.version)) {
             // Not merely one that fits: the very one.
-            Some(pin) => Some(Package::version(package.name, &pin.version)),
+            Some(pin) => Some(Package { version: Some(pin.version.clone()), ..package }),
             None => (package.name != ALONG).then_some(package),
         }
     });
@@ -37,7 +37,8 @@ pub fn step(context: &Context) -> Converge {
 /// What of these packages the inventory leaves open, and what kubelet brings along.
 pub(super) fn packages(context: &Context) -> Vec<Package> {
     let version = format!("{}-*", context.cluster.version_number());
-    let kubernetes = ["kubelet", "kubeadm", "kubectl"].map(|name| Package::version(name, &version));
+    let [kubelet, kubeadm, kubectl] = ["kubelet", "kubeadm", "kubectl"].map(|name| Package::version(name, &version));
+    let kubernetes = [kubelet.brings(&[paths::MANIFESTS]), kubeadm, kubectl];
     let runtime = match context.cluster.packages.containerd.distribution {
         true => Package::any("containerd"),
         false => Package::version("containerd.io", "2.*"),

@@ -11,6 +11,15 @@ const PACKAGES: [&str; 10] =
 /// A transitional package in newer releases, gone one day.
 const OPTIONAL: [&str; 1] = ["apt-transport-https"];
 
+/// The folders that the control plane's pods mount where they are there.
+const CERTIFICATES: [&str; 3] =
+    ["/etc/ca-certificates", "/usr/local/share/ca-certificates", "/usr/share/ca-certificates"];
+
+fn package(name: &str) -> Package {
+    let package = Package::any(name);
+    if name == "ca-certificates" { package.brings(&CERTIFICATES) } else { package }
+}
+
 pub fn step(context: &Context) -> Converge {
     let packages = packages();
     Converge::new("install-prerequisites", "Install prerequisites")
@@ -21,5 +30,5 @@ pub fn step(context: &Context) -> Converge {
 /// Whatever version of these a host has is the host's own matter.
 pub(super) fn packages() -> Vec<Package> {
     let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
-    PACKAGES.map(Package::any).into_iter().chain(optional).collect()
+    PACKAGES.map(package).into_iter().chain(optional).collect()
 }

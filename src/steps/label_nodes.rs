@@ -13,7 +13,7 @@ pub fn step(make: &Make<'_>) -> Converge {
         labels: manifest::node_labels(host).into_iter().collect(),
         taints: cluster.node_taints(host),
         // A host that failed to join has no node to be marked.
-        is_needed: false,
+        is_needed: make.context.inputs.joining.contains(&host.name),
     });
     Converge::new("label-nodes", "Label and taint the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
 }

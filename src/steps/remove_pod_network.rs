@@ -141,7 +141,7 @@ mod tests {
         match resource.plan(&host).await.unwrap() {
             Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
             Planned::Satisfied => Vec::new(),
-            Planned::After { what } => panic!("{what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("{what}"),
         }
     }
 

@@ -92,7 +92,7 @@ mod tests {
         match RestoreSettings.diff(differences) {
             Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
             Planned::Satisfied => Vec::new(),
-            Planned::After { what } => panic!("{what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("{what}"),
         }
     }
 

@@ -87,7 +87,7 @@ mod tests {
         match sysctls.plan(host).await.unwrap() {
             Planned::Changes(changes) => changes,
             Planned::Satisfied => Vec::new(),
-            Planned::After { what } => panic!("after {what}"),
+            Planned::After { what } | Planned::Until { what, .. } => panic!("after {what}"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, eventually};
+use crate::events::Run;
 use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
@@ -19,6 +20,7 @@ pub const TESTS: &[Test] = &[
 
 const INIT: Option<&str> = Some("by_hand::init_makes_a_control_plane_and_tells_how_to_join");
 const JOIN: Option<&str> = Some("by_hand::the_right_token_joins");
+const KBOOT: &str = "/usr/local/bin/kboot";
 const CONFIG: &str = "--config /root/cluster.yaml";
 
 /// Brings the binary and the cluster's file to a host, as a person would.
@@ -36,8 +38,11 @@ fn init(lab: &Lab) {
     lab.kboot_on("n1", &format!("init {CONFIG} --dry-run")).ok().says(&["kube-apiserver.yaml", "kubelet"]);
     before.still_holds(lab, &[]);
 
+    let run = Run::on(lab, "n1", &format!("{KBOOT} init {CONFIG}")).ends(0);
+    assert!(!run.changes().is_empty(), "{run}");
+    // Again, for people: what they are told.
     let done = lab.kboot_on("n1", &format!("init {CONFIG}")).ok();
-    done.clone().says(&[
+    done.says(&[
         "/etc/kubernetes/admin.conf",
         "kboot join 10.77.0.11:6443 --token ",
         " --discovery-token-ca-cert-hash sha256:",
@@ -115,7 +120,7 @@ fn join(lab: &Lab) {
     let line = format!("join 10.77.0.11:6443 --token-file - --discovery-token-ca-cert-hash {hash} {CONFIG}");
     lab.touch(&["n2"]);
     // Through standard input, where no other user sees it.
-    lab.on("n2", &format!("printf %s {token} | /usr/local/bin/kboot {line}")).ok();
+    Run::on(lab, "n2", &format!("printf %s {token} | {KBOOT} {line}")).ends(0);
     cluster::node_becomes_ready(lab, "n2");
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
     // What it joined with is not kept, and it speaks with a certificate of its own.

@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 
+use crate::agreement::differences;
 use crate::command::Done;
 use crate::lab::Lab;
 
 /// A run of kboot's with `--output json`.
+#[derive(Clone)]
 pub struct Run {
     pub done: Done,
     pub events: Vec<Value>,
@@ -14,9 +16,40 @@ pub struct Run {
 impl Run {
     #[track_caller]
     pub fn of(lab: &Lab, arguments: &[&str]) -> Self {
-        let mut all = arguments.to_vec();
-        all.extend(["--output", "json"]);
-        Self::read(lab.kboot(&all))
+        let with = |more: &[&'static str]| {
+            let mut all = arguments.to_vec();
+            all.extend(more);
+            Self::read(lab.kboot(&all))
+        };
+        let changes_hosts = ["up", "reset"].contains(&arguments[0]) && !arguments.contains(&"--dry-run");
+        if !changes_hosts {
+            return with(&["--output", "json"]);
+        }
+        let plan = with(&["--output", "json", "--dry-run"]);
+        with(&["--output", "json"]).keeps_to(&plan)
+    }
+
+    /// Runs kboot on a host, by a shell line that ends with its arguments.
+    #[track_caller]
+    pub fn on(lab: &Lab, host: &str, line: &str) -> Self {
+        let read = |more: &str| {
+            let done = lab.kboot_line(host, &format!("{line} --output json {more}"));
+            // `init` prints the line to join with beside its events.
+            let events: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with('{')).collect();
+            Self::read(Done { stdout: events.join("\n"), ..done.clone() })
+        };
+        let plan = read("--dry-run");
+        read("").keeps_to(&plan)
+    }
+
+    /// What happened is what the plan right before it said, unless that could not be made.
+    #[track_caller]
+    fn keeps_to(self, plan: &Self) -> Self {
+        if plan.done.code == Some(0) {
+            let different = differences(plan, &self);
+            assert!(different.is_empty(), "the plan was another\n{}\n{self}", different.join("\n"));
+        }
+        self
     }
 
     /// The same, of a run that may have been killed while it wrote a line.

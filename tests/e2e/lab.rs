@@ -170,8 +170,14 @@ impl Lab {
     /// The same, of a script that runs kboot there.
     #[track_caller]
     pub fn kboot_on(&self, host: &str, arguments: &str) -> Done {
+        self.kboot_line(host, &format!("exec </dev/null /usr/local/bin/kboot {arguments}"))
+    }
+
+    /// The same, of a shell line that runs it.
+    #[track_caller]
+    pub fn kboot_line(&self, host: &str, line: &str) -> Done {
         self.touch(&[host]);
-        let done = self.on(host, &format!("exec /usr/local/bin/kboot {arguments} </dev/null"));
+        let done = self.on(host, line);
         self.spoken.borrow_mut().push(done.clone());
         done
     }

@@ -6,6 +6,7 @@
 //!
 //! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards; `KBOOT_E2E_REUSE=1` goes on with it, and runs the named tests alone.
 
+mod agreement;
 mod bad_input;
 mod bare;
 mod by_hand;
@@ -19,6 +20,8 @@ mod killed;
 mod lab;
 mod lock;
 mod oracle;
+mod plan;
+mod playbooks;
 mod reset;
 mod suite;
 mod up;
@@ -28,10 +31,13 @@ fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
     suite::main(&[
         bare::TESTS,
+        plan::TESTS,
         bad_input::TESTS,
         lock::TESTS,
         up::TESTS,
+        plan::ON_CLUSTER,
         edits::TESTS,
+        playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,

@@ -187,7 +187,7 @@ fn a_worker_is_reset(lab: &Lab) {
     cluster::nodes_are_ready(lab, &["n1", "n2", "n3"]);
 
     let reset = ["reset", "-i", &inventory, "--host", "n3", "--yes", "--keep-packages"];
-    lab.kboot(&reset).ok();
+    Run::of(lab, &reset).ends(0);
     let left = lab
         .on(
             "n3",

@@ -9,6 +9,8 @@
 //! - `--table`: only write the page, `--list`: only print the cases that have no result yet.
 //! - `KBOOT_MATRIX_DIR`: where results and the output of failed cases are kept (target/kboot-matrix).
 
+#[path = "../e2e/agreement.rs"]
+mod agreement;
 #[path = "../e2e/command.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod command;

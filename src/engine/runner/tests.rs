@@ -61,7 +61,7 @@ fn object(kind: &str, name: &str) -> Change {
 }
 
 fn runner(host: Arc<FakeHost>, mode: Mode, journal: Arc<Journal>, cancel: Cancel) -> Runner {
-    Runner { host, mode, journal, last: Arc::default(), drift: Drift::Repair, cancel }
+    Runner { host, mode, journal, last: Arc::default(), drift: Drift::Repair, cancel, foresight: Foresight::default() }
 }
 
 /// How far a change is in the journal.

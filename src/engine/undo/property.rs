@@ -216,6 +216,8 @@ impl Wish {
                 from: now.packages.get(name).cloned(),
                 to: Some(version.clone()),
                 is_optional: false,
+                candidate: None,
+                brings: Vec::new(),
             })
             .collect();
         if !packages.is_empty() {
@@ -347,6 +349,7 @@ fn run(host: &Arc<MemoryHost>, path: &Utf8Path, id: &str, mode: Mode, doing: Doi
             last: Arc::default(),
             drift: Drift::Repair,
             cancel: Cancel::default(),
+            foresight: crate::engine::Foresight::default(),
         };
         let (sender, _events) = mpsc::unbounded_channel();
         let report = runner.run(&Doer(host.clone(), doing), &Sink::new("n1", sender)).await.unwrap();

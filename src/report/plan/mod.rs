@@ -2,19 +2,24 @@
 //!
 //! Pure: events in, text out. Holds no opinion of its own about what changes; that is [`Change`]'s.
 
+mod certificate;
 mod diff;
 mod object;
+mod tally;
 
 use std::collections::HashMap;
 
+use time::OffsetDateTime;
+
 use super::page::{Line, Page, Style};
 use super::{Verbosity, redact, words};
-use crate::engine::{Change, Content, Event, Failure, Kind, PackageChange};
+use crate::engine::{Cause, Change, Content, Event, Failure, Kind, PackageChange, Proposed};
+use tally::Tally;
 
 /// How many lines of one file or object are shown, unless in verbose mode.
-const MOST_LINES: usize = 60;
+const MOST_LINES: usize = 40;
 
-/// The plan in these events, as plain text. Its last line is `Plan: 41 changes on 3 hosts` or `No changes.`
+/// The plan in these events, as plain text. A line near its end begins `Plan: 41 changes on 3 hosts`, or says `No changes.`
 pub fn render(events: &[Event]) -> String {
     let mut plan = Plan::default();
     for event in events {
@@ -45,8 +50,23 @@ struct Entry {
 }
 
 enum Found {
-    Changes { changes: Vec<Change>, after: Option<String> },
+    Changes { changes: Vec<Proposed>, after: Option<String> },
     Failure(Failure),
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy)]
+struct View {
+    verbosity: Verbosity,
+    /// From when on certificates are valid.
+    now: OffsetDateTime,
+}
+
+impl View {
+    /// Whether what is new is shown in full, as well as what changes.
+    fn is_full(self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
 }
 
 impl Plan {
@@ -62,10 +82,11 @@ impl Plan {
                 self.host(&event.host);
                 return;
             }
-            Kind::Planned { changes, after } => Found::Changes {
-                changes: changes.iter().map(|proposed| redact::change(&proposed.change)).collect(),
-                after: after.clone(),
-            },
+            Kind::Planned { changes, after } => {
+                let redacted =
+                    |proposed: &Proposed| Proposed { change: redact::change(&proposed.change), cause: proposed.cause };
+                Found::Changes { changes: changes.iter().map(redacted).collect(), after: after.clone() }
+            }
             Kind::Failed { failure } => Found::Failure(failure.clone()),
             _ => return,
         };
@@ -84,77 +105,75 @@ impl Plan {
     }
 
     pub fn page(&self, verbosity: Verbosity) -> Page {
+        self.page_at(verbosity, OffsetDateTime::now_utc())
+    }
+
+    fn page_at(&self, verbosity: Verbosity, now: OffsetDateTime) -> Page {
+        let view = View { verbosity, now };
         let mut page = Page::new();
-        for host in self.hosts.iter().filter(|host| !host.entries.is_empty()) {
-            page.push(Line::of(Style::Strong, &host.name));
-            for entry in &host.entries {
-                page.append_indented(2, entry.page(verbosity));
-            }
+        for (names, body) in self.alike(view) {
+            page.push(Line::of(Style::Strong, words::names(&names)));
+            page.append_indented(2, body);
             page.push(Line::new());
         }
-        page.push(self.last_line());
+        page.append(Tally::of(&self.hosts).page(view));
         page
     }
 
-    fn last_line(&self) -> Line {
-        let (mut changes, mut later, mut changed_hosts, mut failed_hosts) = (0, 0, 0, 0);
-        for host in &self.hosts {
-            let here: usize = host.entries.iter().map(Entry::changes).sum();
-            changes += here;
-            changed_hosts += usize::from(here > 0);
-            later += host.entries.iter().filter(|entry| entry.waits()).count();
-            failed_hosts += usize::from(host.entries.iter().any(|entry| matches!(entry.found, Found::Failure(_))));
+    /// The hosts' parts; hosts for which the very same is planned share one.
+    fn alike(&self, view: View) -> Vec<(Vec<String>, Page)> {
+        let mut parts: Vec<(Vec<String>, Page)> = Vec::new();
+        for host in self.hosts.iter().filter(|host| !host.entries.is_empty()) {
+            let body = host.page(view);
+            match parts.iter_mut().find(|(_, other)| *other == body) {
+                Some((names, _)) => names.push(host.name.clone()),
+                None => parts.push((vec![host.name.clone()], body)),
+            }
         }
-        if changes + later + failed_hosts == 0 {
-            return Line::of(Style::Good, "No changes.");
+        parts
+    }
+}
+
+impl Host {
+    fn page(&self, view: View) -> Page {
+        let mut page = Page::new();
+        for phase in self.entries.chunk_by(|a, b| a.phase == b.phase) {
+            let name = &phase[0].phase;
+            if !name.is_empty() {
+                page.push(Line::of(Style::Faint, name));
+            }
+            for entry in phase {
+                page.append_indented(if name.is_empty() { 0 } else { 2 }, entry.page(view));
+            }
         }
-        let mut text = format!("Plan: {} on {}", words::count(changes, "change"), words::count(changed_hosts, "host"));
-        if later > 0 {
-            text += &format!(", and {} that can only be known later", words::count(later, "step"));
-        }
-        if failed_hosts > 0 {
-            text += &format!("; failed on {}", words::count(failed_hosts, "host"));
-        }
-        Line::of(Style::Strong, text)
+        page
     }
 }
 
 impl Entry {
-    fn changes(&self) -> usize {
-        match &self.found {
-            Found::Changes { changes, .. } => changes.len(),
-            Found::Failure(_) => 0,
-        }
-    }
-
-    fn waits(&self) -> bool {
-        matches!(&self.found, Found::Changes { after: Some(_), .. })
-    }
-
-    fn page(&self, verbosity: Verbosity) -> Page {
+    fn page(&self, view: View) -> Page {
         let mut page = Page::new();
-        let mut heading = Line::new();
-        if !self.phase.is_empty() {
-            heading = heading.add(Style::Faint, &self.phase).text("  ");
-        }
-        heading = heading.text(&self.title);
+        let mut heading = Line::plain(&self.title);
         if !self.step.is_empty() && self.step != self.title {
             heading = heading.add(Style::Faint, format!("  ({})", self.step));
         }
-        page.push(heading);
         match &self.found {
+            Found::Changes { changes, after: Some(what) } if changes.is_empty() => {
+                page.push(Line::of(Style::Faint, "… ").text(&self.title).add(Style::Faint, format!(", after {what}")));
+            }
             Found::Changes { changes, after } => {
-                for change in changes {
-                    page.append_indented(2, change_page(change, verbosity));
+                page.push(heading);
+                for proposed in changes {
+                    page.append_indented(2, proposed_page(proposed, view));
                 }
                 if let Some(what) = after {
-                    let then = if changes.is_empty() { "" } else { "then " };
-                    let line = Line::of(Style::Faint, format!("… {then}waits for {what}, and goes on from there"));
+                    let line = Line::of(Style::Faint, format!("… and goes on from there, after {what}"));
                     page.append_indented(2, [line].into_iter().collect());
                 }
             }
             // In full it is told at the end of the run.
             Found::Failure(failure) => {
+                page.push(heading);
                 let line = Line::of(Style::Bad, "! ").text(format!("can't tell: {failure}"));
                 page.append_indented(2, [line].into_iter().collect());
             }
@@ -164,7 +183,7 @@ impl Entry {
 }
 
 /// Whether something is made, changed or taken away.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Add,
     Change,
@@ -220,49 +239,90 @@ fn mark(change: &Change) -> Mark {
     }
 }
 
-fn change_page(change: &Change, verbosity: Verbosity) -> Page {
-    let mut page = Page::new();
-    if let Change::InstallPackages { packages, .. } = change
-        && packages.len() > 1
-    {
-        page.push(mark(change).line(format!("install {}", words::count(packages.len(), "package"))));
-        page.append_indented(4, packages_page(packages));
-        return page;
-    }
-    page.push(mark(change).line(change.to_string()));
-    if verbosity == Verbosity::Quiet {
-        return page;
-    }
-    let mut body = match change {
-        Change::WriteFile { before, after, .. } => file_page(before.as_ref(), after),
-        Change::ApplyObject { object, before } => object::page(before.as_ref(), object),
-        _ => Page::new(),
+/// A change with the reason for it, where that is news.
+fn proposed_page(Proposed { change, cause }: &Proposed, view: View) -> Page {
+    let (text, body) = match change {
+        Change::InstallPackages { packages, .. } if packages.len() > 1 => {
+            (format!("install {}", words::count(packages.len(), "package")), packages_page(packages))
+        }
+        Change::PullImages { images } if images.len() > 1 => {
+            let list = images.iter().map(|image| Line::of(Style::Good, format!("+{image}"))).collect();
+            (format!("pull {}", words::count(images.len(), "image")), list)
+        }
+        Change::IssueCertificate { certificate, issuer, request, .. } => {
+            let issuer = issuer.as_ref().map(|(path, _)| path.as_str());
+            (format!("issue {certificate}"), certificate::requested(request, issuer, view.now))
+        }
+        Change::WriteKubeconfig { path, server, request, authority, .. } => (
+            format!("write {path} for {server}"),
+            certificate::requested(request, Some(authority.0.as_str()), view.now),
+        ),
+        Change::WriteFile { before, after, .. } => (change.to_string(), file_page(before.as_ref(), after, view)),
+        Change::ApplyObject { before: None, .. } if !view.is_full() => (change.to_string(), Page::new()),
+        Change::ApplyObject { object, before } => (change.to_string(), object::page(before.as_ref(), object)),
+        _ => (change.to_string(), Page::new()),
     };
-    if verbosity != Verbosity::Verbose {
+    let mut line = mark(change).line(text);
+    if let Change::WriteFile { before: None, after: Content::Text(text), .. } = change {
+        line = line.add(Style::Faint, format!("  {}", words::count(text.lines().count(), "line")));
+    }
+    if let Some(why) = cause.and_then(|cause| why(cause, change)) {
+        line = line.add(Style::Notable, format!("  ({why})"));
+    }
+    let mut page: Page = [line].into_iter().collect();
+    if view.verbosity == Verbosity::Quiet {
+        return page;
+    }
+    let mut body = body;
+    if !view.is_full() {
         body.cut(MOST_LINES);
     }
     page.append_indented(4, body);
     page
 }
 
+/// What a person should know of a change's reason; nothing of what is simply new.
+fn why(cause: Cause, change: &Change) -> Option<&'static str> {
+    let is_cluster =
+        matches!(change, Change::ApplyObject { .. } | Change::DeleteObject { .. } | Change::MarkNode { .. });
+    match (cause, is_cluster) {
+        (Cause::New, _) => None,
+        (Cause::Inventory, _) => Some("you changed the inventory"),
+        (Cause::Drift, false) => Some("somebody changed the host"),
+        (Cause::Drift, true) => Some("somebody changed the cluster"),
+        (Cause::Both, false) => Some("you changed the inventory, and somebody the host"),
+        (Cause::Both, true) => Some("you changed the inventory, and somebody the cluster"),
+    }
+}
+
 /// Each package on its line, with its versions.
 fn packages_page(packages: &[PackageChange]) -> Page {
     packages
         .iter()
-        .map(|package| match (&package.from, &package.to) {
+        .map(|package| match (&package.from, package.version()) {
             (None, None) => Line::of(Style::Good, format!("+{}", package.name)),
             (None, Some(to)) => Line::of(Style::Good, format!("+{} {to}", package.name)),
             (Some(from), to) => {
-                let to = to.as_deref().unwrap_or("newest");
+                let to = to.unwrap_or("newest");
                 Line::of(Style::Notable, format!("~{} {from} -> {to}", package.name))
             }
         })
         .collect()
 }
 
-/// What becomes of a file: a diff of texts, digests of what is secret, sizes of what is not text.
-fn file_page(before: Option<&Content>, after: &Content) -> Page {
+/// What becomes of a file: a diff of texts, certificates in words, digests of what is secret, sizes of what is not text.
+fn file_page(before: Option<&Content>, after: &Content, view: View) -> Page {
+    let in_words = |content: &Content| match content {
+        Content::Text(text) => certificate::of(text),
+        _ => None,
+    };
+    if let Some(new) = in_words(after) {
+        let old = before.map(|before| in_words(before).unwrap_or_else(|| in_short(before)));
+        let old = old.map(|old| Line::of(Style::Bad, format!("-{old}")));
+        return old.into_iter().chain([Line::of(Style::Good, format!("+{new}"))]).collect();
+    }
     match (before, after) {
+        (None, Content::Text(_)) if !view.is_full() => Page::new(),
         (None, Content::Text(text)) => diff::added(text),
         (Some(Content::Text(before)), Content::Text(after)) if before == after => {
             [Line::of(Style::Faint, "same content, other mode")].into_iter().collect()

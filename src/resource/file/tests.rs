@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::{AnyStep, Cancel, Drift, Journal, Mode, Outcome, Report, Runner, Sink};
+use crate::engine::{AnyStep, Cancel, Drift, Foresight, Journal, Mode, Outcome, Report, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::{Converge, LocalHost};
 
@@ -174,6 +174,7 @@ async fn run(step: &dyn AnyStep, mode: Mode) -> Result<Report> {
         last: Arc::default(),
         drift: Drift::Repair,
         cancel: Cancel::default(),
+        foresight: Foresight::default(),
     };
     runner.run(step, &Sink::new("n1", sender)).await
 }

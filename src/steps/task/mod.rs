@@ -126,7 +126,7 @@ pub fn build(task: &Task, make: &Make<'_>) -> Box<dyn AnyStep> {
         Wanted::NoFile { path } => step.with(Absent::new(path)),
         Wanted::Directory { path, mode } => step.with(Directory::new(path, *mode)),
         Wanted::Package { name, version } => {
-            let package = Package { name: name.clone(), version: version.clone(), is_optional: false };
+            let package = Package { version: version.clone(), ..Package::any(name) };
             let installed = Installed { packages: vec![package], sources: Vec::new(), refresh_all: true, lock: None };
             step.deadline(context.install_deadline()).with(installed)
         }

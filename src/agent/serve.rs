@@ -164,7 +164,9 @@ impl Agent {
         let result = match self.lock.lock().await.as_ref() {
             None => Ok(None),
             Some(Owned { journal, .. }) => {
-                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                // What takes back wishes for nothing that a later run could be compared with.
+                let is_wish = outcome != Outcome::Failed && journal.info().undoes.is_none();
+                let is_news = is_wish && self.past.get().is_some_and(|past| !past.is_same_wish());
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
         };

@@ -33,5 +33,5 @@ pub fn step() -> Converge {
         )
         .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
         // What was noted of services' starts.
-        .with(Absent::new("/run/kboot/started"))
+        .with(Absent::new("/run/kboot"))
 }

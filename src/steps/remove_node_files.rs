@@ -15,11 +15,12 @@ use crate::resource::DpkgStatus;
 use super::Context;
 
 /// Folders that nothing but a node's parts write into.
-const OF_NODES: [&str; 11] = [
+const OF_NODES: [&str; 12] = [
     "/etc/cni",
     "/etc/kubernetes",
     "/opt/cni",
     "/run/flannel",
+    "/run/kboot",
     "/usr/libexec/kubernetes",
     "/var/lib/cni",
     "/var/lib/etcd",
@@ -33,7 +34,9 @@ const OF_RUNTIME: [&str; 5] =
     ["/etc/containerd", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd"];
 const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
 /// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.
-const BY_THE_WAY: [&str; 7] = [
+const BY_THE_WAY: [&str; 9] = [
+    "/etc/systemd/system/containerd.service.d",
+    "/etc/systemd/system/kubelet.service.d",
     "/run/netns",
     "/run/xtables.lock",
     "/usr/lib/modules",

@@ -131,8 +131,10 @@ fn the_same_host_comes_back(lab: &Lab) {
 
 fn a_whole_cluster_goes(lab: &Lab) {
     let inventory = lab.inventory_of(&["n1", "n2"]);
+    // The tests' own kubectl.
+    lab.on("n1", "rm -rf /root/.kube").ok();
     // The API server is gone, and nobody is left to be asked.
-    lab.on("n1", "systemctl stop kubelet; crictl ps -q --name kube-apiserver | xargs -r crictl stop -t 0").ok();
+    lab.on("n1", "systemctl stop kubelet; crictl --timeout 60s ps -q --name kube-apiserver | xargs -r crictl --timeout 60s stop -t 0").ok();
     let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
     assert_eq!(leftovers(&run), Vec::<String>::new(), "{run}");
     is_as_before(lab, "n1");

@@ -70,7 +70,8 @@ impl Step for RestoreSettings {
                 changes.push(Change::SetSysctl { key, before: now.clone(), after: before.clone() });
             }
         }
-        for difference in differences.iter().filter(|d| d.kind == Kind::Unit) {
+        // Services are stopped by the steps that know them.
+        for difference in differences.iter().filter(|d| d.kind == Kind::Unit && d.name.ends_with(".target")) {
             if difference.now.as_deref() == Some("active") {
                 let unit = difference.name.clone();
                 changes.push(Change::SetUnit(UnitChange { unit, start: Some(false), ..UnitChange::default() }));

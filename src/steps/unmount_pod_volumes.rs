@@ -22,7 +22,13 @@ impl Step for UnmountPodVolumes {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
         let mounts = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        Ok(of_pods(&mounts))
+        let mut mounts = of_pods(&mounts);
+        // What the runtime has mounted goes with its pods, whose removal comes first.
+        let pods = probe.query(&["crictl", "pods", "-q"]).await?;
+        if pods.is_success() && !pods.text().is_empty() {
+            mounts.retain(|point| point.starts_with(VOLUMES));
+        }
+        Ok(mounts)
     }
 
     fn diff(&self, mounts: Vec<String>) -> Planned {
@@ -36,10 +42,12 @@ impl Step for UnmountPodVolumes {
     }
 }
 
+const VOLUMES: &str = "/var/lib/kubelet/";
+
 /// Where pods' volumes, root file systems and network namespaces are mounted, and no folder that is a mount itself.
 fn of_pods(mountinfo: &str) -> Vec<String> {
     let is_of_pod = |point: &String| {
-        point.starts_with("/var/lib/kubelet/")
+        point.starts_with(VOLUMES)
             || point.starts_with("/run/netns/cni-")
             || point.starts_with("/run/containerd/io.containerd.grpc.v1.cri/")
             || (point.starts_with("/run/containerd/") && point.contains("/k8s.io/"))

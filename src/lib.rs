@@ -14,6 +14,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod agent;
+pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
 pub mod engine;

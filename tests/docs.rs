@@ -54,8 +54,9 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 19] = [
-    ("agent", "engine facts kube lock resource steps"),
+const MAY_USE: [(&str, &str); 20] = [
+    ("agent", "baseline engine facts kube lock resource steps"),
+    ("baseline", "engine"),
     ("bootstrap", "inventory names pki"),
     ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki plan playbook preflight report steps"),
     ("engine", "inventory pki"),
@@ -73,7 +74,7 @@ const MAY_USE: [(&str, &str); 19] = [
     ("preflight", "engine facts inventory"),
     ("report", "engine pki"),
     ("resource", "engine inventory kube names openpgp pki"),
-    ("steps", "bootstrap engine facts inventory kube lock manifest pki resource"),
+    ("steps", "baseline bootstrap engine facts inventory kube lock manifest pki resource"),
 ];
 
 #[test]

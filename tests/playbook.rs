@@ -121,7 +121,7 @@ fn facts() -> kboot::facts::Facts {
         "interfaces": [], "unplaced_addresses": [], "routes": [], "default_route": null, "listening": [],
         "time_unix_ms": 1, "executables": [], "packages": {}, "runtimes": [], "has_apt": true,
         "node": {"has_admin_conf": false, "has_kubelet_conf": false, "has_bootstrap_conf": false, "has_etcd_data": false,
-                 "manifests": [], "ca": [], "server": null},
+                 "manifests": [], "ca": [], "server": null, "founded": {"networks": []}},
         "free_bytes": null, "resolv_conf": "/etc/resolv.conf"
     });
     serde_json::from_value(value).unwrap()

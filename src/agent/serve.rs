@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+use crate::baseline;
 use crate::engine::{
-    self, Bound, Busy, Cancel, Failure, Foresight, HostLock, Journal, Kind, LastApplied, Mode, Outcome, Promise,
-    Result, RunInfo, Runner, Sink,
+    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Host as _, HostLock, Journal, Kind,
+    LastApplied, Mode, Outcome, Probe as _, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::Connector;
@@ -58,6 +59,7 @@ pub async fn serve(
         agent.leave().await;
         let _ = last.await;
     }
+    agent.tidy().await;
     drop(agent);
     let _ = writer.await;
     Ok(())
@@ -136,6 +138,17 @@ impl Agent {
         }
     }
 
+    /// A run that changed nothing on a host that kboot never changed leaves nothing there.
+    async fn tidy(&self) {
+        let path = Utf8Path::new(Journal::PATH);
+        let is_empty = std::fs::metadata(path).is_ok_and(|journal| journal.len() == 0);
+        if self.lock.lock().await.is_some() && is_empty {
+            let _ = std::fs::remove_file(path);
+            // Unless something else is in it.
+            let _ = path.parent().map(std::fs::remove_dir);
+        }
+    }
+
     async fn facts(&self) {
         let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Facts { facts });
@@ -151,7 +164,9 @@ impl Agent {
         let result = match self.lock.lock().await.as_ref() {
             None => Ok(None),
             Some(Owned { journal, .. }) => {
-                let is_news = outcome != Outcome::Failed && self.past.get().is_some_and(|past| !past.is_same_wish());
+                // What takes back wishes for nothing that a later run could be compared with.
+                let is_wish = outcome != Outcome::Failed && journal.info().undoes.is_none();
+                let is_news = is_wish && self.past.get().is_some_and(|past| !past.is_same_wish());
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
         };
@@ -198,10 +213,24 @@ struct Here {
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
     let Here { cancel, host, lock, past, services, foresight } = here;
     let started = std::time::Instant::now();
-    let journal = match run.mode {
-        Mode::Plan => Arc::new(Journal::none()),
-        Mode::Apply => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
+    // Who carries out a saved plan looks whether the host is as it was: from then on nobody else may touch it.
+    let journal = match (run.mode, run.run.plan.is_some()) {
+        (Mode::Plan, false) => Arc::new(Journal::none()),
+        (Mode::Plan, true) => {
+            own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?;
+            Arc::new(Journal::none())
+        }
+        (Mode::Apply, _) => own(&lock, &past, &mut run, &cancel, host.as_ref(), sink).await?,
     };
+    if run.mode == Mode::Apply
+        && let Err(failure) = write_baseline(&host, &run.context).await
+    {
+        let text = format!("what this host was before the first run can't be written down: {failure}");
+        sink.emit(Kind::Warning {
+            text,
+            hint: Some("`kboot reset` won't be able to tell what it leaves behind".into()),
+        });
+    }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
     let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
@@ -302,6 +331,20 @@ fn busy(holder: &str, waited: Duration) -> Failure {
     }
     Failure::new(format!("another kboot still works on this host after {} s: {holder}", waited.as_secs()))
         .hint("see what it waits for where it was started; it ends with Ctrl-C there, after the change in hand")
+}
+
+/// Writes down what the host is, before anything on it is changed for the first time: not where kboot or anybody else has made
+/// a node of it, nor where it is about to be none.
+async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
+    let is_known = host.stat(Utf8Path::new(baseline::PATH)).await?.is_some();
+    let is_leaving = context.inputs.leaving.contains(&context.host);
+    let was_changed = host.stat(Utf8Path::new(Journal::PATH)).await?.is_some_and(|journal| journal.size > 0);
+    if is_known || is_leaving || was_changed || context.facts.node.is_member() {
+        return Ok(());
+    }
+    let found = baseline::gather(host).await?;
+    let after = Content::from_bytes(found.to_bytes());
+    host.apply(&Change::WriteFile { path: baseline::PATH.into(), mode: FileMode::PRIVATE, before: None, after }).await
 }
 
 fn count(items: &[Item]) -> usize {

@@ -116,6 +116,7 @@ impl Init {
             undoes: None,
             wait_lock,
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())

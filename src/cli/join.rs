@@ -107,6 +107,7 @@ impl Join {
             undoes: None,
             wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
+            leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();
                 Ok(())

@@ -41,6 +41,11 @@ impl LockFileArg {
         })
     }
 
+    /// The flag as it was given, for commands in hints.
+    fn flag(&self) -> String {
+        self.path.as_ref().map(|path| format!(" --lock-file {path}")).unwrap_or_default()
+    }
+
     /// The file's text and the lock in it; None where there is no such file.
     pub fn read(&self, inventory: &Utf8Path) -> Result<Option<(String, Lock)>, Problem> {
         let path = self.path(inventory);
@@ -61,14 +66,17 @@ impl LockedArgs {
         let Some((_, lock)) = self.file.read(inventory)? else {
             return match self.locked || self.file.path.is_some() {
                 true => Err(Problem::usage(format!("there is no lock file {path}"))
-                    .hint(format!("make one: `kboot lock -i {inventory}`"))),
+                    .hint(format!("make one: `kboot lock -i {inventory}{}`", self.file.flag()))),
                 false => Ok(None),
             };
         };
         let reasons = lock::uncovered(&lock, cluster);
         let told = format!("{path} {}", reasons.join(", and "));
         if self.locked && !reasons.is_empty() {
-            return Err(Problem::usage(told).hint(format!("bring it up to date: `kboot lock -i {inventory}`")));
+            return Err(Problem::usage(told).hint(match lock.cluster == cluster.name {
+                true => format!("bring it up to date: `kboot lock -i {inventory}{}`", self.file.flag()),
+                false => "give each cluster a lock of its own: `--lock-file NAME.lock`".into(),
+            }));
         }
         if lock.cluster != cluster.name {
             remark(format_args!("warning: {told}: it is not used"));

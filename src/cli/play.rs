@@ -94,6 +94,7 @@ impl Run {
             inputs: &inputs,
             saved: None,
             lock: None,
+            leaving: &[],
         };
         let ended = run::run(job, global, Stream::Out).await?;
         Ok(self.run.code(&ended))

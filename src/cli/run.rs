@@ -125,6 +125,8 @@ pub struct Job<'a> {
     pub saved: Option<&'a SavedPlan>,
     /// The lock that the run keeps to, if there is one.
     pub lock: Option<&'a InUse>,
+    /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
+    pub leaving: &'a [String],
 }
 
 impl Job<'_> {
@@ -132,6 +134,12 @@ impl Job<'_> {
     fn hosts(&self) -> Vec<String> {
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
         names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
+    }
+
+    /// A host without which the run does its work all the same.
+    fn is_helper(&self, host: &str) -> bool {
+        let is_reset = self.undoes.as_deref() == Some("all");
+        is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
     }
 }
 
@@ -162,7 +170,8 @@ impl Ended {
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let reporting = tokio::spawn(report(inbox, job.mode, job.hosts(), global.options(stream)));
+    let names = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
+    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
     let ended = go(&job, keys, &events).await;
     drop(events);
     let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
@@ -205,7 +214,11 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    // Nobody waits for a helper that can't be reached.
+    let mut cluster = job.cluster.clone();
+    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
+        leaving: job.leaving.to_vec(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
@@ -221,7 +234,7 @@ async fn go(
     let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
     let mut plan = Plan {
         playbook: &job.playbook,
-        cluster: job.cluster,
+        cluster: &cluster,
         hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
@@ -339,8 +352,9 @@ async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself.
-                fleet.agent(job.cluster, host, job.mode == Mode::Apply).await?
+                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
+                let stays = job.mode == Mode::Apply && !job.leaving.contains(&host.name);
+                fleet.agent(job.cluster, host, stays).await?
             }
         };
         let asked = now_millis();
@@ -356,6 +370,15 @@ async fn reach(
             let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
+            if job.is_helper(host) {
+                // Said of one that leaves: the helper itself is no part of what is to be done.
+                let names = job.leaving.join(" ");
+                let text =
+                    format!("the nodes {names} stay in the cluster, for {host} can't be asked: {}", failure.cause);
+                let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+                Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
+                return None;
+            }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
             None
         }

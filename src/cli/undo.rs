@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Role};
 use crate::playbook;
 use crate::report::Stream;
-use crate::steps::{Inputs, Undo as Wanted, UndoScope};
+use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_node_made};
 
 use super::Global;
 use super::exit::{Problem, remark};
@@ -65,9 +65,11 @@ impl Undo {
         cluster.hosts.retain(|host| journals.get(&host.name).is_some_and(|runs| has(runs, &id)));
         let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
         if mode == Mode::Apply && !self.yes {
-            confirm(&cluster, &told(&id, &journals))?;
+            let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
+            confirm(&names, &told(&id, &journals))?;
         }
         let scope = UndoScope::Run(id.clone());
+        let leaving = made_nodes(&journals, &id);
         let job = Job {
             command: "undo",
             playbook: playbook::builtin("undo"),
@@ -82,7 +84,9 @@ impl Undo {
             lock: None,
             undoes: Some(id),
             ignore: None,
+            leaving: &leaving,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                inputs.drain_seconds = DRAIN_SECONDS;
                 inputs.undo = Some(Wanted { scope: scope.clone(), keeps_packages: false });
                 Ok(())
             },
@@ -118,6 +122,15 @@ impl Undo {
 
 fn has(runs: &[Run], id: &str) -> bool {
     runs.iter().any(|run| run.info.id == id && !run.changes.is_empty())
+}
+
+/// How long pods may take to leave a node that the run had made.
+const DRAIN_SECONDS: u64 = 120;
+
+/// The hosts that the run made nodes of the cluster: they leave it.
+fn made_nodes(journals: &Journals, id: &str) -> Vec<String> {
+    let is_made = |runs: &[Run]| runs.iter().any(|run| run.info.id == id && is_node_made(&[run]));
+    journals.iter().filter(|(_, runs)| is_made(runs)).map(|(host, _)| host.clone()).collect()
 }
 
 /// The last run that changed something and was not taken back, and that is no undo or reset itself.

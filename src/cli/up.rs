@@ -105,6 +105,7 @@ pub fn job<'a>(
         inputs,
         saved: None,
         lock: None,
+        leaving: &[],
     }
 }
 

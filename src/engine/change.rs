@@ -160,6 +160,23 @@ pub enum Change {
         program: String,
         count: usize,
     },
+    /// Removes a table of nftables with all that is in it.
+    RemoveFilterTable {
+        /// As `ip`, `ip6` or `inet`.
+        family: String,
+        table: String,
+    },
+    /// Ends the processes of a control group and of those below it, and removes the groups.
+    RemoveControlGroup {
+        path: Utf8PathBuf,
+    },
+    /// Lets no more pods onto a node and asks these, as `namespace/name`, to leave it: their disruption budgets count.
+    DrainNode {
+        node: String,
+        pods: Vec<String>,
+        /// How long they may take.
+        seconds: u64,
+    },
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {
         url: String,
@@ -439,6 +456,14 @@ impl fmt::Display for Change {
             Change::MarkNode(change) => write!(f, "{change}"),
             Change::RemoveFilterRules { program, count } => {
                 write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
+            }
+            Change::RemoveFilterTable { family, table } => {
+                write!(f, "remove the packet filter's table {family} {table}")
+            }
+            Change::RemoveControlGroup { path } => write!(f, "remove the control group {path}"),
+            Change::DrainNode { node, pods, .. } => {
+                write!(f, "drain the node {node}")?;
+                if pods.is_empty() { Ok(()) } else { write!(f, ": evict {}", pods.join(", ")) }
             }
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),

@@ -68,6 +68,14 @@ pub enum Kind {
     Note {
         text: String,
     },
+    /// After a reset: something that is not as it was before the first run.
+    Leftover {
+        /// What kind of thing, as "file" or "kernel module".
+        thing: String,
+        name: String,
+        /// Why it is still there.
+        why: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

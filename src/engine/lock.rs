@@ -1,17 +1,19 @@
 //! One run at a time on a host. The kernel releases the lock when its holder dies.
 
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::FlockOperation;
 
 use super::{Failure, Result};
 
-/// Held as long as this lives.
+/// Held as long as this lives; its file goes with it.
 pub struct HostLock {
     file: fs::File,
+    path: Utf8PathBuf,
 }
 
 /// Who holds the lock, in the holder's own words.
@@ -30,8 +32,7 @@ impl HostLock {
 
     /// Takes the lock and writes `owner` into it, or says who holds it.
     pub fn take(path: &Utf8Path, owner: &str) -> Result<std::result::Result<Self, Busy>> {
-        let mut file =
-            fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
+        let mut file = open(path)?;
         match rustix::fs::flock(file.file(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -45,15 +46,32 @@ impl HostLock {
             }
             Err(error) => return Err(Failure::new(format!("failed to lock {path}: {error}"))),
         }
+        // Its last holder may have removed the file after it was opened here: then it locks nobody out.
+        let is_current =
+            std::fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|ours| ours.ino() == now.ino()));
+        if !is_current {
+            return Ok(Err(Busy { holder: "one that has just ended".into(), is_leaving: true }));
+        }
         file.file().set_len(0)?;
         file.rewind()?;
         file.write_all(owner.as_bytes())?;
-        Ok(Ok(Self { file }))
+        Ok(Ok(Self { file, path: path.into() }))
     }
 
     /// Tells those who wait that the lock is about to be released.
     pub fn leave(&self) -> Result<()> {
         Ok((&self.file).write_all(format!("\n{LEAVING}").as_bytes())?)
+    }
+}
+
+fn open(path: &Utf8Path) -> Result<fs::File> {
+    Ok(fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?)
+}
+
+impl Drop for HostLock {
+    fn drop(&mut self) {
+        // While the lock is still held. A file that stays locks nobody out.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -72,6 +90,7 @@ mod tests {
         first.leave().unwrap();
         assert_eq!(HostLock::take(&path, "reset").unwrap().err(), busy(true));
         drop(first);
+        assert!(!path.exists());
         assert!(HostLock::take(&path, "reset").unwrap().is_ok());
     }
 }

@@ -37,6 +37,6 @@ pub use lock::{Busy, HostLock};
 pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
-pub use step::{AnyStep, Evidence, Planned, Step};
+pub use step::{AnyStep, Evidence, Planned, Remark, Step};
 pub use thing::{State, Thing, Touch, Trace};
 pub use undo::{Touched, Verdict, take_back, touched};

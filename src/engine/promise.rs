@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnyStep, Change, Evidence, Failure, Planned, Probe, Result, UnitChange};
+use super::{AnyStep, Change, Evidence, Failure, Planned, Probe, Remark, Result, UnitChange};
 
 /// What was planned for one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl AnyStep for Bound<'_> {
         self.step.is_lenient()
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         self.step.remarks(probe).await
     }
 }
@@ -112,7 +112,8 @@ impl Change {
             (Change::HoldPackages { packages, hold }, Change::HoldPackages { packages: all, hold: h }) => {
                 hold == h && is_part(packages, all)
             }
-            (Change::MendPackages { .. }, Change::MendPackages { .. }) => true,
+            // What an interrupted run left is finished before anything is installed.
+            (Change::MendPackages { .. }, Change::MendPackages { .. } | Change::InstallPackages { .. }) => true,
             (Change::PullImages { images }, Change::PullImages { images: all }) => is_part(images, all),
             (Change::SetUnit(unit), Change::SetUnit(planned)) => unit.keeps_to(planned),
             (Change::SetSysctl { key, after, .. }, Change::SetSysctl { key: k, after: a, .. }) => {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(debug_assertions)]
 use super::fault;
 use super::{
-    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Result,
-    Sink, trace,
+    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark,
+    Result, Sink, trace,
 };
 
 /// How often a step that waits looks again.
@@ -106,8 +106,12 @@ impl Runner {
     }
 
     async fn tell_remarks(&self, step: &dyn AnyStep, sink: &Sink) -> Result<()> {
-        for text in step.remarks(self.host.probe()).await? {
-            sink.emit(Kind::Warning { text, hint: None });
+        for remark in step.remarks(self.host.probe()).await? {
+            sink.emit(match remark {
+                Remark::Warning(text) => Kind::Warning { text, hint: None },
+                Remark::Note(text) => Kind::Note { text },
+                Remark::Leftover { thing, name, why } => Kind::Leftover { thing, name, why },
+            });
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ pub trait Step: Send + Sync {
     }
 
     /// What people should know of what was left as it is, once the step is done.
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
         Ok(Vec::new())
     }
 }
@@ -49,6 +49,19 @@ pub struct Evidence {
     pub lines: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
+}
+
+/// What a step says of what it left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    Warning(String),
+    Note(String),
+    /// Something that is not as it was before kboot came, and why.
+    Leftover {
+        thing: String,
+        name: String,
+        why: String,
+    },
 }
 
 /// What a step wants done.
@@ -96,7 +109,7 @@ pub trait AnyStep: Send + Sync {
     }
 
     /// What people should know of what was left as it is, once the step is done.
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
         Ok(Vec::new())
     }
 }
@@ -127,7 +140,7 @@ impl<S: Step> AnyStep for S {
         Step::is_lenient(self)
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         Step::remarks(self, probe).await
     }
 }

@@ -48,6 +48,17 @@ pub enum Thing {
         namespace: Option<String>,
         name: String,
     },
+    /// A label of a node.
+    Label {
+        node: String,
+        key: String,
+    },
+    /// A node's taint of this key and effect.
+    Taint {
+        node: String,
+        key: String,
+        effect: String,
+    },
     /// Something that can't be looked at: what a command did.
     Command {
         why: String,
@@ -164,6 +175,8 @@ impl std::fmt::Display for Thing {
             Thing::Images => f.write_str("the container images"),
             Thing::Object { kind, namespace: Some(namespace), name, .. } => write!(f, "{kind} {namespace}/{name}"),
             Thing::Object { kind, namespace: None, name, .. } => write!(f, "{kind} {name}"),
+            Thing::Label { node, key } => write!(f, "the label {key} of the node {node}"),
+            Thing::Taint { node, key, effect } => write!(f, "the taint {key}:{effect} of the node {node}"),
             Thing::Command { why, .. } => f.write_str(why),
         }
     }
@@ -263,7 +276,11 @@ impl Change {
                 let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
                 vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
             }
-            Change::MarkNode(_) | Change::RemoveFilterRules { .. } => {
+            Change::MarkNode(marks) => marked(marks).map(plain).collect(),
+            Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. } => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -338,10 +355,26 @@ impl Change {
             Change::RefreshPackages { .. }
             | Change::MendPackages { .. }
             | Change::RemoveFilterRules { .. }
+            | Change::RemoveFilterTable { .. }
+            | Change::RemoveControlGroup { .. }
+            | Change::DrainNode { .. }
             | Change::Run { .. } => {}
         }
         wants
     }
+}
+
+/// The labels and taints that become others.
+fn marked(marks: &super::MarkNode) -> impl Iterator<Item = Thing> {
+    let node = &marks.node;
+    let keys = marks.labels.iter().map(|(key, _)| key).chain(&marks.unlabel);
+    let labels = keys.map(|key| Thing::Label { node: node.clone(), key: key.clone() });
+    let taints = marks.taints.iter().chain(&marks.untaint).map(|taint| Thing::Taint {
+        node: node.clone(),
+        key: taint.key.clone(),
+        effect: taint.effect.clone(),
+    });
+    labels.chain(taints)
 }
 
 /// An object without its status and the API server's bookkeeping.

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, FileMode, PackageChange, Run, State, Thing, UnitChange};
+use super::{Change, FileMode, MarkNode, PackageChange, Run, State, Thing, UnitChange};
+use crate::inventory::Taint;
 
 /// A thing that was changed by the runs to be taken back, over all of their changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +176,21 @@ fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
         (Thing::Module { module }, _) => one(Change::LoadModule { module: module.clone() }),
         (Thing::Swap { device }, State::Absent) => one(Change::SwapOff { device: device.clone() }),
         (Thing::Swap { device }, _) => one(Change::SwapOn { device: device.clone() }),
+        (Thing::Label { node, key }, State::Value { value }) => {
+            one(mark(node, |marks| marks.labels.push((key.clone(), value.clone()))))
+        }
+        (Thing::Label { node, key }, _) => one(mark(node, |marks| marks.unlabel.push(key.clone()))),
+        (Thing::Taint { node, key, effect }, was) => {
+            let value = |state: &State| match state {
+                State::Value { value } => value.clone(),
+                _ => String::new(),
+            };
+            let taint = |state| Taint { key: key.clone(), value: value(state), effect: effect.clone() };
+            one(match was {
+                State::Absent => mark(node, |marks| marks.untaint.push(taint(now))),
+                _ => mark(node, |marks| marks.taints.push(taint(was))),
+            })
+        }
         (Thing::Object { api_version, kind, namespace, name }, State::Absent) => one(Change::DeleteObject {
             api_version: api_version.clone(),
             kind: kind.clone(),
@@ -193,6 +209,12 @@ fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
         }
         _ => Verdict::Kept("it is not known how it was before".into()),
     }
+}
+
+fn mark(node: &str, set: impl FnOnce(&mut MarkNode)) -> Change {
+    let mut marks = MarkNode { node: node.into(), ..MarkNode::default() };
+    set(&mut marks);
+    Change::MarkNode(marks)
 }
 
 /// Packages that came go, and those that were another version are that again. What others installed since stays.

@@ -112,6 +112,8 @@ async fn connect(text: &[u8], name: Option<&str>) -> Result<Client, String> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(Duration::from_secs(30));
     config.proxy_url = None;
+    // What waits looks again by itself, and what gives up must do so in its own time: a disruption budget says 429 as well.
+    config.default_retry = false;
     Client::try_from(config).map_err(|error| error.to_string())
 }
 

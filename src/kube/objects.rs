@@ -1,6 +1,7 @@
 //! Objects of any kind, as JSON.
 
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -54,6 +55,14 @@ impl View {
         Ok(list.items.iter().map(to_value).collect())
     }
 
+    /// All pods of a node.
+    pub async fn pods_on(&self, node: &str) -> Result<Vec<Value>> {
+        let api = api(&self.client, "v1", "Pod", None);
+        let parameters = ListParams::default().fields(&format!("spec.nodeName={node}"));
+        let list = api.list(&parameters).await.map_err(|error| explain(error, "list the node's pods"))?;
+        Ok(list.items.iter().map(to_value).collect())
+    }
+
     /// Asks the API server what an object would become. It stores nothing.
     pub async fn preview(&self, object: &Value) -> Result<Applied> {
         let target = Target::of(object)?;
@@ -101,6 +110,31 @@ impl Writer {
             .map_err(|error| explain(error, &format!("apply {} {}", target.kind, target.name)))
     }
 
+    pub async fn exists(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<bool> {
+        let found = api(&self.client, api_version, kind, namespace).get_opt(name).await;
+        Ok(found.map_err(|error| explain(error, &format!("read {kind} {name}")))?.is_some())
+    }
+
+    /// Asks a pod to leave a node, as far as disruption budgets let it.
+    pub async fn evict(&self, namespace: &str, name: &str, node: &str) -> Result<Evicted> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("evict the pod {namespace}/{name}");
+        let pod = api.get_opt(name).await.map_err(|error| explain(error, &what))?;
+        // One of the same name may have begun elsewhere.
+        let pod = pod.filter(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node));
+        let Some(pod) = pod else { return Ok(Evicted::Gone) };
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Ok(Evicted::Ending);
+        }
+        match api.evict(name, &EvictParams::default()).await {
+            Ok(_) => Ok(Evicted::Ending),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Evicted::Gone),
+            // A disruption budget, or another eviction at the same time.
+            Err(kube::Error::Api(status)) if status.code == 429 => Ok(Evicted::Refused { why: status.message.clone() }),
+            Err(error) => Err(explain(error, &what)),
+        }
+    }
+
     /// No error where there is no such object.
     pub async fn delete(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
         let api = api(&self.client, api_version, kind, namespace);
@@ -137,6 +171,17 @@ impl Writer {
         }
         Err(Failure::new(format!("failed to {what}: others change it all the time")).retryable())
     }
+}
+
+/// What became of asking a pod to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evicted {
+    Gone,
+    /// It was asked and has not ended yet.
+    Ending,
+    Refused {
+        why: String,
+    },
 }
 
 struct Target<'a> {

@@ -87,7 +87,7 @@ fn differing<'a, T: PartialEq>(
 fn versions(from: Option<&Package>, to: Option<&Package>) -> (Option<String>, Option<String>) {
     let is_same = from.zip(to).is_some_and(|(from, to)| from.version == to.version);
     let shown = |package: &Package| match is_same {
-        true => format!("{} sha256:{}", package.version, &package.sha256.get(..12).unwrap_or_default()),
+        true => format!("{} sha256:{}", package.version, package.sha256.get(..12).unwrap_or_default()),
         false => package.version.clone(),
     };
     (from.map(shown), to.map(shown))

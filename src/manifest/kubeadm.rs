@@ -126,14 +126,14 @@ mod tests {
         assert_eq!(
             configuration(&fixture::cluster()),
             json!({
-                "apiServer": {},
+                // What kboot sets beyond kubeadm, which then keeps it.
+                "apiServer": {"extraArgs": [{"name": "shutdown-watch-termination-grace-period", "value": "1s"}]},
                 "apiVersion": "kubeadm.k8s.io/v1beta4",
                 "caCertificateValidityPeriod": "87600h0m0s",
                 "certificateValidityPeriod": "8760h0m0s",
                 "certificatesDir": "/etc/kubernetes/pki",
                 "clusterName": "lab",
                 "controlPlaneEndpoint": "10.77.0.11:6443",
-                // What kboot sets beyond kubeadm, which then keeps it.
                 "controllerManager": {"extraArgs": [
                     {"name": "kube-api-burst", "value": "200"},
                     {"name": "kube-api-qps", "value": "100"},
@@ -173,7 +173,13 @@ mod tests {
         let configuration = configuration(&cluster);
         assert_eq!(
             configuration["apiServer"],
-            json!({"certSANs": ["api.example.com"], "extraArgs": [{"name": "v", "value": "4"}]})
+            json!({
+                "certSANs": ["api.example.com"],
+                "extraArgs": [
+                    {"name": "shutdown-watch-termination-grace-period", "value": "1s"},
+                    {"name": "v", "value": "4"},
+                ],
+            })
         );
         assert_eq!(
             configuration["etcd"]["local"],

@@ -41,7 +41,7 @@ fn manifests_are_as_kept() {
 }
 
 /// What kboot sets beyond kubeadm.
-const OWN: [&str; 2] = ["kube-api-burst=200", "kube-api-qps=100"];
+const OWN: [&str; 3] = ["kube-api-burst=200", "kube-api-qps=100", "shutdown-watch-termination-grace-period=1s"];
 
 #[test]
 fn every_flag_that_kubeadm_sets() {
@@ -142,7 +142,11 @@ fn every_flag_that_kubeadm_sets() {
         let (own, as_kubeadm): (Vec<&str>, Vec<&str>) =
             flags[1..].iter().map(|flag| &flag[2..]).partition(|flag| OWN.contains(flag));
         assert_eq!(as_kubeadm, expected, "{}", pod.name());
-        let more: &[&str] = if pod == StaticPod::ControllerManager { &OWN } else { &[] };
+        let more = match pod {
+            StaticPod::ControllerManager => &OWN[..2],
+            StaticPod::ApiServer => &OWN[2..],
+            StaticPod::Etcd | StaticPod::Scheduler => &[],
+        };
         assert_eq!(own, more, "{}", pod.name());
     }
 }
@@ -204,12 +208,19 @@ fn the_user_s_flags_replace_those_of_the_same_name_only() {
     let manifest = parsed(StaticPod::ApiServer, &cluster, &values());
     assert_eq!(flag(&manifest, "authorization-mode"), Some("Node,RBAC,Webhook"));
     assert_eq!(flag(&manifest, "authorization"), Some("x: y # z"));
-    assert_eq!(flags(&manifest).len(), 1 + 27 + 1);
+    assert_eq!(flags(&manifest).len(), 1 + 27 + 1 + 1);
     // kubeadm sorts its own flags, and the user's come after them.
     let all = flags(&manifest);
     let (own, users) = all[1..].split_at(26);
     assert!(own.is_sorted_by_key(|flag| flag.split('=').next()), "{own:?}");
-    assert_eq!(users, ["--authorization=x: y # z", "--authorization-mode=Node,RBAC,Webhook"]);
+    assert_eq!(
+        users,
+        [
+            "--authorization=x: y # z",
+            "--authorization-mode=Node,RBAC,Webhook",
+            "--shutdown-watch-termination-grace-period=1s",
+        ]
+    );
 }
 
 #[test]

@@ -104,13 +104,13 @@ fn all_that_moved_is_named() {
     assert_eq!(
         lines(&sample(), &now),
         [
-            "n1: join, b: waits no longer for the API server",
             "n1: prepare, a: not as the plan saw it: /b",
             "n1: prepare, a: not in the plan: create /c (0644)",
+            "n1: join, b: waits no longer for the API server",
             "n1: prepare, a: no longer to be done: create /a (0644)",
             "n2: prepare, a: not in the plan: create /a (0644)",
-            "n2: prepare, a: no longer to be done: create /a (0644)",
             "n2: prepare, a: waits for dpkg's lock, as it did not when the plan was made",
+            "n2: prepare, a: no longer to be done: create /a (0644)",
         ]
     );
 }

@@ -42,11 +42,15 @@ pub struct Phase {
 pub type Selector = Hosts;
 
 impl Hosts {
-    pub fn matches(&self, host: &Host) -> bool {
+    /// `leaving` are the names of the hosts that a reset takes out of the cluster.
+    pub fn matches(&self, host: &Host, leaving: &[String]) -> bool {
+        let is_leaving = leaving.contains(&host.name);
         match self {
             Hosts::Group(Group::All) => true,
             Hosts::Group(Group::ControlPlane) => host.is_control_plane(),
             Hosts::Group(Group::Worker) => !host.is_control_plane(),
+            Hosts::Group(Group::Leaving) => is_leaving,
+            Hosts::Group(Group::Staying) => host.is_control_plane() && !is_leaving,
             Hosts::Names(names) => names.contains(&host.name),
         }
     }

@@ -12,7 +12,7 @@ use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::steps::{Context, Inputs, Outputs};
 
 /// A host that takes part: an agent runs there and its facts are known.
@@ -127,7 +127,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -232,7 +232,7 @@ async fn one(
 async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
     let mut progress = shared.gates[name].subscribe();
     let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host)));
+    let own = usize::from(takes_part(plan, phase, member));
     if progress.borrow().left > 0 && own == 0 {
         sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
     }
@@ -246,5 +246,6 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    plan.cluster.hosts.iter().filter(|host| plan.hosts.contains(&host.name) && phase.hosts.matches(host)).count()
+    let takes_part = |host: &&Host| plan.hosts.contains(&host.name) && phase.hosts.matches(host, &plan.inputs.leaving);
+    plan.cluster.hosts.iter().filter(takes_part).count()
 }

@@ -94,6 +94,10 @@ pub enum Group {
     ControlPlane,
     /// Those that are no control plane.
     Worker,
+    /// Those that a reset or an undo takes out of the cluster; of no use in other playbooks.
+    Leaving,
+    /// Control planes that stay in the cluster then.
+    Staying,
 }
 
 /// A built-in step by its name, branches that run at the same time, or a task.

@@ -156,6 +156,7 @@ impl Host {
             | Kind::Planned { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }
+            | Kind::Leftover { .. }
             | Kind::Journalled { .. } => {}
         }
     }

@@ -97,6 +97,9 @@ impl Narrator {
                     page.append(failure::hint(hint));
                 }
             }
+            Kind::Leftover { thing, name, why } => {
+                page.push(head().add(Style::Notable, "left behind").text(format!(": the {thing} {name}: {why}")));
+            }
             Kind::Note { text } => page.push(head().text(text)),
             Kind::Connected { millis } if self.is_verbose() => {
                 page.push(phase_head(&event.host, "").text(format!("connected ({})", duration(*millis))));

@@ -100,6 +100,16 @@ pub(super) fn apply() -> Vec<Event> {
         at("n1", prepare, "install-packages", Kind::ChangeFinished { change: install, millis: 11_000 }),
         at("n1", prepare, "install-packages", finished(Outcome::Changed, 11_900)),
         at("n1", "", "", Kind::Journalled { millis: 12 }),
+        at(
+            "n1",
+            prepare,
+            "",
+            Kind::Leftover {
+                thing: "file".into(),
+                name: "/etc/fstab".into(),
+                why: "somebody has changed it since".into(),
+            },
+        ),
         at("n1", prepare, "", Kind::Note { text: "kubelet is held at 1.37.2-1.1".into() }),
         at("n1", prepare, "", phase_finished(Outcome::Changed, 12_300)),
     ]
@@ -285,7 +295,10 @@ pub(super) fn every_change() -> Vec<Event> {
             request,
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
-        Change::RemoveFilterRules { program: "iptables".into(), count: 2 },
+        Change::RemoveFilterRules { program: "iptables-nft".into(), count: 2 },
+        Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
+        Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
+        Change::DrainNode { node: "n1".into(), pods: vec!["default/web".into()], seconds: 60 },
         Change::MarkNode(MarkNode {
             node: "n1".into(),
             labels: vec![("a".into(), "b".into())],

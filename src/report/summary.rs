@@ -130,6 +130,7 @@ impl Tally {
             | Kind::Waiting { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }
+            | Kind::Leftover { .. }
             | Kind::Journalled { .. } => {}
         }
     }

@@ -283,7 +283,7 @@ impl Resource for Held {
 pub(super) const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
 
 /// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
-pub(super) const OPTIONS: [&str; 10] = [
+pub(super) const OPTIONS: [&str; 11] = [
     "-y",
     "-q",
     "--no-install-recommends",
@@ -294,6 +294,7 @@ pub(super) const OPTIONS: [&str; 10] = [
     "-o",
     "DPkg::Lock::Timeout=120",
     "-oDpkg::Use-Pty=0",
+    "-oAPT::Keep-Downloaded-Packages=false",
 ];
 
 /// The versions that are asked for are meant, also where a package is held or newer.

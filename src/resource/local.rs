@@ -7,7 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_key, certificate, command, file, image, kernel, kubeconfig, network, node, object, state, unit, vetted,
+    apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, network, nftables, node,
+    object, state, unit, vetted,
 };
 use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
@@ -59,6 +60,9 @@ impl Probe for LocalHost {
     async fn query(&self, argv: &[&str]) -> Result<Output> {
         if !vetted::is_vetted(argv) {
             return Err(Failure::new(format!("`{}` is not a query that is known to only read", argv.join(" "))));
+        }
+        if argv == nftables::LIST {
+            return Ok(nftables::list());
         }
         command::output(argv, &[], None).await
     }
@@ -139,6 +143,9 @@ impl Host for LocalHost {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
             Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
+            Change::RemoveFilterTable { family, table } => nftables::delete(family, table),
+            Change::RemoveControlGroup { path } => cgroup::remove(path).await,
+            Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,

@@ -42,7 +42,7 @@ fn links(table: &str) -> Vec<String> {
 
 /// No rules and chains of Kubernetes or of a pod network; all others stay.
 pub struct FilterRules {
-    /// `iptables` or `ip6tables`
+    /// Of `iptables` or `ip6tables` one of its two kinds, as `iptables-nft`: a host may have rules of both.
     pub program: &'static str,
 }
 
@@ -67,10 +67,16 @@ impl Resource for FilterRules {
     }
 }
 
+impl FilterRules {
+    /// Whether a line of iptables-save is a rule or a chain of Kubernetes or a pod network.
+    pub fn is_ours(line: &str) -> bool {
+        is_ours(line)
+    }
+}
+
 /// How kube-proxy, the kubelet, the CNI plugins, flannel and weave name their chains and mark their rules.
 const SIGNS: [&str; 7] = ["KUBE-", "CNI-", "FLANNEL", "WEAVE", "flanneld", "cni0", "weave"];
 
-/// Whether a line of iptables-save is a rule or a chain of Kubernetes or a pod network.
 fn is_ours(line: &str) -> bool {
     (line.starts_with('-') || line.starts_with(':')) && SIGNS.iter().any(|sign| line.contains(sign))
 }

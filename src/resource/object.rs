@@ -1,11 +1,13 @@
 //! Objects of the cluster, through its API.
 
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{AnyResource, Resource};
-use crate::engine::{Change, Planned, Probe, Result};
+use crate::engine::{Change, Failure, Planned, Probe, Result};
 use crate::kube::{Applied, Connector, comparable};
 
 /// Requests at the same time.
@@ -83,7 +85,23 @@ impl AnyResource for ObjectAbsent {
 }
 
 pub(super) async fn apply(kube: &Connector, object: &Value) -> Result<()> {
-    retrying(|| async { kube.writer().await?.apply(object).await }).await
+    let started = Instant::now();
+    loop {
+        match retrying(|| async { kube.writer().await?.apply(object).await }).await {
+            Err(failure) if is_address_taken(object, &failure) && started.elapsed() < LEAKED => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The API server sets a Service's address aside before it stores the Service. Where a run was killed between the two, it frees
+/// the address by itself, a minute later (its `repairip` controller); until then nobody can have it.
+const LEAKED: Duration = Duration::from_secs(90);
+
+fn is_address_taken(object: &Value, failure: &Failure) -> bool {
+    object["kind"] == "Service" && failure.cause.contains("provided IP is already allocated")
 }
 
 pub(super) async fn delete(
@@ -104,6 +122,26 @@ pub(super) async fn retrying<F: Future<Output = Result<()>>>(attempt: impl Fn() 
             Err(failure) if failure.retryable && left > 0 => left -= 1,
             other => return other,
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_services_address_is_waited_for() {
+        // As the API server says it.
+        let taken = Failure::new(
+            "failed to apply Service kube-dns: Service \"kube-dns\" is invalid: spec.clusterIPs: Invalid value: \
+             [\"10.96.0.10\"]: failed to allocate IP 10.96.0.10: provided IP is already allocated",
+        );
+        assert!(is_address_taken(&serde_json::json!({"kind": "Service"}), &taken));
+        assert!(!is_address_taken(&serde_json::json!({"kind": "ConfigMap"}), &taken));
+        assert!(!is_address_taken(
+            &serde_json::json!({"kind": "Service"}),
+            &Failure::new("failed to apply it: not in range")
+        ));
     }
 }

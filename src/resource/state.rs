@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use camino::Utf8Path;
+use serde_json::Value;
 
 use super::dpkg::Status;
 use super::{image, kernel, unit};
-use crate::engine::{FileKind, Probe, Result, State, Thing};
+use crate::engine::{Failure, FileKind, Probe, Result, State, Thing};
 use crate::kube::{Connector, comparable};
 
 /// Never fails: what can't be told is unknown.
@@ -49,8 +50,32 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
                 None => State::Absent,
             })
         }
+        Thing::Label { node, key } => {
+            let Some(node) = self::node(probe, kube, node).await? else { return Ok(State::Absent) };
+            Ok(value(&node["metadata"]["labels"][key]))
+        }
+        Thing::Taint { node, key, effect } => {
+            let Some(node) = self::node(probe, kube, node).await? else { return Ok(State::Absent) };
+            let taints = node["spec"]["taints"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let found = taints.iter().find(|taint| taint["key"] == *key && taint["effect"] == *effect);
+            Ok(found.map_or(State::Absent, |taint| match value(&taint["value"]) {
+                State::Absent => State::Value { value: String::new() },
+                value => value,
+            }))
+        }
         Thing::Command { .. } => Ok(State::Unknown { reason: "a command leaves what it leaves".into() }),
     }
+}
+
+async fn node(probe: &dyn Probe, kube: &Connector, name: &str) -> Result<Option<Value>> {
+    match kube.view(probe).await? {
+        Some(view) => view.get("v1", "Node", None, name).await,
+        None => Err(Failure::new("there is no way to the API server")),
+    }
+}
+
+fn value(found: &Value) -> State {
+    found.as_str().map_or(State::Absent, |value| State::Value { value: value.into() })
 }
 
 async fn at(probe: &dyn Probe, path: &Utf8Path) -> Result<State> {

@@ -11,6 +11,13 @@ const VETTED: &[&[&str]] = &[
     &["crictl", "pods", "*"],
     &["iptables-save"],
     &["ip6tables-save"],
+    &["iptables-legacy-save"],
+    &["ip6tables-legacy-save"],
+    &["iptables-nft-save"],
+    &["ip6tables-nft-save"],
+    &["nft", "list", "tables"],
+    &["ipset", "list", "-n"],
+    &["ipvsadm", "-Sn"],
     // Without the options it writes caches.
     &["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy", "*"],
     &["date", "+%s%3N"],

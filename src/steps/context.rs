@@ -42,10 +42,23 @@ pub struct Inputs {
     /// What a lock file beside the inventory says.
     #[serde(default)]
     pub lock: Option<Pins>,
+    /// The hosts that a reset takes out of the cluster.
+    pub leaving: Vec<String>,
+    /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
+    pub compares: bool,
+    /// Whether nobody deletes the node from the cluster.
+    pub node_stays: bool,
+    /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
+    pub drain_seconds: u64,
     /// What is to be taken back, by undo and reset.
     pub undo: Option<Undo>,
-    /// Whether packages are to be removed by a reset.
-    pub removes_packages: bool,
+}
+
+impl Inputs {
+    /// Whether a reset leaves packages, their repositories and the images that they pulled.
+    pub fn keeps_packages(&self) -> bool {
+        self.undo.as_ref().is_some_and(|undo| undo.keeps_packages)
+    }
 }
 
 /// What is to be taken back.

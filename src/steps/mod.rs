@@ -9,11 +9,14 @@ mod evidence;
 mod apply_addons;
 mod apply_cluster_objects;
 mod apply_dns;
+mod compare_with_baseline;
 mod configure_containerd;
 mod configure_crictl;
 mod configure_kubelet;
 mod configure_repositories;
+mod delete_nodes;
 mod disable_swap;
+mod drain_nodes;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;
@@ -26,11 +29,14 @@ mod pull_images;
 mod readiness;
 mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
-mod remove_packages;
+mod remove_control_groups;
+mod remove_node_files;
+mod remove_own_traces;
 mod remove_pod_network;
 mod remove_pods;
 mod rendered;
 mod resolve;
+mod restore_settings;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
 mod start_kubelet;
@@ -67,15 +73,18 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 40] = [
+const STEPS: [(&str, Maker); 46] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
+    ("compare-with-baseline", |make| boxed(compare_with_baseline::step(make.context))),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
     ("configure-crictl", |_| boxed(configure_crictl::step()?)),
     ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),
     ("configure-repositories", |make| boxed(configure_repositories::step(make.context)?)),
+    ("delete-nodes", |make| boxed(delete_nodes::step(make))),
     ("disable-swap", |_| boxed(disable_swap::step())),
+    ("drain-nodes", |make| boxed(drain_nodes::step(make))),
     ("hold-packages", |_| boxed(hold_packages::step())),
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
@@ -89,9 +98,12 @@ const STEPS: [(&str, Maker); 40] = [
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
     ("remove-cluster-state", |_| boxed(remove_cluster_state::step())),
-    ("remove-packages", |make| boxed(remove_packages::step(make.context))),
+    ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
+    ("remove-node-files", |make| boxed(remove_node_files::step(make.context))),
+    ("remove-own-traces", |make| boxed(remove_own_traces::step(make.context))),
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),
     ("remove-pods", |_| boxed(remove_pods::RemovePods)),
+    ("restore-settings", |_| boxed(restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
     ("start-kubelet", |_| boxed(start_kubelet::step())),

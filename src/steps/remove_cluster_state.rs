@@ -11,6 +11,8 @@ pub fn step() -> Converge {
         "controller-manager.conf",
         "scheduler.conf",
     ];
+    // What the pod networks' installers put beside the packages' own.
+    let plugins = ["flannel", "weave-net", "weave-ipam", "weave-plugin-latest"];
     Converge::new("remove-cluster-state", "Remove the node's state")
         .with_all(files.map(|file| Absent::new(format!("/etc/kubernetes/{file}"))))
         .with(Absent::new("/etc/kubernetes/pki"))
@@ -18,7 +20,18 @@ pub fn step() -> Converge {
         .with_all(
             ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new),
         )
-        .with_all(["/var/lib/cni", "/run/flannel", "/var/lib/weave", "/var/lib/calico"].map(Absent::new))
+        .with_all(
+            [
+                "/var/lib/cni",
+                "/run/flannel",
+                "/var/lib/weave",
+                "/var/lib/calico",
+                "/var/log/pods",
+                "/var/log/containers",
+            ]
+            .map(Absent::new),
+        )
+        .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
         // What was noted of services' starts.
-        .with(Absent::new("/run/kboot/started"))
+        .with(Absent::new("/run/kboot"))
 }

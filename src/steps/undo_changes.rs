@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{
-    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Result, Run, State, Thing, Touched, UnitChange, Verdict,
-    take_back, touched,
+    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange,
+    Verdict, take_back, touched,
 };
 use crate::kube::Connector;
 use crate::resource;
@@ -68,8 +68,8 @@ impl AnyStep for UndoChanges {
         true
     }
 
-    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        Ok(self.way(probe).await?.kept)
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.way(probe).await?.kept.into_iter().map(Remark::Warning).collect())
     }
 }
 
@@ -97,8 +97,8 @@ impl UndoChanges {
             };
             match verdict {
                 Verdict::Nothing => {}
-                // It went with its package.
-                Verdict::Kept(_) if now == State::Absent && packages_go => {}
+                // It went with its package; after a reset the look at what is left tells what somebody removed.
+                Verdict::Kept(_) if now == State::Absent && (packages_go || undo.scope == UndoScope::All) => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
                     for change in changes {
@@ -201,11 +201,13 @@ impl Undo {
     fn covers(&self, thing: &Thing, is_node_made: bool) -> bool {
         let goes_with_cluster = is_node_made || self.scope == UndoScope::All;
         match thing {
-            Thing::Object { .. } => !goes_with_cluster,
+            Thing::Object { .. } | Thing::Label { .. } | Thing::Taint { .. } => !goes_with_cluster,
             Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images | Thing::Unit { .. } => {
                 !self.keeps_packages
             }
             Thing::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
+            // A node's marks go with it.
+            Thing::Command { why, undo: None } => !(goes_with_cluster && why.starts_with("mark the node ")),
             Thing::Sysctl { .. } | Thing::Module { .. } | Thing::Swap { .. } | Thing::Command { .. } => true,
         }
     }

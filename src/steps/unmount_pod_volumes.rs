@@ -1,4 +1,4 @@
-//! Nothing is mounted below the kubelet's folder any more, so that removing it can't reach into a volume.
+//! Nothing of pods is mounted any more, so that removing the kubelet's folder can't reach into a volume.
 
 use async_trait::async_trait;
 use camino::Utf8Path;
@@ -22,7 +22,7 @@ impl Step for UnmountPodVolumes {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
         let mounts = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        Ok(below(&mounts, "/var/lib/kubelet/"))
+        Ok(of_pods(&mounts))
     }
 
     fn diff(&self, mounts: Vec<String>) -> Planned {
@@ -36,9 +36,16 @@ impl Step for UnmountPodVolumes {
     }
 }
 
-fn below(mountinfo: &str, folder: &str) -> Vec<String> {
+/// Where pods' volumes, root file systems and network namespaces are mounted, and no folder that is a mount itself.
+fn of_pods(mountinfo: &str) -> Vec<String> {
+    let is_of_pod = |point: &String| {
+        point.starts_with("/var/lib/kubelet/")
+            || point.starts_with("/run/netns/cni-")
+            || point.starts_with("/run/containerd/io.containerd.grpc.v1.cri/")
+            || (point.starts_with("/run/containerd/") && point.contains("/k8s.io/"))
+    };
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(|point| point.starts_with(folder)).collect()
+    points.filter(is_of_pod).collect()
 }
 
 /// The kernel writes a space as `\040`, and so on.
@@ -55,6 +62,18 @@ mod tests {
     #[test]
     fn mounts_below_the_folder_are_found_and_the_folder_itself_is_not() {
         let mountinfo = "36 35 98:0 / /var/lib/kubelet rw - ext4 /dev/sda rw\n37 36 0:45 / /var/lib/kubelet/pods/a/volume\\040x rw - tmpfs tmpfs rw\n";
-        assert_eq!(below(mountinfo, "/var/lib/kubelet/"), ["/var/lib/kubelet/pods/a/volume x"]);
+        assert_eq!(of_pods(mountinfo), ["/var/lib/kubelet/pods/a/volume x"]);
+    }
+
+    #[test]
+    fn only_pods_mounts_of_a_runtime_are_theirs() {
+        let points = [
+            "/run/netns/cni-1",
+            "/run/netns/mine",
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io/1/rootfs",
+            "/run/containerd/io.containerd.runtime.v2.task/moby/1/rootfs",
+        ];
+        let mountinfo: String = points.map(|point| format!("36 35 98:0 / {point} rw - nsfs nsfs rw\n")).concat();
+        assert_eq!(of_pods(&mountinfo), [points[0], points[2]]);
     }
 }

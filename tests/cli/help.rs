@@ -3,12 +3,14 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 28] = [
+pub const COMMANDS: [&str; 30] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "plan",
+    "apply",
     "run",
     "lock",
     "undo",

@@ -165,7 +165,7 @@ fn tokens(lab: &Lab) {
 fn reset(lab: &Lab) {
     lab.kboot_on("n2", "reset").ends(2).says(&["--yes"]);
     for host in ["n2", "n1"] {
-        lab.kboot_on(host, "reset --yes").ok();
+        lab.kboot_on(host, "reset --yes --keep-packages").ok();
         let left = lab.on(host, r"
             ls -d /etc/kubernetes/*.conf /etc/kubernetes/pki /etc/kubernetes/manifests/*.yaml /var/lib/etcd/* /var/lib/kubelet/config.yaml /etc/cni/net.d/* 2>/dev/null
             ip -o link | grep -E 'cni0|flannel|veth'
@@ -175,7 +175,7 @@ fn reset(lab: &Lab) {
             true").ok();
         assert_eq!(left.stdout, "", "something is left on {host}");
     }
-    let done = lab.kboot_on("n1", "reset --yes --output json").ok();
+    let done = lab.kboot_on("n1", "reset --yes --keep-packages --output json").ok();
     assert!(!done.text().contains("change-started"), "{done}");
 
     lab.kboot_on("n1", &format!("init {CONFIG}")).ok();
@@ -183,8 +183,8 @@ fn reset(lab: &Lab) {
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
     cluster::system_pods_run(lab);
     kubectl(lab, "get pods -A").ok();
-    // With the packages as well, if one wants that.
-    lab.kboot_on("n2", "reset --yes --packages").ok();
+    // A worker has no right to delete its own node.
+    lab.kboot_on("n2", "reset --yes").ok().says(&["kubectl delete node n2"]);
     let left =
         lab.on("n2", "dpkg-query -W kubelet kubeadm kubectl containerd.io 2>/dev/null; ls /etc/apt/sources.list.d");
     assert_eq!(left.stdout, "debian.sources\n", "{left}");

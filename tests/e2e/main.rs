@@ -20,10 +20,13 @@ mod killed;
 mod lab;
 mod lock;
 mod oracle;
-mod playbooks;
 mod plan;
+mod playbooks;
+mod reset;
 mod suite;
+mod undo;
 mod up;
+mod whole;
 
 fn main() -> std::process::ExitCode {
     // Bare hosts first, then what a cluster is needed for, then what takes it apart.
@@ -35,10 +38,12 @@ fn main() -> std::process::ExitCode {
         up::TESTS,
         plan::ON_CLUSTER,
         edits::TESTS,
+        undo::TESTS,
         playbooks::TESTS,
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        reset::TESTS,
     ])
 }

@@ -107,7 +107,8 @@ fn all_that_one_keeps(lab: &Lab) {
 
     // What somebody changes is put right, and nothing else is done.
     lab.on("n1", "echo mine >/srv/site/motd && rm /srv/site/guarded && systemctl stop site.service").ok();
-    cluster::kubectl(lab, "-n team-blue patch configmap site --type merge -p '{\"data\":{\"greeting\":\"mine\"}}'").ok();
+    cluster::kubectl(lab, "-n team-blue patch configmap site --type merge -p '{\"data\":{\"greeting\":\"mine\"}}'")
+        .ok();
     let mended = Run::of(lab, &run).ends(0);
     assert_eq!(mended.changes().len(), 4, "{:#?}", mended.changes());
     assert_eq!(lab.on("n1", look).ok().stdout, kept);
@@ -116,7 +117,8 @@ fn all_that_one_keeps(lab: &Lab) {
     let first = lab.kboot(&["history", "-i", &inventory, "--output", "json"]).ok();
     let runs: Vec<Value> = first.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
     let most = runs.iter().filter(|line| line["run"]["info"]["command"] == "kboot run");
-    let most = most.max_by_key(|line| line["run"]["changes"].as_array().map_or(0, Vec::len)).expect("it is in the history");
+    let most =
+        most.max_by_key(|line| line["run"]["changes"].as_array().map_or(0, Vec::len)).expect("it is in the history");
     let id = crate::events::text(&most["run"]["info"]["id"]);
     lab.kboot(&["undo", "-i", &inventory, "--run", &id, "--yes"]).ok();
     cluster::kubectl(lab, "wait --for=delete namespace/team-blue --timeout=30s").ok();

@@ -92,6 +92,7 @@ impl<'a> Setting<'a> {
     /// Killed at each point that there is; every run gets past the last one, and the last run is good.
     fn chain(&self, case: &Case, passed: &mut Vec<(Point, String)>) {
         self.scene.arm(case.victim, None);
+        let mut unreached = 0;
         for kill in 0.. {
             assert!(kill < MOST_KILLS, "no end after {kill} kills");
             let run = self.scene.up(Some(case.victim));
@@ -101,7 +102,14 @@ impl<'a> Setting<'a> {
             if run.done.code == Some(0) {
                 break;
             }
-            assert!(is_killed, "after {:?} it failed by itself\n{run}", passed.last());
+            // On a machine that is busy beyond measure, a host may not even be reached.
+            let is_unreached = !is_killed && run.done.stdout.contains("did not answer within");
+            unreached += usize::from(is_unreached);
+            assert!(
+                is_killed || (is_unreached && unreached <= 5),
+                "after {:?} it failed by itself\n{run}",
+                passed.last()
+            );
         }
         self.is_good();
     }

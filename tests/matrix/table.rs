@@ -18,14 +18,16 @@ tells it what to do; **after the intent** (the change is in the journal and not 
 the journal does not know; for the controller: it is told of the change's begin or end). Then:
 
 - **chain**: the same command again, which is killed at the next point where none was yet, and so on: all of a bring-up in one
-  row of kills. Changes that are made side by side may end while another one is killed; then their own points never come,
-  and the table has a dash.
+  row of kills. Changes that are made side by side may end while another one is killed, and an agent without
+  a controller finishes the change in hand; then their own points never come, and the table has a dash.
 - **repeat**: the host is bare, one kill, and the same command again.
 - **reset**: the host is bare, one kill, and `kboot reset --packages`: the host must be as it was, file by file.
 
 A chain and a repeat must end in the cluster that an undisturbed run makes: the same files with the same modes and contents (keys
 and certificates may differ in theirs), packages, units, links, routes and mounts, the same objects with the same fields, no pod or
 object too many. And the run after that must change nothing.
+
+`make test-matrix` runs what has no result yet.
 
 The hook that kills is in debug builds only. The table is of a debug build; the code is otherwise the same.
 
@@ -132,7 +134,8 @@ fn failures(outcomes: &BTreeMap<String, Outcome>) -> String {
     for (name, outcome) in outcomes {
         if let Some(why) = &outcome.failure {
             let at = outcome.case.at.as_ref().map(|(_, change)| shown(change)).unwrap_or_default();
-            let why: Vec<&str> = why.lines().take(8).collect();
+            // Not what was run and said, which has this machine's paths.
+            let why: Vec<&str> = why.lines().filter(|line| !line.starts_with(['$', '{', '('])).take(12).collect();
             text += &format!("\n**{name}** {at}\n\n```\n{}\n```\n", why.join("\n"));
         }
     }

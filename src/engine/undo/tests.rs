@@ -132,3 +132,15 @@ fn a_link_takes_the_place_of_no_file_s_content() {
     // The file is made anew in the link's place, not written through it.
     assert_eq!(back(file("a"), None, link), ["create /etc/x (0644)"]);
 }
+
+#[test]
+fn a_node_s_marks_go_and_come_back() {
+    let value = |text: &str| State::Value { value: text.into() };
+    let label = || Thing::Label { node: "n1".into(), key: "disk".into() };
+    let taint = || Thing::Taint { node: "n1".into(), key: "k".into(), effect: "NoSchedule".into() };
+    let back = |thing, before, after: State| texts(take_back(&touched_at(thing, before, Some(after.clone())), &after));
+    assert_eq!(back(label(), State::Absent, value("ssd")), ["mark the node n1: no label disk"]);
+    assert_eq!(back(label(), value("hdd"), value("ssd")), ["mark the node n1: label disk=hdd"]);
+    assert_eq!(back(taint(), State::Absent, value("v")), ["mark the node n1: no taint k=v:NoSchedule"]);
+    assert_eq!(back(taint(), value("v"), State::Absent), ["mark the node n1: taint k=v:NoSchedule"]);
+}

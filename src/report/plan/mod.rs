@@ -222,6 +222,8 @@ fn mark(change: &Change) -> Mark {
         | Change::RemovePackages { .. }
         | Change::SwapOff { .. }
         | Change::RemoveFilterRules { .. }
+        | Change::RemoveFilterTable { .. }
+        | Change::RemoveControlGroup { .. }
         | Change::DeleteObject { .. } => Mark::Remove,
         Change::InstallPackages { .. }
         | Change::SetMode { .. }
@@ -232,6 +234,7 @@ fn mark(change: &Change) -> Mark {
         | Change::SetUnit(_)
         | Change::SetSysctl { .. }
         | Change::MarkNode { .. }
+        | Change::DrainNode { .. }
         | Change::Run { .. } => Mark::Change,
     }
 }

@@ -1,0 +1,161 @@
+//! Why something is still there.
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use super::{Difference, Kind};
+use crate::engine::{Probe, Result};
+
+/// Something that is not as it was before kboot came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    pub kind: Kind,
+    pub name: String,
+    /// As a fragment: "in use by nf_nat".
+    pub why: String,
+}
+
+impl std::fmt::Display for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the {} {}: {}", self.kind.word(), self.name, self.why)
+    }
+}
+
+/// Says of each difference why it is there, as far as the host tells.
+pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Vec<Leftover>> {
+    let mut told = Vec::new();
+    for difference in differences {
+        let why = match difference.kind {
+            Kind::File | Kind::Entry => of_path(probe, difference).await?,
+            Kind::Package => of_package(difference),
+            Kind::Module => of_module(probe, difference).await?,
+            Kind::Sysctl => of_value(difference),
+            Kind::Socket => of_socket(probe, difference).await?,
+            Kind::Mount
+            | Kind::Link
+            | Kind::Route
+            | Kind::Rule
+            | Kind::User
+            | Kind::Group
+            | Kind::Cgroup
+            | Kind::Unit => of_presence(difference, "somebody has made it since", "somebody has removed it since"),
+        };
+        told.push(Leftover { kind: difference.kind, name: difference.name.clone(), why });
+    }
+    Ok(told)
+}
+
+fn of_presence(difference: &Difference, new: &str, gone: &str) -> String {
+    match (&difference.before, &difference.now) {
+        (None, _) => new.into(),
+        (_, None) => gone.into(),
+        (Some(before), Some(now)) => format!("it was {before}, and is {now}"),
+    }
+}
+
+fn of_value(difference: &Difference) -> String {
+    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unset".into());
+    format!("it was {}, and somebody has set it to {} since", shown(&difference.before), shown(&difference.now))
+}
+
+fn of_package(difference: &Difference) -> String {
+    of_presence(
+        difference,
+        "kboot did not install it, or something else needs it",
+        "it was there, and somebody has removed it since",
+    )
+}
+
+async fn of_path(probe: &dyn Probe, difference: &Difference) -> Result<String> {
+    if difference.now.is_some()
+        && let Some(package) = owner(probe, &difference.name).await?
+    {
+        return Ok(format!("it belongs to the package {package}, which stays"));
+    }
+    Ok(of_presence(difference, "somebody has made it since", "somebody has removed it since")
+        .replace("it was ", "somebody has changed it since: it was "))
+}
+
+/// The package that put a path there.
+async fn owner(probe: &dyn Probe, path: &str) -> Result<Option<String>> {
+    const INFO: &str = "/var/lib/dpkg/info";
+    // A package may know a file by its old place.
+    let old = path.strip_prefix("/usr").filter(|rest| rest.starts_with("/lib") || rest.starts_with("/bin"));
+    for name in probe.list(Utf8Path::new(INFO)).await?.unwrap_or_default() {
+        let Some(package) = name.strip_suffix(".list") else { continue };
+        let list = probe.read(Utf8Path::new(&format!("{INFO}/{name}"))).await?.unwrap_or_default();
+        let is_listed = list
+            .split(|byte| *byte == b'\n')
+            .any(|line| line == path.as_bytes() || old.is_some_and(|old| line == old.as_bytes()));
+        if is_listed {
+            return Ok(Some(package.split(':').next().unwrap_or(package).into()));
+        }
+    }
+    Ok(None)
+}
+
+async fn of_module(probe: &dyn Probe, difference: &Difference) -> Result<String> {
+    let modules = probe.read_text(Utf8Path::new("/proc/modules")).await?.unwrap_or_default();
+    let line = modules.lines().find(|line| line.split(' ').next() == Some(&difference.name));
+    let fields: Vec<&str> = line.unwrap_or_default().split(' ').collect();
+    let users = fields.get(3).map(|users| users.trim_end_matches([',', '-'])).unwrap_or_default();
+    Ok(match (fields.get(2), users) {
+        (None, _) => "it is not loaded any more".into(),
+        (Some(&"0"), _) => "it stays loaded until the next boot".into(),
+        (Some(count), "") => format!("in use {count} times; the next boot is without it"),
+        (_, users) => format!("in use by {}; the next boot is without it", users.replace(',', ", ")),
+    })
+}
+
+async fn of_socket(probe: &dyn Probe, difference: &Difference) -> Result<String> {
+    if difference.now.is_none() {
+        return Ok("nobody listens there any more".into());
+    }
+    let port = difference.name.split(' ').nth(1).unwrap_or_default();
+    let listed = probe.query(&["ss", "-Hltnp"]).await?;
+    let line = listed.stdout.lines().find(|line| {
+        line.split_whitespace().nth(3).is_some_and(|local| local.rsplit_once(':').is_some_and(|(_, p)| p == port))
+    });
+    let process = line.and_then(|line| line.split("((\"").nth(1)?.split('"').next());
+    Ok(process.map_or("somebody listens there".into(), |name| format!("{name} listens there")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+
+    fn new(kind: Kind, name: &str) -> Difference {
+        Difference { kind, name: name.into(), before: None, now: Some("there".into()) }
+    }
+
+    #[tokio::test]
+    async fn each_reason_names_who_holds_it() {
+        let host = FakeHost::default()
+            .file("/proc/modules", "br_netfilter 32768 0 - Live 0x0\nbridge 311296 1 br_netfilter, Live 0x0\n")
+            .file("/var/lib/dpkg/info/docker-ce.list", "/opt\n/opt/containerd\n")
+            .answer("ss -Hltnp", 0, "LISTEN 0 511 0.0.0.0:8080 0.0.0.0:* users:((\"nginx\",pid=7,fd=6))\n");
+        let differences = [
+            new(Kind::Module, "bridge"),
+            new(Kind::Module, "br_netfilter"),
+            new(Kind::Entry, "/opt/containerd"),
+            new(Kind::Entry, "/opt/other"),
+            new(Kind::Socket, "tcp 8080"),
+            Difference { before: Some("0".into()), now: Some("2".into()), ..new(Kind::Sysctl, "kernel/panic") },
+            Difference { before: Some("a".into()), now: Some("b".into()), ..new(Kind::File, "/etc/fstab") },
+        ];
+        let told: Vec<String> = explain(&host, &differences).await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "the kernel module bridge: in use by br_netfilter; the next boot is without it",
+                "the kernel module br_netfilter: it stays loaded until the next boot",
+                "the path /opt/containerd: it belongs to the package docker-ce, which stays",
+                "the path /opt/other: somebody has made it since",
+                "the listening port tcp 8080: nginx listens there",
+                "the kernel parameter kernel/panic: it was 0, and somebody has set it to 2 since",
+                "the file /etc/fstab: somebody has changed it since: it was a, and is b",
+            ]
+        );
+    }
+}

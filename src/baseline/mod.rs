@@ -1,0 +1,119 @@
+//! What a host was before kboot first changed it, and what is different now.
+//!
+//! [`gather`] looks at the host through a [`Probe`] alone and keeps one short text a thing: names, digests, values. It is cheap
+//! enough to be taken before every first change. [`Baseline::compare`] is pure, and [`explain`] says of each difference why it is
+//! still there. Nothing here changes a host, and nothing here knows what kboot does with one: a baseline is judged by steps.
+
+mod compare;
+mod explain;
+mod gather;
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Failure, Probe, Result};
+
+pub use compare::Difference;
+pub use explain::{Leftover, explain};
+pub use gather::{gather, pod_cgroups};
+
+/// Where a host keeps its own, for root only.
+pub const PATH: &str = "/var/lib/kboot/baseline.json";
+
+/// The format's version.
+const VERSION: u32 = 1;
+
+/// What kind of thing it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A file, directory or link below /etc: its mode, owner and digest.
+    File,
+    /// What lies in a folder that programs keep their state in: its mode and owner.
+    Entry,
+    Package,
+    Sysctl,
+    Module,
+    Mount,
+    /// A network link.
+    Link,
+    Route,
+    /// A line of a packet filter's rules.
+    Rule,
+    /// A port that somebody listens on.
+    Socket,
+    User,
+    Group,
+    Cgroup,
+    /// A unit of systemd's that nodes pull in: whether it is active.
+    Unit,
+}
+
+/// How things are, by their names.
+pub type Things = BTreeMap<String, String>;
+
+/// A host at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    pub version: u32,
+    /// Milliseconds since 1970.
+    pub taken: u64,
+    pub things: BTreeMap<Kind, Things>,
+}
+
+impl Baseline {
+    /// The host's own; None where none was taken.
+    pub async fn load(probe: &dyn Probe) -> Result<Option<Self>> {
+        let Some(bytes) = probe.read(Utf8Path::new(PATH)).await? else { return Ok(None) };
+        let baseline: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::new(format!("{PATH} can't be read: {error}")).hint(format!("`rm {PATH}`")))?;
+        if baseline.version > VERSION {
+            return Err(Failure::new(format!("{PATH} is of a newer kboot")).hint("run that version"));
+        }
+        Ok(Some(baseline))
+    }
+
+    /// As it is written to disk.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a baseline is plain data")
+    }
+
+    /// How a thing was.
+    pub fn state(&self, kind: Kind, name: &str) -> Option<&str> {
+        self.things.get(&kind)?.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn insert(&mut self, kind: Kind, name: impl Into<String>, state: impl Into<String>) {
+        self.things.entry(kind).or_default().insert(name.into(), state.into());
+    }
+}
+
+impl Kind {
+    /// A word for it, as in "the kernel module br_netfilter".
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Entry => "path",
+            Kind::Package => "package",
+            Kind::Sysctl => "kernel parameter",
+            Kind::Module => "kernel module",
+            Kind::Mount => "mount",
+            Kind::Link => "network link",
+            Kind::Route => "route",
+            Kind::Rule => "packet filter rule",
+            Kind::Socket => "listening port",
+            Kind::User => "user",
+            Kind::Group => "group",
+            Kind::Cgroup => "control group",
+            Kind::Unit => "unit",
+        }
+    }
+}
+
+fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,281 @@
+//! What the kubelet, the runtime, pods and package tools made by themselves, and nobody's undoing covers, is gone.
+//!
+//! Where the host's baseline is known, what was not there before goes, and what was empty is emptied. Where it is not, only
+//! what belongs to nodes alone goes. What an installed package owns stays in any case.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::baseline::{Baseline, Kind};
+use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result, Step};
+use crate::resource::DpkgStatus;
+
+use super::Context;
+
+/// Folders that nothing but a node's parts write into.
+const OF_NODES: [&str; 12] = [
+    "/etc/cni",
+    "/etc/kubernetes",
+    "/opt/cni",
+    "/run/flannel",
+    "/run/kboot",
+    "/usr/libexec/kubernetes",
+    "/var/lib/cni",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/lib/weave",
+    "/var/log/containers",
+    "/var/log/pods",
+];
+/// The container runtime's, which may serve others as well: they go when no package of it is left.
+const OF_RUNTIME: [&str; 5] =
+    ["/etc/containerd", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd"];
+const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
+/// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.
+const BY_THE_WAY: [&str; 9] = [
+    "/etc/systemd/system/containerd.service.d",
+    "/etc/systemd/system/kubelet.service.d",
+    "/run/netns",
+    "/run/xtables.lock",
+    "/usr/lib/modules",
+    "/var/cache/apt/archives/partial",
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/apt/srcpkgcache.bin",
+    "/var/cache/ldconfig/aux-cache",
+];
+/// Where apt keeps what it can fetch again.
+const CACHES: [&str; 2] = ["/var/cache/apt/archives", "/var/lib/apt/lists"];
+
+pub struct RemoveNodeFiles {
+    keeps_packages: bool,
+}
+
+pub fn step(context: &Context) -> RemoveNodeFiles {
+    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages() }
+}
+
+pub struct Observed {
+    baseline: Option<Baseline>,
+    present: BTreeMap<&'static str, Found>,
+    caches: Vec<Utf8PathBuf>,
+    /// Paths that belong to installed packages.
+    owned: BTreeSet<String>,
+    has_runtime: bool,
+}
+
+/// What is at a path.
+pub struct Found {
+    metadata: Metadata,
+    names: Vec<String>,
+    is_mount_point: bool,
+}
+
+#[async_trait]
+impl Step for RemoveNodeFiles {
+    type Observed = Observed;
+
+    fn id(&self) -> &str {
+        "remove-node-files"
+    }
+
+    fn title(&self) -> String {
+        "Remove what the node's parts left".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
+        let mountinfo = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
+        let points: BTreeSet<&str> = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+        let mut present = BTreeMap::new();
+        for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(BY_THE_WAY) {
+            let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };
+            let names = match metadata.kind {
+                FileKind::Directory => probe.list(Utf8Path::new(path)).await?.unwrap_or_default(),
+                _ => Vec::new(),
+            };
+            let is_mount_point = points.contains(path);
+            present.insert(path, Found { metadata, names, is_mount_point });
+        }
+        let mut caches = Vec::new();
+        for folder in CACHES {
+            let names = probe.list(Utf8Path::new(folder)).await?.unwrap_or_default();
+            caches.extend(names.iter().map(|name| Utf8Path::new(folder).join(name)));
+        }
+        let status = DpkgStatus::read(probe).await?;
+        Ok(Observed {
+            baseline: Baseline::load(probe).await?,
+            owned: owned(probe, present.keys().copied()).await?,
+            has_runtime: RUNTIMES.iter().any(|name| status.package(name).is_some()),
+            present,
+            caches,
+        })
+    }
+
+    fn diff(&self, observed: Observed) -> Planned {
+        let mut changes = Vec::new();
+        for (path, found) in &observed.present {
+            changes.extend(match observed.owned.contains(*path) {
+                true => attributes(path, found, observed.baseline.as_ref()),
+                false => self.at(path, found, &observed),
+            });
+        }
+        if let (Some(before), false) = (&observed.baseline, self.keeps_packages) {
+            let is_new = |path: &&Utf8PathBuf| before.state(Kind::Entry, path.as_str()).is_none();
+            changes.extend(observed.caches.iter().filter(is_new).map(|path| Change::Remove { path: path.clone() }));
+        }
+        Planned::of(changes)
+    }
+}
+
+impl RemoveNodeFiles {
+    fn at(&self, path: &str, found: &Found, observed: &Observed) -> Vec<Change> {
+        let is_of_runtime = OF_RUNTIME.contains(&path);
+        let is_by_the_way = BY_THE_WAY.contains(&path);
+        if is_of_runtime && observed.has_runtime {
+            return Vec::new();
+        }
+        let folder = Utf8Path::new(path);
+        let gone = || vec![Change::Remove { path: folder.into() }];
+        let emptied = || found.names.iter().map(|name| Change::Remove { path: folder.join(name) }).collect::<Vec<_>>();
+        let Some(baseline) = &observed.baseline else {
+            return match (is_by_the_way || is_of_runtime, found.is_mount_point) {
+                (true, _) => Vec::new(),
+                (false, true) => emptied(),
+                (false, false) => gone(),
+            };
+        };
+        let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
+        match baseline.state(kind, path) {
+            // Somebody may have put something of their own there since.
+            None if is_by_the_way && !found.names.is_empty() => Vec::new(),
+            None if is_by_the_way && self.keeps_packages => Vec::new(),
+            None => gone(),
+            Some(before) => {
+                let mut changes = if before.ends_with(" empty") { emptied() } else { Vec::new() };
+                changes.extend(attributes(path, found, Some(baseline)));
+                changes
+            }
+        }
+    }
+}
+
+/// Puts back a directory's mode and owner.
+fn attributes(path: &str, found: &Found, baseline: Option<&Baseline>) -> Vec<Change> {
+    let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
+    let before = baseline.and_then(|baseline| baseline.state(kind, path)).unwrap_or_default();
+    let [_, mode, owner, ..] = before.split(' ').collect::<Vec<_>>()[..] else { return Vec::new() };
+    let Metadata { kind: FileKind::Directory, mode: mode_now, uid: uid_now, gid: gid_now, .. } = found.metadata else {
+        return Vec::new();
+    };
+    let mut changes = Vec::new();
+    if let Ok(mode) = u32::from_str_radix(mode, 8)
+        && mode != mode_now
+    {
+        changes.push(Change::SetMode { path: path.into(), mode: FileMode(mode) });
+    }
+    let numbers = owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+    if let Some((uid, gid)) = numbers.filter(|owner| *owner != (uid_now, gid_now)) {
+        changes.push(Change::SetOwner { path: path.into(), uid, gid });
+    }
+    changes
+}
+
+/// Those of these paths that installed packages own.
+async fn owned(probe: &dyn Probe, paths: impl Iterator<Item = &'static str>) -> Result<BTreeSet<String>> {
+    const INFO: &str = "/var/lib/dpkg/info";
+    let wanted: BTreeSet<&str> = paths.collect();
+    let mut found = BTreeSet::new();
+    for name in probe.list(Utf8Path::new(INFO)).await?.unwrap_or_default() {
+        if !name.ends_with(".list") {
+            continue;
+        }
+        let list = probe.read(&Utf8Path::new(INFO).join(&name)).await?.unwrap_or_default();
+        for line in list.split(|byte| *byte == b'\n') {
+            if let Some(path) = std::str::from_utf8(line).ok().filter(|line| wanted.contains(line)) {
+                found.insert(path.to_string());
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+
+    const ALL: RemoveNodeFiles = RemoveNodeFiles { keeps_packages: false };
+
+    fn baseline(things: &[(Kind, &str, &str)]) -> Vec<u8> {
+        let mut baseline = Baseline::default();
+        for (kind, name, state) in things {
+            baseline.things.entry(*kind).or_default().insert(name.to_string(), state.to_string());
+        }
+        baseline.to_bytes()
+    }
+
+    async fn changes(step: &RemoveNodeFiles, host: &FakeHost) -> Vec<String> {
+        match step.diff(step.observe(host).await.unwrap()) {
+            Planned::Changes(changes) => changes.iter().map(ToString::to_string).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn host() -> FakeHost {
+        FakeHost::default().file("/proc/self/mountinfo", "36 35 98:0 / /var/lib/etcd rw - ext4 /dev/sda rw\n")
+    }
+
+    #[tokio::test]
+    async fn what_was_not_there_goes_and_what_was_empty_is_emptied() {
+        let before = baseline(&[
+            (Kind::Entry, "/var/lib/etcd", "directory 0755 0:0 empty"),
+            (Kind::Entry, "/opt/cni", "directory 0644 0:0"),
+            (Kind::Entry, "/var/cache/apt/archives/partial", "directory 0644 42:0"),
+            (Kind::Entry, "/var/lib/apt/lists/old", "file 0644 0:0"),
+        ]);
+        let host = host()
+            .file("/var/lib/kboot/baseline.json", before)
+            .file("/var/lib/etcd/member", "x")
+            .file("/opt/cni/bin", "somebody's")
+            .file("/var/log/pods/a", "x")
+            .file("/run/netns/somebodys", "x")
+            .file("/var/cache/apt/archives/partial/x", "x")
+            .file("/var/lib/dpkg/info/apt.list", "/var/cache/apt/archives/partial\n")
+            .file("/var/lib/apt/lists/new", "x")
+            .file("/var/lib/apt/lists/old", "x");
+        assert_eq!(
+            changes(&ALL, &host).await,
+            [
+                "give /var/cache/apt/archives/partial to user 42 and group 0",
+                "remove /var/lib/etcd/member",
+                "set the mode of /var/lib/etcd to 0755",
+                "remove /var/log/pods",
+                "remove /var/lib/apt/lists/new",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_baseline_only_what_is_a_nodes_goes_and_a_mount_point_stays() {
+        let host = host()
+            .file("/var/lib/etcd/member", "x")
+            .file("/var/log/pods/a", "x")
+            .file("/run/containerd/x", "x")
+            .file("/usr/lib/modules/x", "x")
+            .file("/etc/kubernetes/manifests/.keep", "")
+            .file("/var/lib/dpkg/info/kubelet.list", "/etc\n/etc/kubernetes\n");
+        assert_eq!(changes(&ALL, &host).await, ["remove /var/lib/etcd/member", "remove /var/log/pods"]);
+    }
+
+    #[tokio::test]
+    async fn a_runtimes_files_stay_with_its_package() {
+        let status = "Package: containerd.io\nStatus: install ok installed\nVersion: 2\n";
+        let host = host()
+            .file("/var/lib/kboot/baseline.json", baseline(&[]))
+            .file("/var/lib/dpkg/status", status)
+            .file("/run/containerd/x", "x")
+            .file("/var/log/pods/a", "x");
+        assert_eq!(changes(&ALL, &host).await, ["remove /var/log/pods"]);
+    }
+}

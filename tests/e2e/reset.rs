@@ -1,0 +1,248 @@
+//! `kboot reset`: a host is afterwards what it was before, and somebody else than kboot says so.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::cluster::{self, kubectl};
+use crate::events::{Run, text};
+use crate::lab::Lab;
+use crate::suite::Test;
+use crate::whole::Whole;
+
+pub const TESTS: &[Test] = &[
+    Test { name: "reset::a_host_leaves_a_cluster_that_stays", needs: None, run: a_host_leaves },
+    Test { name: "reset::the_same_host_comes_back", needs: LEFT, run: the_same_host_comes_back },
+    Test { name: "reset::a_whole_cluster_goes_and_nothing_is_left", needs: LEFT, run: a_whole_cluster_goes },
+    Test { name: "reset::a_half_installed_host_is_bare_again", needs: None, run: a_half_installed_host },
+    Test { name: "reset::what_somebody_has_edited_since_is_kept_and_told", needs: None, run: what_somebody_has_edited },
+    Test { name: "reset::a_host_that_kubeadm_made_is_no_node_any_more", needs: None, run: a_host_of_kubeadms },
+];
+
+const LEFT: Option<&str> = Some("reset::a_host_leaves_a_cluster_that_stays");
+
+/// What the hosts were before anybody touched them.
+static BEFORE: Mutex<BTreeMap<&str, Whole>> = Mutex::new(BTreeMap::new());
+
+#[track_caller]
+fn note(lab: &Lab, host: &'static str) {
+    let look = Whole::of(lab, host);
+    BEFORE.lock().unwrap_or_else(|lock| lock.into_inner()).insert(host, look);
+}
+
+#[track_caller]
+fn is_as_before(lab: &Lab, host: &str) {
+    let before = BEFORE.lock().unwrap_or_else(|lock| lock.into_inner());
+    before.get(host).expect("it was looked at before").still_holds(lab);
+}
+
+/// Two servers of one deployment on n2, one that may go at any time, and one whose budget lets none of it go.
+const PODS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: free}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: free}}
+  template:
+    metadata: {labels: {app: free}}
+    spec:
+      nodeSelector: {disk: ssd}
+      terminationGracePeriodSeconds: 0
+      containers: [{name: web, image: "registry.k8s.io/testbed/agnhost:1", args: [pause]}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: kept}
+spec: {minAvailable: 1, selector: {matchLabels: {app: kept}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: kept, labels: {app: kept}}
+spec:
+  nodeSelector: {disk: ssd}
+  terminationGracePeriodSeconds: 0
+  containers: [{name: web, image: "registry.k8s.io/testbed/agnhost:1", args: [pause]}]
+"#;
+
+fn a_host_leaves(lab: &Lab) {
+    let hosts = ["n1", "n2"];
+    lab.bare(&hosts);
+    hosts.iter().for_each(|host| note(lab, host));
+    lab.touch(&hosts);
+    let inventory = lab.inventory_of(&hosts);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    cluster::apply(lab, PODS);
+    kubectl(lab, "wait --for=condition=Ready pod/kept --timeout=60s").ok();
+    kubectl(lab, "rollout status deployment/free --timeout=60s").ok();
+
+    // A dry run lists it all, and touches nothing.
+    let plan = Run::of(lab, &["reset", "-i", &inventory, "--host", "n2", "--dry-run"]).ends(0);
+    assert_eq!(plan.changes(), Vec::<String>::new(), "{plan}");
+    let planned: Vec<String> = plan.of_kind("planned").map(|event| event["changes"].to_string()).collect();
+    for thing in ["drain-node", "\"Node\"", "kubelet.service", "/etc/kubernetes/pki", "remove-packages"] {
+        assert!(planned.iter().any(|changes| changes.contains(thing)), "no {thing} in {planned:#?}\n{plan}");
+    }
+    cluster::nodes_are_ready(lab, &hosts);
+
+    let reset = ["reset", "-i", &inventory, "--host", "n2", "--yes", "--drain-timeout", "3"];
+    let run = Run::of(lab, &reset).ends(0);
+    let warnings: Vec<String> = run.of_kind("warning").map(|event| event.to_string()).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("default/kept")), "the budget is not told\n{run}");
+    assert!(!warnings.concat().contains("default/free"), "{run}");
+    assert_eq!(leftovers(&run), Vec::<String>::new(), "{run}");
+    cluster::nodes_are_ready(lab, &["n1"]);
+    is_as_before(lab, "n2");
+    // Once more changes nothing and leaves nothing.
+    Run::of(lab, &reset).ends(0).is_unchanged();
+    is_as_before(lab, "n2");
+}
+
+/// What kboot itself says that it leaves.
+fn leftovers(run: &Run) -> Vec<String> {
+    run.of_kind("leftover").map(|event| event.to_string()).collect()
+}
+
+/// With its old node still there, by another address, and after a reset.
+fn the_same_host_comes_back(lab: &Lab) {
+    let inventory = lab.inventory_of(&["n1", "n2"]);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    cluster::nodes_are_ready(lab, &["n1", "n2"]);
+
+    // A new machine with the old one's name and another address; nobody told the cluster.
+    lab.testbed(&["host", "reset", "n2"]).ok();
+    lab.on("n2", "ip address add 10.77.0.212/24 dev eth0").ok();
+    let moved = lab.inventory_with("moved", |inventory| {
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        hosts.retain(|host| host["name"] != "n3");
+        let n2 = hosts.iter_mut().find(|host| host["name"] == "n2").expect("n2 is there");
+        n2["address"] = "10.77.0.212".into();
+        n2["ssh"] = serde_yaml::from_str("{address: 10.77.0.12}").expect("it is YAML");
+    });
+    Run::of(lab, &["up", "-i", &moved]).ends(0);
+    cluster::nodes_are_ready(lab, &["n1", "n2"]);
+    let addresses = cluster::object(lab, "node n2")["status"]["addresses"].clone();
+    let internal = addresses.as_array().expect("a list").iter().find(|a| a["type"] == "InternalIP").cloned();
+    assert_eq!(internal.map(|a| text(&a["address"])), Some("10.77.0.212".into()), "{addresses}");
+    Run::of(lab, &["up", "-i", &moved]).ends(0).is_unchanged();
+}
+
+fn a_whole_cluster_goes(lab: &Lab) {
+    let inventory = lab.inventory_of(&["n1", "n2"]);
+    // The tests' own kubectl.
+    lab.on("n1", "rm -rf /root/.kube").ok();
+    // The API server is gone, and nobody is left to be asked.
+    lab.on("n1", "systemctl stop kubelet; crictl --timeout 60s ps -q --name kube-apiserver | xargs -r crictl --timeout 60s stop -t 0").ok();
+    let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
+    assert_eq!(leftovers(&run), Vec::<String>::new(), "{run}");
+    is_as_before(lab, "n1");
+    Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0).is_unchanged();
+    is_as_before(lab, "n1");
+}
+
+/// The controller is killed while packages are installed, and again while the control plane starts.
+fn a_half_installed_host(lab: &Lab) {
+    lab.bare(&["n1"]);
+    note(lab, "n1");
+    let inventory = lab.inventory_of(&["n1"]);
+    lab.touch(&["n1"]);
+    for sign in ["install-packages", "write-static-pods"] {
+        let mut run = lab.start_kboot(&["up", "-i", &inventory, "--output", "json"]);
+        run.until(Duration::from_secs(120), sign, |said| {
+            said.lines().any(|line| line.contains("\"event\":\"change-started\"") && line.contains(sign))
+        });
+        run.signal(Signal::KILL);
+        run.wait(Duration::from_secs(20));
+        let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
+        assert_eq!(leftovers(&run), Vec::<String>::new(), "killed at {sign}\n{run}");
+        is_as_before(lab, "n1");
+    }
+}
+
+fn what_somebody_has_edited(lab: &Lab) {
+    lab.bare(&["n2"]);
+    let inventory = lab.inventory_with("alone", |inventory| {
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        hosts.retain(|host| host["name"] == "n2");
+        hosts[0]["roles"] = vec![serde_yaml::Value::from("control-plane")].into();
+    });
+    lab.touch(&["n2"]);
+    let mut run = lab.start_kboot(&["up", "-i", &inventory, "--output", "json"]);
+    run.until(Duration::from_secs(120), "the runtime", |said| {
+        said.lines().any(|line| line.contains("\"event\":\"change-started\"") && line.contains("configure-containerd"))
+    });
+    run.signal(Signal::INT);
+    run.wait(Duration::from_secs(60));
+    let edits = "echo '# mine' >>/etc/fstab; touch /etc/mine.conf; mkdir -p /opt/cni/bin; echo x >/opt/cni/bin/mine";
+    lab.on("n2", edits).ok();
+    let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
+    let told = leftovers(&run);
+    for name in ["/etc/fstab", "/etc/mine.conf"] {
+        assert!(
+            told.iter().any(|leftover| leftover.contains(name) && leftover.contains("somebody")),
+            "{told:?}\n{run}"
+        );
+    }
+    lab.on("n2", "grep -x '# mine' /etc/fstab && test -e /etc/mine.conf && test ! -e /var/lib/kboot").ok();
+    let packages = lab.on("n2", "dpkg-query -W kubelet containerd.io 2>/dev/null; true").ok();
+    assert_eq!(packages.stdout, "");
+}
+
+fn a_host_of_kubeadms(lab: &Lab) {
+    lab.bare(&["n1"]);
+    lab.touch(&["n1"]);
+    let testbed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed"));
+    lab.put("n1", &testbed.join("cluster/prepare.sh"), "/root/prepare.sh", "644");
+    lab.put("n1", &lab.folder.join("repo.asc"), "/root/repo.asc", "644");
+    lab.put("n1", &lab.kboot_path(), "/usr/local/bin/kboot", "755");
+    lab.on("n1", "bash /root/prepare.sh 10.77.0.1 1.37.2-1.1 </root/repo.asc").ok();
+    note(lab, "n1");
+    lab.on("n1", INIT).ok();
+    let done = lab.kboot_on("n1", "reset --yes").ok();
+    done.says(&["nothing was compared"]);
+    // What kubeadm's user installed stays; of the cluster nothing does.
+    lab.on("n1", "dpkg -s kubelet kubeadm containerd.io").ok();
+    let different = BEFORE.lock().unwrap_or_else(|lock| lock.into_inner())["n1"].leftovers(lab);
+    let is_of_cluster = |name: &&String| {
+        [
+            "/etc/kubernetes/",
+            "/var/lib/kubelet",
+            "/var/lib/etcd",
+            "KUBE",
+            "kubepods",
+            "/var/log/pods",
+            "/var/lib/kboot",
+            "cni0",
+        ]
+        .iter()
+        .any(|sign| name.contains(sign))
+    };
+    let left: Vec<&String> = different.iter().filter(is_of_cluster).collect();
+    assert!(left.is_empty(), "{left:#?}");
+    lab.on("n1", INIT).ok();
+}
+
+/// Over and over: kubeadm refuses a host that is not clean.
+const INIT: &str = "
+cat >/root/kubeadm.yaml <<'END'
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+localAPIEndpoint: {advertiseAddress: 10.77.0.11}
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+kubernetesVersion: v1.37.2
+networking: {podSubnet: 10.244.0.0/16}
+---
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+cgroupDriver: cgroupfs
+---
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+conntrack: {maxPerCore: 0}
+END
+kubeadm init --config /root/kubeadm.yaml --ignore-preflight-errors=SystemVerification";

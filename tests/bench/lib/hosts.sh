@@ -43,7 +43,8 @@ prepare() {
 
 # What kubeadm wants of the kernel and does not set itself.
 kernel_settings() {
-  root_on "$1" 'modprobe -a overlay br_netfilter; sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1'
+  root_on "$1" modprobe -a overlay br_netfilter
+  root_on "$1" sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 }
 
 # The first host gets what is measured there: the binary, its configuration, and the pod network's objects for kubectl.

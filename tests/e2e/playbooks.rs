@@ -55,7 +55,7 @@ phases:
       - wait: {object: {apiVersion: v1, kind: ConfigMap, namespace: team-blue, name: site}}
 "#;
 
-const TRACES: &str = "ls -d /srv/site /etc/systemd/system/site.service* /etc/sysctl.d/95-kboot-* /etc/modules-load.d/kboot-overlay.conf \
+const TRACES: &str = "ls -d /srv/site /etc/systemd/system/site.service* /etc/sysctl.d/99-playbook-* /etc/modules-load.d/kboot-overlay.conf \
     /etc/systemd/system/multi-user.target.wants/site.service; cat /proc/sys/net/ipv4/ping_group_range; \
     kubectl --kubeconfig /etc/kubernetes/admin.conf get namespace team-blue -o name; true";
 

@@ -31,7 +31,9 @@ impl Step for UnmountPodVolumes {
         if pods.is_success() && !pods.text().is_empty() {
             mounts.retain(|point| point.starts_with(VOLUMES));
         }
-        Ok(mounts)
+        let mut namespaces = probe.list(Utf8Path::new(NAMESPACES)).await?.unwrap_or_default();
+        namespaces.retain(|name| name.starts_with("cni-"));
+        Ok((mounts, namespaces))
     }
 
     fn diff(&self, (mounts, namespaces): Self::Observed) -> Planned {

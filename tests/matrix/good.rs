@@ -100,8 +100,9 @@ fn is_lasting(name: &str) -> bool {
         "path" => !MOVING.iter().any(|path| rest.starts_with(path)),
         "digest" => {
             let is_secret = rest.starts_with("/etc/kubernetes") || rest.starts_with("/var/lib/kubelet/pki");
-            !MOVING.iter().any(|path| rest.starts_with(path))
-                && !(is_secret && SECRET.iter().any(|end| rest.ends_with(end)))
+            let is_moving = MOVING.iter().any(|path| rest.starts_with(path));
+            let is_chance = is_secret && SECRET.iter().any(|end| rest.ends_with(end));
+            !is_moving && !is_chance
         }
         // Of pods.
         "mount" => !rest.starts_with("/var/lib/kubelet/pods") && !rest.starts_with("/run/containerd"),

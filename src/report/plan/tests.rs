@@ -151,8 +151,8 @@ proptest::proptest! {
                 changes: vec![
                     file("/x", Some(&before), &after).into(),
                     file("/y", None, &after).into(),
-                    Change::ApplyObject { object: object(&after).into(), before: Some(object(&before)) }.into(),
-                    Change::ApplyObject { object: object(&after).into(), before: None }.into(),
+                    Change::ApplyObject { object: object(&after), before: Some(object(&before)) }.into(),
+                    Change::ApplyObject { object: object(&after), before: None }.into(),
                     Change::Run { argv: vec![after.clone()], why: before.clone(), undo: None }.into(),
                 ],
                 after: Some(after.clone()),

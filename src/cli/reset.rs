@@ -87,7 +87,6 @@ impl Reset {
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.undo = Some(Undo { scope: UndoScope::All, keeps_packages });
                 inputs.drain_seconds = drain_seconds;
-                inputs.compares = mode == Mode::Apply;
                 // Alone, a worker has no right to delete its node.
                 inputs.node_stays = reach == Reach::Here && facts.values().any(|facts| !facts.node.is_control_plane());
                 Ok(())

@@ -219,6 +219,7 @@ async fn go(
     cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
     let mut inputs = Inputs {
         leaving: job.leaving.to_vec(),
+        is_rehearsal: job.mode == Mode::Plan,
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),

@@ -21,7 +21,7 @@ pub struct CompareWithBaseline {
 pub fn step(context: &Context) -> CompareWithBaseline {
     let inputs = &context.inputs;
     CompareWithBaseline {
-        is_due: inputs.compares,
+        is_due: !inputs.is_rehearsal,
         keeps_packages: inputs.keeps_packages(),
         was_member: context.facts.node.is_member(),
         node: (inputs.node_stays && context.facts.node.is_member()).then(|| context.host.clone()),

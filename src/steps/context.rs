@@ -44,8 +44,8 @@ pub struct Inputs {
     pub lock: Option<Pins>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
-    /// Whether a reset is to end with a look at what is left; it has nothing to look at before anything was put back.
-    pub compares: bool,
+    /// Whether nothing is to be changed: what follows only from changes can't be told then.
+    pub is_rehearsal: bool,
     /// Whether nobody deletes the node from the cluster.
     pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
@@ -74,7 +74,7 @@ pub struct Undo {
 pub enum UndoScope {
     /// The run of this id.
     Run(String),
-    /// Every run, resets left out: what there was before kboot came.
+    /// Every run: back to what there was before kboot came.
     All,
 }
 
@@ -90,7 +90,7 @@ impl UndoScope {
     pub(super) fn covers(&self, run: &Run) -> bool {
         match self {
             Self::Run(id) => run.info.id == *id,
-            Self::All => run.info.undoes.as_deref() != Some("all"),
+            Self::All => true,
         }
     }
 }

@@ -23,6 +23,7 @@ mod install_prerequisites;
 mod issue_certificates;
 mod issue_join_token;
 mod label_nodes;
+mod later;
 mod load_kernel_modules;
 mod mark_control_plane;
 mod pull_images;
@@ -97,19 +98,19 @@ const STEPS: [(&str, Maker); 46] = [
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
-    ("remove-cluster-state", |_| boxed(remove_cluster_state::step())),
+    ("remove-cluster-state", |make| boxed(remove_cluster_state::step(make.context))),
     ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
-    ("remove-node-files", |make| boxed(remove_node_files::step(make.context))),
-    ("remove-own-traces", |make| boxed(remove_own_traces::step(make.context))),
+    ("remove-node-files", |make| later(make, remove_node_files::step(make.context))),
+    ("remove-own-traces", |make| later(make, remove_own_traces::step(make.context))),
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),
     ("remove-pods", |_| boxed(remove_pods::RemovePods)),
-    ("restore-settings", |_| boxed(restore_settings::RestoreSettings)),
+    ("restore-settings", |make| later(make, restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
-    ("unmount-pod-volumes", |_| boxed(unmount_pod_volumes::UnmountPodVolumes)),
+    ("unmount-pod-volumes", |make| later(make, unmount_pod_volumes::UnmountPodVolumes)),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),
@@ -129,6 +130,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
     Ok(Box::new(step))
+}
+
+fn later(make: &Make<'_>, step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
+    boxed(later::Later::new(make.context, step))
 }
 
 /// Makes the step of this name.

@@ -1,4 +1,4 @@
-//! The pod network's links, network namespaces and packet filter rules are gone, those of kube-proxy and the kubelet too.
+//! The pod network's links and packet filter rules are gone, those of kube-proxy and the kubelet too.
 
 use async_trait::async_trait;
 use camino::Utf8Path;
@@ -9,7 +9,6 @@ use crate::resource::{AnyResource, Converge, FilterRules, LinksAbsent};
 
 pub fn step() -> Converge {
     Converge::new("remove-pod-network", "Remove the pod network")
-        .with(Namespaces)
         .with(LinksAbsent {
             names: &[
                 "cni0",
@@ -32,19 +31,6 @@ pub fn step() -> Converge {
         )
         .with(Sets)
         .with(Tables)
-}
-
-/// No network namespaces of pods. One that still is mounted is unmounted before.
-struct Namespaces;
-
-#[async_trait]
-impl AnyResource for Namespaces {
-    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        const FOLDER: &str = "/run/netns";
-        let names = probe.list(Utf8Path::new(FOLDER)).await?.unwrap_or_default();
-        let of_pods = names.iter().filter(|name| name.starts_with("cni-"));
-        Ok(Planned::of(of_pods.map(|name| Change::Remove { path: format!("{FOLDER}/{name}").into() }).collect()))
-    }
 }
 
 /// No services in the kernel's load balancer that kube-proxy put there: those with the addresses of its own link.

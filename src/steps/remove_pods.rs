@@ -62,7 +62,11 @@ impl Step for RemovePods {
             }
             Observed::Without { shims } if shims.is_empty() => return Planned::Satisfied,
             Observed::Without { shims } => {
-                let script = format!("kill -9 {}; true", shims.join(" "));
+                let shims = shims.join(" ");
+                // A killed process takes a moment to go.
+                let script = format!(
+                    "kill -9 {shims}; for p in {shims}; do n=0; while kill -0 $p && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done; done 2>/dev/null; true"
+                );
                 let why = "end what still holds pods that are gone".into();
                 return Planned::Changes(vec![Change::Run {
                     argv: ["sh".into(), "-c".into(), script].into(),
@@ -151,7 +155,7 @@ mod tests {
             .file("/proc/8/cmdline", shim("moby"))
             .file("/proc/9/cmdline", "");
         let Planned::Changes(changes) = planned(host).await else { panic!("no change") };
-        assert_eq!(changes[0].to_string(), "end what still holds pods that are gone (`sh -c kill -9 7; true`)");
+        assert!(changes[0].to_string().starts_with("end what still holds pods that are gone (`sh -c kill -9 7;"));
     }
 
     #[tokio::test]

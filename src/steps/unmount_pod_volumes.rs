@@ -5,12 +5,15 @@ use camino::Utf8Path;
 
 use crate::engine::{Change, Planned, Probe, Result, Step};
 
+/// Where network namespaces have names.
+const NAMESPACES: &str = "/run/netns";
+
 pub struct UnmountPodVolumes;
 
 #[async_trait]
 impl Step for UnmountPodVolumes {
-    /// Mount points, in the order in which they were mounted.
-    type Observed = Vec<String>;
+    /// Mount points, in the order in which they were mounted, and the network namespaces' files.
+    type Observed = (Vec<String>, Vec<String>);
 
     fn id(&self) -> &str {
         "unmount-pod-volumes"
@@ -20,7 +23,7 @@ impl Step for UnmountPodVolumes {
         "Unmount the pods' volumes".into()
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
         let mounts = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
         let mut mounts = of_pods(&mounts);
         // What the runtime has mounted goes with its pods, whose removal comes first.
@@ -28,17 +31,20 @@ impl Step for UnmountPodVolumes {
         if pods.is_success() && !pods.text().is_empty() {
             mounts.retain(|point| point.starts_with(VOLUMES));
         }
-        Ok(mounts)
+        let mut namespaces = probe.list(Utf8Path::new(NAMESPACES)).await?.unwrap_or_default();
+        namespaces.retain(|name| name.starts_with("cni-"));
+        Ok((mounts, namespaces))
     }
 
-    fn diff(&self, mounts: Vec<String>) -> Planned {
+    fn diff(&self, (mounts, namespaces): Self::Observed) -> Planned {
         let unmount = |path: &String| Change::Run {
             argv: ["umount", path.as_str()].map(String::from).to_vec(),
             why: format!("unmount {path}"),
             undo: None,
         };
         // What was mounted last may lie upon what was mounted before.
-        Planned::of(mounts.iter().rev().map(unmount).collect())
+        let gone = namespaces.iter().map(|name| Change::Remove { path: format!("{NAMESPACES}/{name}").into() });
+        Planned::of(mounts.iter().rev().map(unmount).chain(gone).collect())
     }
 }
 

@@ -63,9 +63,9 @@ fn place(event: &Value) -> Place {
     (text(&event["host"]), text(&event["phase"]), text(&event["step"]))
 }
 
-/// The kubelet may have pulled an image by then; a module comes with its settings.
+/// The kubelet may have pulled an image by then; a module comes with its settings; a node whose pods don't all go is told.
 fn comes_by_itself(change: &Value) -> bool {
-    change["change"] == "pull-images" || change["change"] == "set-sysctl"
+    ["pull-images", "set-sysctl", "drain-node"].iter().any(|kind| change["change"] == *kind)
 }
 
 /// What a change is about.

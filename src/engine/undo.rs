@@ -33,11 +33,12 @@ pub enum Verdict {
 pub fn touched(runs: &[&Run]) -> Vec<Touched> {
     let mut found: Vec<Touched> = Vec::new();
     let mut places: BTreeMap<Thing, usize> = BTreeMap::new();
-    let changes = runs.iter().flat_map(|run| run.changes.iter().map(|made| (run.is_reset(), made)));
-    for (is_reset, made) in changes {
+    let changes = runs.iter().flat_map(|run| run.changes.iter().map(|made| (run.info.undoes.is_some(), made)));
+    for (takes_back, made) in changes {
         for trace in &made.before {
-            // What a reset alone took away is no change that one wants back; but what it put back is not as kboot left it.
-            if is_reset && !places.contains_key(&trace.thing) {
+            // What a reset or an undo alone took away is no change that one wants back; but what it put back is not as the
+            // run before had left it.
+            if takes_back && !places.contains_key(&trace.thing) {
                 continue;
             }
             // Each of a command's runs is something of its own; of other things only the ends count.

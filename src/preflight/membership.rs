@@ -21,10 +21,18 @@ pub fn is_pod_network(device: &str) -> bool {
     PREFIXES.iter().any(|prefix| device.starts_with(prefix))
 }
 
-fn role(Subject { host, facts, .. }: &Subject) -> Option<String> {
-    let text =
-        format!("the host runs a control plane ({}), but the inventory has it as a worker", evidence(&facts.node));
-    (facts.node.is_control_plane() && !host.is_control_plane()).then_some(text)
+fn role(Subject { cluster, host, facts, .. }: &Subject) -> Option<String> {
+    let node = &facts.node;
+    if !host.is_control_plane() {
+        let text = format!("the host runs a control plane ({}), but the inventory has it as a worker", evidence(node));
+        return node.is_control_plane().then_some(text);
+    }
+    // Its kubelet was told to ask a host that is to be none.
+    let server = host_of(node.server.as_deref()?);
+    let other = cluster.workers().find(|other| other.name != host.name && other.address.to_string() == server)?;
+    let name = &other.name;
+    let text = format!("the host is a worker of the cluster of {name}, but the inventory has it as a control plane");
+    (!node.is_control_plane()).then_some(text)
 }
 
 /// The kubelet's server may be the endpoint, any control plane (as kubeadm has it for control planes' own kubelets), or

@@ -1,4 +1,4 @@
-//! The inventory's labels and taints on the nodes that have registered.
+//! The inventory's labels and taints on the other nodes that have registered.
 
 use crate::manifest;
 use crate::resource::{Converge, Node};
@@ -7,7 +7,9 @@ use super::Make;
 
 pub fn step(make: &Make<'_>) -> Converge {
     let cluster = &make.context.cluster;
-    let nodes = cluster.hosts.iter().map(|host| Node {
+    // The control plane's own has its marks already, before anything could be placed there.
+    let others = cluster.hosts.iter().filter(|host| host.name != make.context.host);
+    let nodes = others.map(|host| Node {
         kube: make.services.kube.clone(),
         name: host.name.clone(),
         labels: manifest::node_labels(host).into_iter().collect(),

@@ -138,7 +138,9 @@ impl Drop for Fourth<'_> {
 /// Its images can't be had here; that its objects are right, the API server itself says.
 fn weave(lab: &Lab) {
     let inventory = lab.inventory_with("weave", |inventory| inventory["network"]["cni"] = "weave".into());
-    let run = Run::of(lab, &["up", "-i", &inventory, "--dry-run"]).ends(0);
+    // A running cluster keeps its pod network; this only looks.
+    let ignored = ["--dry-run", "--ignore-preflight", "ClusterSettings"];
+    let run = Run::of(lab, &[&["up", "-i", &inventory][..], &ignored].concat()).ends(0);
     let objects: Vec<serde_json::Value> = run
         .of_kind("planned")
         .flat_map(|event| event["changes"].as_array().cloned().unwrap_or_default())

@@ -92,10 +92,10 @@ impl UndoChanges {
                 continue;
             }
             let now = self.now(probe, &touched.thing, &going).await?;
-            let verdict = match self.has_moved(probe, &touched, &now).await? {
-                true => Verdict::Kept("it was changed since".into()),
-                false => take_back(&touched, &now),
-            };
+            let mut verdict = take_back(&touched, &now);
+            if verdict != Verdict::Nothing && self.has_moved(probe, &touched, &now).await? {
+                verdict = Verdict::Kept("it was changed since".into());
+            }
             match verdict {
                 Verdict::Nothing => {}
                 // It went with its package; after a reset the look at what is left tells what somebody removed.

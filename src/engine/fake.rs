@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::future::BoxFuture;
 
-use super::{Change, Failure, FileKind, Host, Metadata, Output, Probe, Result, State, Thing};
+use super::{Change, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 
 type Act = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -123,6 +123,10 @@ impl Probe for FakeHost {
             Some(output) => Ok(output.clone()),
             None => panic!("unexpected query: {command}"),
         }
+    }
+
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        self.query(&guard.argv()).await
     }
 }
 

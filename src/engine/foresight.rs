@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Change, Failure, FileKind, FileMode, Metadata, Output, Probe, Result};
+use super::{Change, Failure, FileKind, FileMode, Guard, Metadata, Output, Probe, Result};
 
 /// What planned changes will have made. Cheap to clone; clones share.
 #[derive(Clone, Default)]
@@ -218,6 +218,11 @@ impl Probe for Ahead<'_> {
         let Some(unit) = unit else { return Ok(output) };
         let lines = output.stdout.lines().map(|line| unit.line(line) + "\n");
         Ok(Output { stdout: lines.collect(), ..output })
+    }
+
+    /// By the host as it is: nobody but the guard knows what it looks at.
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        self.probe.ask(guard).await
     }
 }
 

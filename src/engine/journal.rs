@@ -106,6 +106,13 @@ pub struct Run {
     pub outcome: Option<Outcome>,
 }
 
+impl Run {
+    /// Whether it takes back all runs.
+    pub fn is_reset(&self) -> bool {
+        self.info.undoes.as_deref() == Some("all")
+    }
+}
+
 /// A change that was begun.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Made {

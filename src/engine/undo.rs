@@ -33,8 +33,13 @@ pub enum Verdict {
 pub fn touched(runs: &[&Run]) -> Vec<Touched> {
     let mut found: Vec<Touched> = Vec::new();
     let mut places: BTreeMap<Thing, usize> = BTreeMap::new();
-    for made in runs.iter().flat_map(|run| &run.changes) {
+    let changes = runs.iter().flat_map(|run| run.changes.iter().map(|made| (run.is_reset(), made)));
+    for (is_reset, made) in changes {
         for trace in &made.before {
+            // What a reset alone took away is no change that one wants back; but what it put back is not as kboot left it.
+            if is_reset && !places.contains_key(&trace.thing) {
+                continue;
+            }
             // Each of a command's runs is something of its own; of other things only the ends count.
             let is_single = !matches!(trace.thing, Thing::Command { .. });
             let place = *places.entry(trace.thing.clone()).or_insert_with(|| {

@@ -46,6 +46,8 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
                 return Ok(State::Unknown { reason: "there is no way to the API server".into() });
             };
             Ok(match view.get(api_version, kind, namespace.as_deref(), name).await? {
+                // A namespace takes its time to be gone, and there is no way back from it.
+                Some(object) if object["metadata"]["deletionTimestamp"].is_string() => State::Absent,
                 Some(object) => State::Object { object: comparable(&object) },
                 None => State::Absent,
             })

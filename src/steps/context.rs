@@ -74,7 +74,7 @@ pub struct Undo {
 pub enum UndoScope {
     /// The run of this id.
     Run(String),
-    /// Every run, resets left out: what there was before kboot came.
+    /// Every run: back to what there was before kboot came.
     All,
 }
 
@@ -90,7 +90,7 @@ impl UndoScope {
     pub(super) fn covers(&self, run: &Run) -> bool {
         match self {
             Self::Run(id) => run.info.id == *id,
-            Self::All => run.info.undoes.as_deref() != Some("all"),
+            Self::All => true,
         }
     }
 }

@@ -98,7 +98,7 @@ const STEPS: [(&str, Maker); 46] = [
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
-    ("remove-cluster-state", |_| boxed(remove_cluster_state::step())),
+    ("remove-cluster-state", |make| boxed(remove_cluster_state::step(make.context))),
     ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
     ("remove-node-files", |make| later(make, remove_node_files::step(make.context))),
     ("remove-own-traces", |make| later(make, remove_own_traces::step(make.context))),

@@ -2,7 +2,10 @@
 
 use crate::resource::{Absent, Converge, Emptied};
 
-pub fn step() -> Converge {
+use super::Context;
+use super::start_kubelet::UNIT;
+
+pub fn step(context: &Context) -> Converge {
     let files = [
         "admin.conf",
         "super-admin.conf",
@@ -11,6 +14,11 @@ pub fn step() -> Converge {
         "controller-manager.conf",
         "scheduler.conf",
     ];
+    // What was noted of services' starts. A runtime that stays runs on with what was noted of it.
+    let notes = match context.inputs.keeps_packages() {
+        true => format!("/run/kboot/started/{UNIT}"),
+        false => "/run/kboot".into(),
+    };
     // What the pod networks' installers put beside the packages' own.
     let plugins = ["flannel", "weave-net", "weave-ipam", "weave-plugin-latest"];
     Converge::new("remove-cluster-state", "Remove the node's state")
@@ -32,6 +40,5 @@ pub fn step() -> Converge {
             .map(Absent::new),
         )
         .with_all(plugins.map(|name| Absent::new(format!("/opt/cni/bin/{name}"))))
-        // What was noted of services' starts.
-        .with(Absent::new("/run/kboot"))
+        .with(Absent::new(notes))
 }

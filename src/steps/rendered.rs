@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use sha2::Digest as _;
 
-use crate::engine::{Change, Content, Metadata, Output, Planned, Probe, Result};
+use crate::engine::{Change, Content, Guard, Metadata, Output, Planned, Probe, Result};
 use crate::kube::Connector;
 use crate::manifest::{self, KubeProxyValues};
 
@@ -119,6 +119,10 @@ impl Probe for Nothing {
 
     async fn query(&self, _: &[&str]) -> Result<Output> {
         Ok(Output { code: Some(127), ..Output::default() })
+    }
+
+    async fn ask(&self, guard: &Guard) -> Result<Output> {
+        self.query(&guard.argv()).await
     }
 }
 

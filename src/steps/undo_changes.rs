@@ -19,7 +19,8 @@ use super::Make;
 use super::context::{Undo, UndoScope};
 
 /// What `reset --keep-packages` leaves: whence packages come, and the runtime's own settings.
-const OF_PACKAGES: [&str; 3] = ["/etc/apt", "/etc/containerd", "/etc/crictl.yaml"];
+const OF_PACKAGES: [&str; 4] =
+    ["/etc/apt", "/etc/containerd", "/etc/crictl.yaml", "/etc/systemd/system/containerd.service.d"];
 
 pub struct UndoChanges {
     kube: Connector,

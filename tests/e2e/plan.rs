@@ -135,10 +135,11 @@ fn a_host_that_moved(lab: &Lab) {
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
 }
 
-/// The service that reads a file is restarted in the same run, and the plan knew.
+/// A service that runs with what somebody wrote is restarted when that is put right, in the same run, and the plan knew.
 fn restarts(lab: &Lab) {
     let inventory = lab.inventory();
-    lab.on("n2", "echo '# edited' >>/etc/containerd/config.toml; echo '# edited' >>/var/lib/kubelet/config.yaml").ok();
+    let edit = "echo '# edited' >>/etc/containerd/config.toml; echo '# edited' >>/var/lib/kubelet/config.yaml";
+    lab.on("n2", &format!("{edit}; systemctl restart containerd kubelet")).ok();
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(0);
     let changes = run.changes();
     for unit in ["containerd.service", "kubelet.service"] {

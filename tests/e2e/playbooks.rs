@@ -55,7 +55,7 @@ phases:
       - wait: {object: {apiVersion: v1, kind: ConfigMap, namespace: team-blue, name: site}}
 "#;
 
-const TRACES: &str = "ls -d /srv/site /etc/systemd/system/site.service* /etc/sysctl.d/95-kboot-* /etc/modules-load.d/kboot-overlay.conf \
+const TRACES: &str = "ls -d /srv/site /etc/systemd/system/site.service* /etc/sysctl.d/99-playbook-* /etc/modules-load.d/kboot-overlay.conf \
     /etc/systemd/system/multi-user.target.wants/site.service; cat /proc/sys/net/ipv4/ping_group_range; \
     kubectl --kubeconfig /etc/kubernetes/admin.conf get namespace team-blue -o name; true";
 
@@ -71,7 +71,7 @@ fn all_that_one_keeps(lab: &Lab) {
     let before = lab.on("n1", TRACES).ok();
 
     // The plan has it all and touches nothing.
-    let plan = lab.kboot(&[&run[..], &["--dry-run"]].concat()).ok().says(&[
+    let plan = lab.kboot(&[&run[..], &["--dry-run", "--verbose"]].concat()).ok().says(&[
         "create /srv/site/before",
         "make directory /srv/site/dir",
         "hello n1 debian",
@@ -79,7 +79,7 @@ fn all_that_one_keeps(lab: &Lab) {
         "net.ipv4.ping_group_range = 0 2147483646",
         "create Namespace team-blue",
         "hello from n1",
-        "waits for the unit site.service",
+        "after the file /srv/site/guarded",
     ]);
     assert!(!plan.text().contains("hunter2"), "{plan}");
     assert_eq!(lab.on("n1", TRACES).ok().text(), before.text());
@@ -96,6 +96,7 @@ fn all_that_one_keeps(lab: &Lab) {
         systemctl is-active site.service; systemctl is-enabled site.service; cat /proc/sys/net/ipv4/ping_group_range";
     let kept = "750 /srv/site/dir\n640 /srv/site/motd\n600 /srv/site/token\nhello n1 debian\nbefore\nactive\nenabled\n0\t2147483646\n";
     assert_eq!(lab.on("n1", look).ok().stdout, kept);
+    let id = last_run(lab);
     Run::of(lab, &run).ends(0).is_unchanged();
 
     // Another value reaches what it is for, the file, the unit that reads it and the object; and goes back.
@@ -114,13 +115,14 @@ fn all_that_one_keeps(lab: &Lab) {
     assert_eq!(lab.on("n1", look).ok().stdout, kept);
 
     // The run that made it all is taken back as a whole.
-    let first = lab.kboot(&["history", "-i", &inventory, "--output", "json"]).ok();
-    let runs: Vec<Value> = first.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
-    let most = runs.iter().filter(|line| line["run"]["info"]["command"] == "kboot run");
-    let most =
-        most.max_by_key(|line| line["run"]["changes"].as_array().map_or(0, Vec::len)).expect("it is in the history");
-    let id = crate::events::text(&most["run"]["info"]["id"]);
     lab.kboot(&["undo", "-i", &inventory, "--run", &id, "--yes"]).ok();
     cluster::kubectl(lab, "wait --for=delete namespace/team-blue --timeout=30s").ok();
     assert_eq!(lab.on("n1", TRACES).text(), before.text());
+}
+
+/// The youngest run in the journals.
+fn last_run(lab: &Lab) -> String {
+    let told = lab.kboot(&["history", "-i", &lab.inventory(), "--output", "json"]).ok();
+    let runs = told.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+    runs.map(|line| crate::events::text(&line["run"]["info"]["id"])).max().expect("there was a run")
 }

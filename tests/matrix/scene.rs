@@ -73,7 +73,7 @@ impl<'a> Scene<'a> {
     #[track_caller]
     pub fn reset(&self) -> Run {
         let host = self.part.host();
-        self.kboot(&["reset", "-i", &self.inventory, "--host", host, "--packages", "--yes"], None)
+        self.kboot(&["reset", "-i", &self.inventory, "--host", host, "--yes"], None)
     }
 
     #[track_caller]

@@ -149,6 +149,10 @@ impl Probe for MemoryHost {
     async fn query(&self, argv: &[&str]) -> Result<Output> {
         Err(Failure::new(argv.join(" ")))
     }
+
+    async fn ask(&self, guard: &crate::engine::Guard) -> Result<Output> {
+        self.query(&guard.argv()).await
+    }
 }
 
 #[async_trait]

@@ -114,6 +114,33 @@ fn several_runs_go_back_to_the_first_state_in_reverse_order() {
 }
 
 #[test]
+fn what_a_reset_put_back_is_nobody_s_but_the_owner_s_any_more() {
+    let made = |path: &str, before: State, after: State| Made {
+        at: 0,
+        step: "s".into(),
+        text: "t".into(),
+        before: vec![Trace { thing: Thing::path(path), state: before }],
+        wants: Default::default(),
+        after: Some(vec![Trace { thing: Thing::path(path), state: after }]),
+        failure: None,
+    };
+    let run = |undoes: Option<&str>, changes| Run {
+        info: RunInfo { undoes: undoes.map(String::from), ..RunInfo::default() },
+        at: 0,
+        changes,
+        outcome: None,
+    };
+    let up = run(None, vec![made("/a", State::Absent, file("1"))]);
+    let reset = run(Some("all"), vec![made("/a", file("1"), State::Absent), made("/own", file("x"), State::Absent)]);
+    let found = touched(&[&up, &reset]);
+    assert_eq!(found.len(), 1, "what the reset alone removed does not come back");
+    // Somebody has made the very same file since.
+    assert_eq!(texts(take_back(&found[0], &file("1"))), ["kept: it was changed since"]);
+    let again = touched(&[&up, &reset, &up]);
+    assert_eq!(texts(take_back(&again[0], &file("1"))), ["remove /a"]);
+}
+
+#[test]
 fn a_command_is_taken_back_by_its_own_word_or_not_at_all() {
     let command = |undo: Option<&str>| Thing::Command {
         why: "join the domain".into(),

@@ -225,6 +225,9 @@ impl Probe for ThisMachine {
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
         Ok(crate::engine::Output { code: output.status.code(), stdout, stderr })
     }
+    async fn ask(&self, guard: &crate::engine::Guard) -> Result<crate::engine::Output> {
+        self.query(&guard.argv()).await
+    }
 }
 
 fn absent<T>(result: std::io::Result<T>) -> Result<Option<T>> {

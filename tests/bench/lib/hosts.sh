@@ -37,7 +37,14 @@ prepare() {
   kboot_here
   filled "$BENCH/kubeadm.yaml" | host_ssh n1 'cat >/root/bench/kubeadm.yaml'
   reset "${HOSTS[@]}"
+  on_all kernel_settings "${HOSTS[@]}"
   on_all remember "${HOSTS[@]}"
+}
+
+# What kubeadm wants of the kernel and does not set itself.
+kernel_settings() {
+  root_on "$1" modprobe -a overlay br_netfilter
+  root_on "$1" sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 }
 
 # The first host gets what is measured there: the binary, its configuration, and the pod network's objects for kubectl.
@@ -85,12 +92,12 @@ list_images() {
   host_ssh n1 crictl images | awk 'NR > 1 { print $1 ":" $2 }' >"$OUT/images"
 }
 
-# reset HOST…: by kboot, whichever side made the node.
+# reset HOST…: by kboot, whichever side made the node. Packages and images stay.
 reset() {
   local hosts=() host log
   for host in "$@"; do hosts+=(--host "$host"); done
   log=$OUT/reset.log
-  ip netns exec "$NETNS" "$KBOOT" reset -i "$OUT/inventory.yaml" "${hosts[@]}" --yes >"$log" 2>&1 || die "the reset of $* failed: see $log"
+  ip netns exec "$NETNS" "$KBOOT" reset -i "$OUT/inventory.yaml" "${hosts[@]}" --yes --keep-packages --drain-timeout 0 >"$log" 2>&1 || die "the reset of $* failed: see $log"
 }
 
 remember() { script_on "$1" state >"$OUT/state-$1"; }

@@ -32,8 +32,9 @@ pub(super) async fn drain(kube: &Connector, node: &str, pods: &[String], seconds
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Failure::new(format!("{} of its pods are still there after {seconds} s", left.len()))
-                .evidence(left.iter().map(|(pod, why)| format!("{pod}: {why}")))
+            let told: Vec<String> =
+                left.iter().map(|(pod, why)| format!("{pod} ({})", why.trim_end_matches('.'))).collect();
+            return Err(Failure::new(format!("after {seconds} s these are still there: {}", told.join(", ")))
                 .hint("they end with the node; a longer --drain-timeout gives them more time"));
         }
         tokio::time::sleep(PAUSE).await;

@@ -89,9 +89,10 @@ fn a_host_leaves(lab: &Lab) {
 
     let reset = ["reset", "-i", &inventory, "--host", "n2", "--yes", "--drain-timeout", "3"];
     let run = Run::of(lab, &reset).ends(0);
-    let warnings: Vec<String> = run.of_kind("warning").map(|event| event.to_string()).collect();
-    assert!(warnings.iter().any(|warning| warning.contains("default/kept")), "the budget is not told\n{run}");
-    assert!(!warnings.concat().contains("default/free"), "{run}");
+    let warnings: Vec<String> = run.of_kind("warning").map(|event| text(&event["text"])).collect();
+    let stayed = warnings.iter().find_map(|warning| warning.split_once(" are still there: ")).map(|(_, pods)| pods);
+    let is_told = stayed.is_some_and(|pods| pods.contains("default/kept (") && pods.contains("disruption budget"));
+    assert!(is_told, "the budget is not told\n{run}");
     assert_eq!(leftovers(&run), Vec::<String>::new(), "{run}");
     cluster::nodes_are_ready(lab, &["n1"]);
     is_as_before(lab, "n2");
@@ -154,7 +155,7 @@ fn a_half_installed_host(lab: &Lab) {
             said.lines().any(|line| line.contains("\"event\":\"change-started\"") && line.contains(sign))
         });
         run.signal(Signal::KILL);
-        run.wait(Duration::from_secs(20));
+        run.wait(Duration::from_secs(120));
         // What the killed run has in hand goes on for a while: a plan of this moment is not worth much.
         let run = Run::read(lab.kboot(&["reset", "-i", &inventory, "--yes", "--output", "json"])).ends(0);
         assert_eq!(leftovers(&run), Vec::<String>::new(), "killed at {sign}\n{run}");
@@ -220,7 +221,9 @@ fn a_host_of_kubeadms(lab: &Lab) {
         .iter()
         .any(|sign| name.contains(sign))
     };
-    let left: Vec<&String> = different.iter().filter(is_of_cluster).collect();
+    // containerd, which stays, clears what its containers left in its own time.
+    let is_of_runtime = |name: &&String| name.starts_with("path /var/lib/containerd/");
+    let left: Vec<&String> = different.iter().filter(|name| is_of_cluster(name) && !is_of_runtime(name)).collect();
     assert!(left.is_empty(), "{left:#?}");
     lab.on("n1", INIT).ok();
 }

@@ -125,7 +125,7 @@ fn causes(plan: &Run) -> BTreeMap<String, String> {
 
 fn who_moved(lab: &Lab) {
     lab.on("n2", "echo '# mine' >>/etc/crictl.yaml; sysctl -qw net.ipv4.ip_forward=0").ok();
-    let patch = r#"patch configmap kube-proxy -n kube-system --type merge -p '{"data":{"config.conf":"mine"}}'"#;
+    let patch = r#"patch configmap kubelet-config -n kube-system --type merge -p '{"data":{"kubelet":"mine"}}'"#;
     cluster::kubectl(lab, patch).ok();
     let inventory = edited(lab, "moved", |inventory| {
         inventory["hosts"][2]["labels"] = yaml("{disk: hdd, shelf: low}");
@@ -136,7 +136,7 @@ fn who_moved(lab: &Lab) {
     let cause = |name: &str| found.get(name).map(String::as_str);
     assert_eq!(cause("n2 /etc/crictl.yaml"), Some("drift"), "{found:#?}");
     assert_eq!(cause("n2 net.ipv4.ip_forward"), Some("drift"), "{found:#?}");
-    assert_eq!(cause("n1 kube-proxy"), Some("drift"), "{found:#?}");
+    assert_eq!(cause("n1 kubelet-config"), Some("drift"), "{found:#?}");
     // New, or once there and taken back; in no case anybody's doing.
     let mirror = cause("n3 /etc/containerd/certs.d/quay.io/hosts.toml");
     assert!([Some("new"), Some("inventory")].contains(&mirror), "{found:#?}");

@@ -144,13 +144,18 @@ fn packet_filter(lab: &Lab, host: &str) -> String {
     let is_inside = |process: &std::path::Path| {
         std::fs::read_link(process.join("ns/net")).is_ok_and(|link| link.to_string_lossy() == namespace)
     };
-    let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten().map(|entry| entry.path());
-    let Some(process) = processes.into_iter().find(|process| is_inside(process)) else {
-        panic!("{host}'s network namespace {namespace} can't be found")
-    };
-    let net = format!("--net={}/ns/net", process.display());
-    let done = Command::new("nsenter").args([&net, "nft", "--stateless", "list", "ruleset"]).output();
-    let done = done.expect("there is nsenter");
-    assert!(done.status.success(), "nft: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8_lossy(&done.stdout).into_owned()
+    let mut said = String::new();
+    // A process may end right when it was found.
+    for _ in 0..5 {
+        let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten().map(|entry| entry.path());
+        let Some(process) = processes.into_iter().find(|process| is_inside(process)) else { continue };
+        let net = format!("--net={}/ns/net", process.display());
+        let done = Command::new("nsenter").args([&net, "nft", "--stateless", "list", "ruleset"]).output();
+        let done = done.expect("there is nsenter");
+        if done.status.success() {
+            return String::from_utf8_lossy(&done.stdout).into_owned();
+        }
+        said = String::from_utf8_lossy(&done.stderr).into_owned();
+    }
+    panic!("the packet filter of {host} in {namespace} can't be looked at: {said}")
 }

@@ -2,9 +2,11 @@
 //!
 //! Only builds with debug assertions can: of a release build these functions are no part. A file says where, a line each:
 //!
-//!     after-intent CHANGE     once this change's intent is in the journal, before it is made
-//!     after-act CHANGE        once it is made, before the journal says so
-//!     every                   at both points of each change, once each
+//! ```text
+//! after-intent CHANGE     once this change's intent is in the journal, before it is made
+//! after-act CHANGE        once it is made, before the journal says so
+//! every                   at both points of each change, once each
+//! ```
 //!
 //! CHANGE is the change in one line, as reports show it, or its beginning and a `*`. A line that was heard becomes `reached …`, so that the next run gets
 //! further, and whoever wrote it can see that it was heard. On a host the file is [`ON_HOST`]. A controller is told of it by

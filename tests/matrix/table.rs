@@ -27,7 +27,7 @@ A chain and a repeat must end in the cluster that an undisturbed run makes: the 
 and certificates may differ in theirs), packages, units, links, routes and mounts, the same objects with the same fields, no pod or
 object too many. And the run after that must change nothing.
 
-`make test-matrix` runs what has no result yet.
+`make test-matrix` runs what has no result yet, so rows may be of different builds; with `ARGS=--fresh` it forgets them and begins anew.
 
 The hook that kills is in debug builds only. The table is of a debug build; the code is otherwise the same.
 

@@ -7,12 +7,22 @@ use crate::engine::Probe;
 use crate::kube::Connector;
 
 const LINES: &str = "8";
+const MOST: usize = 8;
 
-/// The end of the kubelet's journal.
+/// The last errors in the kubelet's journal; its end where there are none. As it starts it prints its whole configuration, which
+/// would hide what it died of.
 pub async fn kubelet(probe: &dyn Probe) -> Vec<String> {
-    let argv = ["journalctl", "-u", "kubelet.service", "-n", LINES, "--no-pager", "-o", "cat"];
+    let argv = ["journalctl", "-u", "kubelet.service", "-n", "300", "--no-pager", "-o", "cat"];
     let Ok(output) = probe.query(&argv).await else { return Vec::new() };
-    output.stdout.lines().map(|line| format!("kubelet: {line}")).collect()
+    let all: Vec<&str> = output.stdout.lines().collect();
+    let errors: Vec<&str> = all.iter().copied().filter(|line| is_error(line)).collect();
+    let told = if errors.is_empty() { all } else { errors };
+    told[told.len().saturating_sub(MOST)..].iter().map(|line| format!("kubelet: {line}")).collect()
+}
+
+/// As Kubernetes' components write one: `E1122 17:00:00.123456 …`.
+fn is_error(line: &str) -> bool {
+    line.strip_prefix('E').is_some_and(|rest| rest.len() > 4 && rest.bytes().take(4).all(|byte| byte.is_ascii_digit()))
 }
 
 /// Containers of these names that are not running, and the end of their logs.

@@ -172,7 +172,7 @@ fn of_the_kubelet(lab: &Lab) {
         each.chain(["n1 apply-object ConfigMap/kubelet-config".to_string()]).collect::<BTreeSet<_>>()
     };
     let kubelets = set(&["n1 kubelet", "n2 kubelet", "n3 kubelet"]);
-    for (fields, pods) in [(&[("kubelet/config", "{maxPods: 42}")][..], "42"), (&[], "110")] {
+    for (fields, pods) in [(&[("kubelet/config/maxPods", "42")][..], "42"), (&[], "110")] {
         let (run, anew) = up(lab, &edited(lab, "kubelet", fields));
         assert_eq!(made(&run), expected(), "{run}");
         assert_eq!(anew, kubelets, "{run}");
@@ -262,7 +262,7 @@ fn of_a_bad_flag(lab: &Lab) {
 
 fn of_a_bad_kubelet(lab: &Lab) {
     let before = running(lab);
-    let fields = [("kubelet/config", "{evictionHard: {memory.nothing: 100Mi}}")];
+    let fields = [("kubelet/config/evictionHard/memory.nothing", "100Mi")];
     let run = Run::of(lab, &["up", "-i", &edited(lab, "bad-kubelet", &fields)]).ends(1);
     let cause = run.causes("n1").concat();
     assert!(cause.contains("the kubelet does not stay up"), "{cause}\n{run}");

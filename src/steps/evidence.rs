@@ -128,4 +128,15 @@ mod tests {
         assert_eq!(trouble(&pod(waiting)).unwrap(), "pod p: ImagePullBackOff 404");
         assert_eq!(trouble(&pod(json!({"containerStatuses": [{"state": {"running": {}}}]}))), None);
     }
+
+    #[tokio::test]
+    async fn the_kubelet_s_last_errors_come_before_what_it_prints_as_it_starts() {
+        use crate::engine::fake::FakeHost;
+        let argv = "journalctl -u kubelet.service -n 300 --no-pager -o cat";
+        let died = "E1122 17:00:00.000001 run.go:72] unknown eviction signal memory.nothing";
+        let dump = "\tvolumeStatsAggPeriod: 1m0s\n".repeat(20);
+        let told = |journal: String| async move { kubelet(&FakeHost::default().answer(argv, 0, &journal)).await };
+        assert_eq!(told(format!("{died}\n{dump}Etc.\n")).await, [format!("kubelet: {died}")]);
+        assert_eq!(told(dump).await.len(), MOST);
+    }
 }

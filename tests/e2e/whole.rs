@@ -37,7 +37,8 @@ echo done
 "#;
 
 /// What moves on a host that nobody resets: how its names begin, and why it says nothing.
-const MOVES: [(&str, &str); 22] = [
+const MOVES: [(&str, &str); 23] = [
+    ("path /run/agetty.reload", "the login prompt's, which shows the host's name and addresses"),
     ("path /var/log/journal/", "the journal is written by whatever runs"),
     ("path /var/log/apt/", "a log: it tells what was done, and it was done"),
     ("path /var/log/dpkg.log", "a log"),

@@ -101,7 +101,19 @@ fn repository(tag: &str) -> &str {
     }
 }
 
+/// How long a runtime that was started a moment ago, or that systemd starts again after its death, has until it answers.
+const START: Duration = Duration::from_secs(30);
+
 pub(super) async fn pull(images: &[String]) -> Result<()> {
+    let started = Instant::now();
+    while let Err(failure) = command::run(&["crictl", "version"]).await {
+        if started.elapsed() > START {
+            return Err(
+                failure.hint("the container runtime does not answer; see why: `journalctl -u containerd -n 50`")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let pulls: Vec<_> = images.iter().map(|image| pull_one(image)).collect();
     stream::iter(pulls).buffer_unordered(AT_ONCE).try_collect().await
 }

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Interface, Listener, PORTS, Route};
+use super::{Interface, Listener, Route};
 
 // linux/route.h and linux/ipv6_route.h
 const RTF_UP: u32 = 0x1;
@@ -107,14 +107,14 @@ impl Files {
     }
 }
 
-/// Those of [`PORTS`] that something listens on, by /proc/net/tcp or tcp6.
+/// The ports that something listens on, by /proc/net/tcp or tcp6.
 pub fn listening(tcp: &str) -> BTreeSet<u16> {
     let port = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().take(4).collect();
         let [_, local, _, LISTEN] = fields[..] else { return None };
         u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
     };
-    tcp.lines().skip(1).filter_map(port).filter(|port| PORTS.contains(port)).collect()
+    tcp.lines().skip(1).filter_map(port).collect()
 }
 
 /// Who holds these ports, by what `ss -Hltnp` printed.

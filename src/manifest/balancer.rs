@@ -13,7 +13,7 @@ pub const BALANCER_MARK: &str = MIRROR_MARK;
 /// kube-vip's release.
 const KUBE_VIP: &str = "ghcr.io/kube-vip/kube-vip:v1.0.1";
 /// The first control plane's priority, and by how much each further one's is lower: of those that miss the holder, the first asks for
-/// the address 40 ms before the next, so that they don't collide.
+/// the address 80 ms before the next, so that they don't collide.
 const PRIORITY: (usize, usize) = (200, 20);
 
 /// `/etc/haproxy/haproxy.cfg`: on a worker for what runs there, on a control plane for all that come by the virtual address.

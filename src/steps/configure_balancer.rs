@@ -3,16 +3,18 @@
 //!
 //! Each run writes the control planes anew. haproxy and keepalived take that up by a reload, which no connection notices.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep as _, Failure, FileMode, Planned, Probe, Result};
-use crate::facts::ConfigOrigin;
-use crate::inventory::{Balance, Host, Vip};
+use crate::engine::{AnyStep, Evidence, Failure, FileMode, Planned, Probe, Result};
+use crate::facts::{ConfigOrigin, listening};
+use crate::inventory::{API_PORT, Balance, Host, Vip};
 use crate::manifest::{self, paths};
 use crate::resource::{AnyResource, Converge, File, Package, Unit};
 
-use super::{Context, unrendered};
+use super::{Context, evidence, unrendered};
 
 const HAPROXY: &str = "haproxy.service";
 const KEEPALIVED: &str = "keepalived.service";
@@ -28,7 +30,54 @@ pub(super) fn packages(context: &Context) -> Vec<Package> {
     names.iter().map(|name| Package::any(*name)).collect()
 }
 
-pub fn step(context: &Context) -> Result<Converge> {
+/// Files and services; and haproxy listens. systemd takes a reload for done when haproxy has been told of it.
+pub struct ConfigureBalancer {
+    files: Converge,
+    port: Option<u16>,
+}
+
+pub fn step(context: &Context) -> Result<ConfigureBalancer> {
+    let cluster = &context.cluster;
+    let port = match (cluster.balance(), &cluster.vip, context.host()?.is_control_plane()) {
+        (Balance::Keepalived, Some(vip), true) => Some(vip.port()),
+        (Balance::Local, _, false) => Some(API_PORT),
+        _ => None,
+    };
+    Ok(ConfigureBalancer { files: files(context)?, port })
+}
+
+#[async_trait]
+impl AnyStep for ConfigureBalancer {
+    fn id(&self) -> &str {
+        self.files.id()
+    }
+
+    fn title(&self) -> String {
+        self.files.title()
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let planned = self.files.plan(probe).await?;
+        let (Planned::Satisfied, Some(port)) = (&planned, self.port) else { return Ok(planned) };
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            if listening(&probe.read_text(Utf8Path::new(table)).await?.unwrap_or_default()).contains(&port) {
+                return Ok(planned);
+            }
+        }
+        Ok(Planned::after(format!("haproxy to listen on port {port}")))
+    }
+
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        let hint = "see `journalctl -u haproxy` on the host";
+        Evidence { lines: evidence::journal(probe, "haproxy").await, hint: Some(hint.into()) }
+    }
+}
+
+fn files(context: &Context) -> Result<Converge> {
     let (cluster, host) = (&context.cluster, context.host()?);
     let step = named();
     Ok(match (cluster.balance(), &cluster.vip, host.is_control_plane()) {
@@ -198,6 +247,27 @@ mod tests {
         let mut one = two.clone();
         one.cluster.hosts.pop();
         assert_eq!(plan(&one, &host).await[0], "change /etc/haproxy/haproxy.cfg");
+    }
+
+    #[tokio::test]
+    async fn it_waits_until_haproxy_listens() {
+        let context = context("n2", None);
+        let config = manifest::haproxy_config(&context.cluster).unwrap();
+        let Planned::Changes(changes) = step(&context).unwrap().plan(&host(RUNNING)).await.unwrap() else { panic!() };
+        let [_, crate::engine::Change::WriteFile { path: drop_in, after, .. }, _] = &changes[..] else {
+            panic!("{changes:?}")
+        };
+        use sha2::Digest as _;
+        let digest: String = sha2::Sha256::digest(&config).iter().map(|byte| format!("{byte:02x}")).collect();
+        let ready = host(RUNNING)
+            .file(drop_in.as_str(), after.bytes().unwrap())
+            .file("/run/kboot/started/haproxy.service", format!("{digest}  {}\n", paths::HAPROXY_CONFIG))
+            .file(paths::HAPROXY_CONFIG, config);
+        let planned = step(&context).unwrap().plan(&ready).await.unwrap();
+        assert_eq!(planned, Planned::after("haproxy to listen on port 6443"));
+        let line = "  0: 0100007F:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0 100 0 0 10 0";
+        let listens = ready.file("/proc/net/tcp", format!("sl\n{line}\n"));
+        assert_eq!(step(&context).unwrap().plan(&listens).await.unwrap(), Planned::Satisfied);
     }
 
     #[tokio::test]

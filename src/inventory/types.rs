@@ -27,6 +27,7 @@ pub struct Cluster {
     pub endpoint: Option<String>,
     /// An address that the control planes hold among themselves; it is then the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vip")]
     pub vip: Option<Vip>,
     /// What is installed.
     #[serde(default)]

@@ -117,13 +117,15 @@ mod tests {
 
     fn vip(address: &str, interface: Option<&str>) -> impl FnOnce(&mut Cluster) {
         let (address, interface) = (address.parse().unwrap(), interface.map(String::from));
-        |cluster| {
+        move |cluster: &mut Cluster| {
             cluster.vip = Some(Vip { address, port: None, interface, provider: VipProvider::Keepalived, router_id: None });
         }
     }
 
     fn config(path: &str, origin: ConfigOrigin) -> impl Fn(&mut Facts) {
-        move |facts| drop(facts.balancers.insert(path.into(), origin))
+        move |facts| {
+            facts.balancers.insert(path.into(), origin);
+        }
     }
 
     fn listening(port: u16, process: Option<&'static str>) -> impl Fn(&mut Facts) {

@@ -72,7 +72,7 @@ fn first_difference(one: &str, other: &str) -> String {
 /// Not what has another name or content on each host that is right.
 fn is_lasting(name: &str) -> bool {
     // Containers' and pods' own, and systemd's notes of what has run.
-    const MOVING: [&str; 16] = [
+    const MOVING: [&str; 17] = [
         "/var/lib/containerd",
         "/var/lib/etcd/",
         "/var/lib/kubelet/pods",

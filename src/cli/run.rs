@@ -237,6 +237,8 @@ async fn go(
             return Ok(());
         }
     };
+    let is_needed = |host: &String| !job.is_helper(host) || roster.leader.as_ref() == Some(host);
+    members.retain(|member| is_needed(&member.host));
     let mut inputs = Inputs {
         leader: roster.leader,
         newcomers: roster.newcomers,
@@ -405,7 +407,10 @@ async fn reach(
     };
     match attempt.await {
         Ok((client, facts, exchange)) => {
-            sink.emit(Kind::Connected { millis: millis(started) });
+            // Whether a helper is needed turns out later.
+            if !job.is_helper(host) {
+                sink.emit(Kind::Connected { millis: millis(started) });
+            }
             Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {

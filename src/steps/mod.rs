@@ -17,6 +17,7 @@ mod configure_repositories;
 mod delete_nodes;
 mod disable_swap;
 mod drain_nodes;
+mod forget_control_planes;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;
@@ -78,7 +79,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 52] = [
+const STEPS: [(&str, Maker); 53] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
@@ -91,6 +92,7 @@ const STEPS: [(&str, Maker); 52] = [
     ("delete-nodes", |make| boxed(delete_nodes::step(make))),
     ("disable-swap", |_| boxed(disable_swap::step())),
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
+    ("forget-control-planes", |make| boxed(forget_control_planes::step(make)?)),
     ("hold-packages", |_| boxed(hold_packages::step())),
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),

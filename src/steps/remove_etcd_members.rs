@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct RemoveEtcdMembers {
     task: Task,
+    /// Where a control plane that stays has done it, nobody needs to leave by itself.
+    is_needed: bool,
     /// A host's member has the host's name.
     leaving: Vec<String>,
     /// Client URLs of the members to ask.
@@ -55,6 +57,7 @@ pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
     };
     Ok(RemoveEtcdMembers {
         task,
+        is_needed: task != Task::Leave || context.inputs.leader.is_none(),
         leaving,
         endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
         deadline: context.ready_deadline(),
@@ -82,7 +85,7 @@ impl AnyStep for RemoveEtcdMembers {
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         // etcd may be somebody else's, on hosts of its own.
-        if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !self.is_needed || probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };

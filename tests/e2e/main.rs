@@ -13,6 +13,7 @@ mod by_hand;
 mod cluster;
 mod command;
 mod edits;
+mod endpoint;
 mod events;
 mod footprint;
 mod hard;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        endpoint::TESTS,
         reset::TESTS,
     ])
 }

@@ -50,6 +50,7 @@ mod stop_kubelet;
 pub mod task;
 mod undo_changes;
 mod unmount_pod_volumes;
+mod upload_certificates;
 mod wait_for_addons;
 mod wait_for_api_server;
 mod wait_for_certificate;
@@ -79,7 +80,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 53] = [
+const STEPS: [(&str, Maker); 54] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
@@ -122,6 +123,7 @@ const STEPS: [(&str, Maker); 53] = [
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
     ("unmount-pod-volumes", |make| later(make, unmount_pod_volumes::UnmountPodVolumes)),
+    ("upload-certificates", |make| boxed(upload_certificates::step(make))),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),

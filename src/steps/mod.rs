@@ -51,6 +51,7 @@ mod stop_kubelet;
 pub mod task;
 mod undo_changes;
 mod unmount_pod_volumes;
+mod upload_certificates;
 mod wait_for_addons;
 mod wait_for_api_server;
 mod wait_for_certificate;
@@ -124,6 +125,7 @@ const STEPS: [(&str, Maker); 54] = [
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
     ("unmount-pod-volumes", |make| later(make, unmount_pod_volumes::UnmountPodVolumes)),
+    ("upload-certificates", |make| boxed(upload_certificates::step(make))),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),

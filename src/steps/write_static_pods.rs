@@ -13,7 +13,13 @@ use super::{Context, unrendered};
 
 pub fn step(context: &Context) -> Result<Converge> {
     let host = context.host()?;
-    let pods = StaticPods { cluster: context.cluster.clone(), name: host.name.clone(), address: host.address };
+    let inputs = &context.inputs;
+    let pods = StaticPods {
+        cluster: context.cluster.clone(),
+        name: host.name.clone(),
+        address: host.address,
+        joins_etcd: inputs.newcomers.contains(&host.name) && inputs.leader.as_ref() != Some(&host.name),
+    };
     Ok(Converge::new("write-static-pods", "Write the control plane's static pods")
         .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
@@ -25,6 +31,8 @@ struct StaticPods {
     cluster: Cluster,
     name: String,
     address: std::net::IpAddr,
+    /// Then `join-etcd` makes its manifest, which names the other members.
+    joins_etcd: bool,
 }
 
 impl StaticPods {
@@ -56,7 +64,11 @@ impl AnyResource for StaticPods {
             etcd_members: self.joined_members(probe).await?,
         };
         let mut changes: Vec<Change> = Vec::new();
+        let has_etcd = probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_some();
         for pod in StaticPod::ALL {
+            if pod == StaticPod::Etcd && self.joins_etcd && !has_etcd {
+                continue;
+            }
             let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
             let file = File::text(Utf8PathBuf::from(paths::static_pod(pod)), text).mode(FileMode::PRIVATE);
             if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {

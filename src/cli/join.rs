@@ -233,7 +233,8 @@ async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
         found => found.unwrap_or_default(),
     };
     let list = map.as_ref().and_then(|map| map["metadata"]["annotations"][CONTROL_PLANES].as_str()).unwrap_or_default();
-    let named: Vec<Host> = list.split(',').filter_map(|entry| entry.split_once('=')).filter_map(control_plane).collect();
+    let named: Vec<Host> =
+        list.split(',').filter_map(|entry| entry.split_once('=')).filter_map(control_plane).collect();
     if !named.is_empty() {
         cluster.endpoint = None;
         cluster.hosts.retain(|host| !host.is_control_plane());

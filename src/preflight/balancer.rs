@@ -78,7 +78,8 @@ fn taken(Subject { cluster, host, facts }: &Subject, vip: &Vip) -> Option<Findin
 
 /// The interface is there, and its network has the address: others find it by asking in that network.
 fn placed(Subject { host, facts, .. }: &Subject, vip: &Vip) -> Option<Finding> {
-    let has = |interface: &Interface, wanted: IpAddr| interface.addresses.iter().any(|network| network.addr() == wanted);
+    let has =
+        |interface: &Interface, wanted: IpAddr| interface.addresses.iter().any(|network| network.addr() == wanted);
     let found = match &vip.interface {
         Some(name) => facts.interfaces.iter().find(|interface| interface.name == *name),
         None => facts.interfaces.iter().find(|interface| has(interface, host.address)),
@@ -87,7 +88,10 @@ fn placed(Subject { host, facts, .. }: &Subject, vip: &Vip) -> Option<Finding> {
         let name = vip.interface.as_ref()?;
         let text = format!("the host has no network interface {name}");
         let known = facts.interfaces.iter().map(|interface| &interface.name);
-        let hint = format!("set `vip.interface` to one that every control plane has, or leave it out; here are {}", list(known));
+        let hint = format!(
+            "set `vip.interface` to one that every control plane has, or leave it out; here are {}",
+            list(known)
+        );
         return Some(Finding::error(Check::VirtualAddress, text, hint));
     };
     // Where the host holds the address, it is no network of its own.
@@ -118,7 +122,8 @@ mod tests {
     fn vip(address: &str, interface: Option<&str>) -> impl FnOnce(&mut Cluster) {
         let (address, interface) = (address.parse().unwrap(), interface.map(String::from));
         move |cluster: &mut Cluster| {
-            cluster.vip = Some(Vip { address, port: None, interface, provider: VipProvider::Keepalived, router_id: None });
+            cluster.vip =
+                Some(Vip { address, port: None, interface, provider: VipProvider::Keepalived, router_id: None });
         }
     }
 
@@ -137,12 +142,16 @@ mod tests {
         let foreign = || two().on("n2", config(HAPROXY, ConfigOrigin::Foreign));
         assert_eq!(
             foreign().found(),
-            ["n2 Balancer error: /etc/haproxy/haproxy.cfg is somebody's own, and kboot needs haproxy on this host for itself"]
+            [
+                "n2 Balancer error: /etc/haproxy/haproxy.cfg is somebody's own, and kboot needs haproxy on this host for itself"
+            ]
         );
         assert_eq!(foreign().wanting(|cluster| cluster.endpoint = Some("api.test".into())).found(), [""; 0]);
         assert_eq!(foreign().wanting(vip("10.77.0.100", None)).found(), [""; 0]);
         let keepalived = two().wanting(vip("10.77.0.100", None)).on("n3", config(KEEPALIVED, ConfigOrigin::Foreign));
-        assert!(keepalived.found()[0].starts_with("n3 Balancer error: /etc/keepalived/keepalived.conf is somebody's own"));
+        assert!(
+            keepalived.found()[0].starts_with("n3 Balancer error: /etc/keepalived/keepalived.conf is somebody's own")
+        );
         assert_eq!(two().on("n2", config(HAPROXY, ConfigOrigin::Idle)).found(), [""; 0]);
     }
 
@@ -162,10 +171,15 @@ mod tests {
     fn the_address_is_free_or_held_by_a_control_plane() {
         let holding = |facts: &mut Facts| facts.interfaces[1].addresses.push("10.77.0.100/24".parse().unwrap());
         let taken = two().wanting(vip("10.77.0.100", None)).on("n3", holding);
-        assert_eq!(taken.found(), ["n3 VirtualAddress error: the virtual address 10.77.0.100 is one of this host's own"]);
-        let own = two().wanting(vip("10.77.0.100", None)).on("n3", holding).on("n3", config(KEEPALIVED, ConfigOrigin::Kboot));
+        assert_eq!(
+            taken.found(),
+            ["n3 VirtualAddress error: the virtual address 10.77.0.100 is one of this host's own"]
+        );
+        let own =
+            two().wanting(vip("10.77.0.100", None)).on("n3", holding).on("n3", config(KEEPALIVED, ConfigOrigin::Kboot));
         assert_eq!(own.found(), [""; 0]);
-        let worker = two().wanting(vip("10.77.0.100", None)).on("n2", holding).on("n2", config(KEEPALIVED, ConfigOrigin::Kboot));
+        let worker =
+            two().wanting(vip("10.77.0.100", None)).on("n2", holding).on("n2", config(KEEPALIVED, ConfigOrigin::Kboot));
         assert_eq!(worker.found().len(), 1);
     }
 

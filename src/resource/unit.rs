@@ -283,7 +283,8 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_can_is_reloaded_and_notes_that_as_well() {
         let unit = kubelet().reloads();
-        let host = running().file(DROP_IN, unit.drop_in_text()).file(NOTE, note(&[("/etc/a", "1\n"), ("/etc/b", "1\n")]));
+        let host =
+            running().file(DROP_IN, unit.drop_in_text()).file(NOTE, note(&[("/etc/a", "1\n"), ("/etc/b", "1\n")]));
         assert_eq!(changes(&unit, &host).await, ["kubelet.service: reload (/etc/b changed)"]);
         let text = unit.drop_in_text();
         let [.., start, reload] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };

@@ -115,9 +115,8 @@ fn haproxy(step: Converge, context: &Context) -> Result<Converge> {
 
 /// The interface that gets the virtual address.
 fn interface(context: &Context, vip: &Vip, host: &Host) -> Result<String> {
-    let has_address = |interface: &&crate::facts::Interface| {
-        interface.addresses.iter().any(|network| network.addr() == host.address)
-    };
+    let has_address =
+        |interface: &&crate::facts::Interface| interface.addresses.iter().any(|network| network.addr() == host.address);
     let own = context.facts.interfaces.iter().find(has_address).map(|interface| interface.name.clone());
     vip.interface.clone().or(own).ok_or_else(|| {
         Failure::new(format!("none of the host's network interfaces has the address {}", host.address))
@@ -134,7 +133,9 @@ impl AnyResource for Own {
         let text = probe.read_text(Utf8Path::new(self.0)).await?.unwrap_or_default();
         match ConfigOrigin::of(self.0, &text) {
             ConfigOrigin::Foreign => Err(Failure::new(format!("{} is somebody's own, and is not overwritten", self.0))
-                .hint("move what it serves to another host, or set `endpoint` in the inventory to something of your own")),
+                .hint(
+                    "move what it serves to another host, or set `endpoint` in the inventory to something of your own",
+                )),
             ConfigOrigin::Kboot | ConfigOrigin::Idle => Ok(Planned::Satisfied),
         }
     }

@@ -90,7 +90,8 @@ mod tests {
     use crate::engine::fake::FakeHost;
 
     const URL: &str = "https://127.0.0.1:6443";
-    const OLD: &str = "clusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://10.0.0.1:6443\n  name: x\n";
+    const OLD: &str =
+        "clusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://10.0.0.1:6443\n  name: x\n";
 
     #[tokio::test]
     async fn a_kubelet_that_asks_another_server_is_stopped_before_its_file_changes() {
@@ -98,7 +99,8 @@ mod tests {
         let Planned::Changes(changes) = KubeletServer { url: URL.into() }.plan(&host).await.unwrap() else {
             panic!("no change")
         };
-        let [Change::SetUnit(stop), Change::WriteFile { after: Content::Secret(after), mode, .. }] = &changes[..] else {
+        let [Change::SetUnit(stop), Change::WriteFile { after: Content::Secret(after), mode, .. }] = &changes[..]
+        else {
             panic!("{changes:?}")
         };
         assert_eq!((stop.unit.as_str(), stop.start, *mode), (UNIT, Some(false), FileMode::PRIVATE));

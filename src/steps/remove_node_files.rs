@@ -33,8 +33,7 @@ const OF_NODES: [&str; 12] = [
 const OF_RUNTIME: [&str; 5] =
     ["/etc/containerd", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd"];
 /// haproxy's, which go when its package is not left.
-const OF_BALANCER: [&str; 4] =
-    ["/run/haproxy", "/run/haproxy-master.sock", "/run/haproxy.pid", "/var/lib/haproxy"];
+const OF_BALANCER: [&str; 4] = ["/run/haproxy", "/run/haproxy-master.sock", "/run/haproxy.pid", "/var/lib/haproxy"];
 const BALANCER: &str = "haproxy";
 const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
 /// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.

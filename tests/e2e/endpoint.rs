@@ -94,7 +94,8 @@ impl<'a> Writer<'a> {
     fn end(self, what: &str) {
         let Self { lab, server, running } = self;
         lab.on(WORKER, "touch /root/writer/stop").ok();
-        running.wait(Duration::from_secs(10));
+        // Counted from its start.
+        running.wait(Duration::from_secs(600));
         let acknowledged = lab.on(WORKER, "cat /root/writer/acknowledged").ok().stdout;
         let writes: Vec<(u64, u64)> = acknowledged
             .lines()
@@ -138,9 +139,7 @@ fn inventory(lab: &Lab, name: &str, control_planes: &[&str], more: &[(&str, &str
             inventory.as_mapping_mut().expect("fields").insert((*field).into(), value);
         }
         let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
-        hosts.retain(|host| {
-            host["name"].as_str().is_some_and(|name| control_planes.contains(&name) || name == WORKER)
-        });
+        hosts.retain(|host| host["name"].as_str().is_some_and(|name| control_planes.contains(&name) || name == WORKER));
         for host in hosts {
             let role = if host["name"] == WORKER { "worker" } else { "control-plane" };
             let host = host.as_mapping_mut().expect("fields");
@@ -250,8 +249,11 @@ fn local_mended(lab: &Lab) {
     let made: Vec<String> = run.of_kind("change-finished").map(|event| text(&event["change"]["change"])).collect();
     assert_eq!(made, ["write-file", "set-unit"], "{run}");
     assert_eq!(pid(), before, "haproxy was restarted\n{run}");
-    lab.on(WORKER, "cp /etc/haproxy/haproxy.cfg /root/; printf 'frontend web\\n  bind *:80\\n' >/etc/haproxy/haproxy.cfg")
-        .ok();
+    lab.on(
+        WORKER,
+        "cp /etc/haproxy/haproxy.cfg /root/; printf 'frontend web\\n  bind *:80\\n' >/etc/haproxy/haproxy.cfg",
+    )
+    .ok();
     lab.kboot(&["up", "-i", &three]).ends(1).says(&["Balancer", "/etc/haproxy/haproxy.cfg is somebody's own"]);
     lab.on(WORKER, "grep -q web /etc/haproxy/haproxy.cfg && cp /root/haproxy.cfg /etc/haproxy/").ok();
     Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();

@@ -51,14 +51,18 @@ fn address(cluster: &Cluster, vip: &Vip, path: &Path, findings: &mut Findings) {
         let own = Path::of("hosts").index(index).key("address");
         if host.address == vip.address && findings.is_intact(&own) {
             let message = format!("{quoted} is the address of host {}", quote(&host.name));
-            findings.add(Mistake::new(path.clone(), message).hint("it must be free: it moves between the control planes"));
+            findings
+                .add(Mistake::new(path.clone(), message).hint("it must be free: it moves between the control planes"));
         }
     }
     let network = &cluster.network;
-    for (field, subnet) in [("network.podSubnet", network.pod_subnet), ("network.serviceSubnet", network.service_subnet)] {
+    for (field, subnet) in
+        [("network.podSubnet", network.pod_subnet), ("network.serviceSubnet", network.service_subnet)]
+    {
         if findings.is_intact(&Path::of(field)) && subnet.contains(&vip.address) {
             let message = format!("{quoted} lies in `{field}` {}", quote(&subnet.to_string()));
-            findings.add(Mistake::new(path.clone(), message).hint("take a free address of the control planes' network"));
+            findings
+                .add(Mistake::new(path.clone(), message).hint("take a free address of the control planes' network"));
         }
     }
 }
@@ -75,7 +79,9 @@ fn port(vip: &Vip, path: &Path, findings: &mut Findings) {
             format!("leave it out: it is {API_PORT} then"),
         ),
         (_, Some(port)) => match TAKEN.iter().find(|(taken, _)| *taken == port) {
-            Some((_, owner)) => (format!("`{port}` is {owner}'s port"), "leave it out for 8443, or take another".into()),
+            Some((_, owner)) => {
+                (format!("`{port}` is {owner}'s port"), "leave it out for 8443, or take another".into())
+            }
             None => return,
         },
     };

@@ -239,8 +239,7 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
-    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    sink.emit(Kind::PhaseFinished { outcome, millis });
+    sink.emit(Kind::PhaseFinished { outcome, millis: engine::millis_since(started) });
     result?;
     let mut outputs = work.outputs.lock().expect("no panic while held").clone();
     if run.run.plan.is_some() {

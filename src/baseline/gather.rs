@@ -1,10 +1,9 @@
 //! The look at a host. Nearly all of it is files: processes cost more than everything else together.
 
 use camino::Utf8Path;
-use sha2::Digest as _;
 
-use super::{Baseline, Kind, VERSION, now_millis};
-use crate::engine::{FileKind, Metadata, Probe, Result};
+use super::{Baseline, Kind, VERSION};
+use crate::engine::{FileKind, Metadata, Probe, Result, now_millis, sha256};
 
 /// A file larger than this is known by its size alone.
 const LARGE: u64 = 1 << 20;
@@ -175,7 +174,7 @@ fn described(metadata: &Metadata) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    sha256(bytes)[..32].into()
 }
 
 async fn packages(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use clap::{Args, ValueEnum};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since, now_millis};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
@@ -191,7 +191,7 @@ async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Ve
         builder.event(&event);
         plan::collect(&mut hosts, &event);
     }
-    let summary = builder.finish(millis(started));
+    let summary = builder.finish(millis_since(started));
     reporter.finish(&summary);
     Ended { summary, hosts }
 }
@@ -364,7 +364,7 @@ async fn reach(
     };
     match attempt.await {
         Ok((client, facts, exchange)) => {
-            sink.emit(Kind::Connected { millis: millis(started) });
+            sink.emit(Kind::Connected { millis: millis_since(started) });
             Some((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
@@ -451,13 +451,4 @@ fn owner(command: &str) -> String {
         since.hour(),
         since.minute()
     )
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

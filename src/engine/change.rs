@@ -5,6 +5,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::sha256;
 use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
@@ -393,10 +394,7 @@ pub(super) fn redact_object(object: &serde_json::Value) -> serde_json::Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    let hash = sha2::Sha256::digest(bytes);
-    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}…")
+    format!("sha256:{}…", &sha256(bytes)[..12])
 }
 
 /// One line that says what changes, as "write /etc/crictl.yaml".

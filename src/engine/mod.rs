@@ -6,6 +6,8 @@
 
 mod cause;
 mod change;
+mod clock;
+mod digest;
 mod event;
 mod failure;
 #[cfg(test)]
@@ -28,6 +30,8 @@ pub use cause::LastApplied;
 pub use change::{
     Cause, Change, Content, FileMode, MarkNode, PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
 };
+pub use clock::{millis_since, now_millis};
+pub use digest::sha256;
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use foresight::Foresight;

@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Change, Content};
+use super::{Change, Content, sha256};
 
 /// Something on a host or in its cluster that a change touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -219,11 +219,6 @@ impl State {
 fn holds_key(bytes: &[u8]) -> bool {
     const SIGNS: [&[u8]; 4] = [b"PRIVATE KEY", b"client-key-data", b"BEGIN OPENSSH", b"token: "];
     SIGNS.iter().any(|sign| bytes.windows(sign.len()).any(|window| window == *sign))
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Change {

@@ -7,6 +7,11 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What is shown of a secret: enough to tell whether two are the same.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    format!("sha256:{}…", &sha256(bytes)[..12])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,9 @@
 //! The host is what it was before the first run; what is not is told, with its reason.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use crate::baseline::{Baseline, Difference, Kind, explain, gather};
-use crate::engine::{AnyStep, Evidence, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Planned, Probe, Remark, Result};
 
 use super::Context;
 
@@ -40,14 +38,6 @@ impl AnyStep for CompareWithBaseline {
 
     async fn plan(&self, _probe: &dyn Probe) -> Result<Planned> {
         Ok(Planned::Satisfied)
-    }
-
-    fn deadline(&self) -> Duration {
-        Duration::from_secs(60)
-    }
-
-    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        Evidence::default()
     }
 
     async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {

@@ -133,7 +133,7 @@ fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
 }
 
 fn later(make: &Make<'_>, step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
-    boxed(later::Later::new(make.context, step))
+    Ok(later::later(make.context, step))
 }
 
 /// Makes the step of this name.

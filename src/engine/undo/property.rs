@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::engine::{
-    AnyStep, Cancel, Content, Drift, Evidence, Failure, FileKind, Host, Journal, Metadata, Mode, Outcome, Output,
-    Planned, Probe, Result, RunInfo, Runner, Sink,
+    AnyStep, Cancel, Content, Drift, Failure, FileKind, Host, Journal, Metadata, Mode, Outcome, Output, Planned, Probe,
+    Result, RunInfo, Runner, Sink,
 };
 
 /// All of a host that a test wants to see again.
@@ -285,10 +285,6 @@ impl AnyStep for Doer {
 
     fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_secs(1)
-    }
-
-    async fn evidence(&self, _: &dyn Probe) -> Evidence {
-        Evidence::default()
     }
 }
 

@@ -26,6 +26,7 @@ mod label_nodes;
 mod later;
 mod load_kernel_modules;
 mod mark_control_plane;
+mod parting;
 mod pull_images;
 mod readiness;
 mod remove_bootstrap_kubeconfig;

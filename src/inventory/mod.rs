@@ -38,6 +38,8 @@ pub use versions::{RELEASES, Release, Version};
 pub(crate) mod reading {
     pub(crate) use super::format::{self, Flaw};
     pub(crate) use super::mistake::{quote, quote_path};
+    #[cfg(test)]
+    pub(crate) use super::shape::only_known_keywords;
     pub(crate) use super::shape::shape;
     pub(crate) use super::words::nearest;
     pub(crate) use super::yaml::{Node, Sort};

@@ -4,9 +4,11 @@
 
 mod agent;
 mod apply;
+mod ask;
 mod completion;
 mod config;
 mod exit;
+mod file;
 mod history;
 mod hosts;
 mod init;

@@ -1,7 +1,6 @@
 //! `kboot reset`
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
@@ -15,6 +14,7 @@ use crate::report::Stream;
 use crate::steps::{Inputs, Undo, UndoScope};
 
 use super::Global;
+use super::ask::confirm;
 use super::exit::Problem;
 use super::history;
 use super::init::{MachineArgs, require_root};
@@ -127,21 +127,6 @@ fn chosen(mut cluster: Cluster, hosts: &[String]) -> (Cluster, Vec<String>) {
     cluster.hosts.retain(|host| is_leaving(&host.name) || helper.as_ref() == Some(&host.name));
     let leaving = cluster.hosts.iter().map(|host| host.name.clone()).filter(is_leaving).collect();
     (cluster, leaving)
-}
-
-/// Says what is about to happen, and has the names of the hosts typed.
-pub fn confirm(hosts: &[String], what: &str) -> Result<(), Problem> {
-    let names = hosts.join(" ");
-    if !std::io::stdin().is_terminal() {
-        return Err(
-            Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes")
-        );
-    }
-    eprint!("{what}\nType `{names}` to go on: ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == names { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was touched")) }
 }
 
 #[cfg(test)]

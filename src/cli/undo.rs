@@ -14,10 +14,10 @@ use crate::report::Stream;
 use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_node_made};
 
 use super::Global;
+use super::ask::confirm;
 use super::exit::{Problem, remark};
 use super::history::{self, Journals, is_undone};
 use super::init::{MachineArgs, require_root};
-use super::reset::confirm;
 use super::run::{self, Job, Reach};
 use super::wait::WaitArgs;
 

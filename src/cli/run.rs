@@ -223,7 +223,7 @@ async fn go(
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
-        token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
+        token: Some(Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;

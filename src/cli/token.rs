@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bootstrap::token::TokenError;
-use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
+use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE};
 use crate::bootstrap::{ClusterInfo, Token as BootstrapToken, cluster_info, discovery};
 use crate::engine::Failure;
 use crate::inventory::Period;

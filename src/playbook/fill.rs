@@ -218,20 +218,11 @@ fn whole_name(text: &str, range: Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{HostSsh, Role};
+    use crate::inventory::Role;
     use serde_json::json;
 
     fn values() -> Values {
-        let host = Host {
-            name: "n1".into(),
-            address: "10.0.0.1".parse().unwrap(),
-            roles: vec![Role::ControlPlane],
-            labels: Default::default(),
-            taints: None,
-            sysctls: Default::default(),
-            vars: Default::default(),
-            ssh: HostSsh::default(),
-        };
+        let host = Host::new("n1", [10, 0, 0, 1].into(), vec![Role::ControlPlane]);
         let cluster = Cluster::single(host.clone());
         Values::new(&cluster, &host, &json!({"ntp": "10.0.0.9", "deep": {"er": 1}}), None)
     }

@@ -22,6 +22,7 @@ mod play;
 mod playbook;
 mod reset;
 mod run;
+mod target;
 mod token;
 mod undo;
 mod up;

@@ -66,7 +66,8 @@ impl PlanCommand {
         let inputs = up::inputs(&cluster);
         let drift = self.drift.into();
         let lock = lock.as_ref();
-        let job = Job { drift, lock, ..up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs) };
+        let job =
+            Job { drift, lock, ignore: Some(ignore), ..up::job(&cluster, self.inventory.path(), Mode::Plan, &inputs) };
         let ended = run::run(job, global, Stream::Out).await?;
         if let Some(path) = &out {
             match ended.is_success() {

@@ -21,22 +21,29 @@ use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::{Context, Inputs};
+use crate::steps::{Context, Inputs, Undo, UndoScope};
 
 use super::Global;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
-/// Flags of every command that changes hosts.
+/// Whether hosts are changed at all.
 #[derive(Args)]
-pub struct RunArgs {
+pub struct DryRunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
-    pub dry_run: bool,
+    dry_run: bool,
     /// With --dry-run: exit code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
-    pub detailed_exitcode: bool,
+    detailed_exitcode: bool,
+}
+
+/// Flags of every command that brings hosts to what is wanted of them.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub dry: DryRunArgs,
     /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     pub drift: DriftPolicy,
@@ -62,19 +69,17 @@ impl From<DriftPolicy> for Drift {
     }
 }
 
-impl RunArgs {
+impl DryRunArgs {
     pub fn mode(&self) -> Mode {
         if self.dry_run { Mode::Plan } else { Mode::Apply }
-    }
-
-    pub fn is_detailed(&self) -> bool {
-        self.detailed_exitcode
     }
 
     pub fn code(&self, ended: &Ended) -> ExitCode {
         ended.code(self.detailed_exitcode)
     }
+}
 
+impl RunArgs {
     pub fn ignore(&self) -> Result<Ignore, Problem> {
         ignore(&self.ignore_preflight)
     }
@@ -113,8 +118,8 @@ pub struct Job<'a> {
     pub mode: Mode,
     /// What becomes of what somebody changed on the hosts.
     pub drift: Drift,
-    /// The run that this one takes back.
-    pub undoes: Option<String>,
+    /// What is to be taken back, if that is what it is about.
+    pub undo: Option<Undo>,
     /// How long a host that another run works on is waited for.
     pub wait_lock: Duration,
     /// None runs no preflight checks.
@@ -129,7 +134,28 @@ pub struct Job<'a> {
     pub leaving: &'a [String],
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// A command's own playbook, on all hosts and without preflight checks.
+    pub fn new(command: &'static str, cluster: &'a Cluster, reach: Reach, mode: Mode) -> Self {
+        Self {
+            command,
+            playbook: playbook::builtin(command),
+            cluster,
+            only: &[],
+            reach,
+            inventory: None,
+            mode,
+            drift: Drift::Repair,
+            undo: None,
+            wait_lock: Duration::ZERO,
+            ignore: None,
+            inputs: &|_: &BTreeMap<String, Facts>, _: &mut Inputs| Ok(()),
+            saved: None,
+            lock: None,
+            leaving: &[],
+        }
+    }
+
     /// The hosts that take part.
     fn hosts(&self) -> Vec<String> {
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
@@ -138,7 +164,7 @@ impl Job<'_> {
 
     /// A host without which the run does its work all the same.
     fn is_helper(&self, host: &str) -> bool {
-        let is_reset = self.undoes.as_deref() == Some("all");
+        let is_reset = self.undo.as_ref().is_some_and(|undo| undo.scope == UndoScope::All);
         is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
     }
 }
@@ -220,6 +246,7 @@ async fn go(
     let mut inputs = Inputs {
         leaving: job.leaving.to_vec(),
         is_rehearsal: job.mode == Mode::Plan,
+        undo: job.undo.clone(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
@@ -239,7 +266,7 @@ async fn go(
         hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
-            undoes: job.undoes.clone(),
+            undoes: job.undo.as_ref().map(|undo| undo.scope.name().to_string()),
             plan: job.saved.map(|saved| saved.id().to_string()),
             ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
         },

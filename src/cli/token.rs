@@ -50,7 +50,7 @@ pub struct Create {
     // Not parsed by clap, whose errors repeat what was given.
     token: Option<String>,
     /// How long it is valid, as 30m, 24h or 7d; 0 for ever
-    #[arg(long, value_name = "TIME", default_value = "24h")]
+    #[arg(long, value_name = "TIME", default_value_t = format!("{}h", DEFAULT_LIFETIME.whole_hours()))]
     ttl: String,
     /// What it is for
     #[arg(long, value_name = "TEXT")]

@@ -79,11 +79,13 @@ pub enum UndoScope {
 }
 
 impl UndoScope {
+    pub const ALL: &str = "all";
+
     /// As it stands in the journal of the run that takes back.
     pub fn name(&self) -> &str {
         match self {
             Self::Run(id) => id,
-            Self::All => "all",
+            Self::All => Self::ALL,
         }
     }
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Change, Failure, FileKind, FileMode, Guard, Metadata, Output, Probe, Result};
+use crate::proc;
 
 /// What planned changes will have made. Cheap to clone; clones share.
 #[derive(Clone, Default)]
@@ -85,8 +86,7 @@ impl Foreseen {
             Change::MakeLink { path, target } => drop(self.paths.insert(path.clone(), Entry::Link(target.clone()))),
             Change::FetchKey { path, .. } => self.file(path, None, FileMode::PUBLIC),
             Change::SetSysctl { key, after, .. } => {
-                let path = Utf8PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")));
-                self.file(&path, Some(format!("{after}\n").into_bytes()), FileMode::PUBLIC);
+                self.file(&proc::sysctl(key), Some(format!("{after}\n").into_bytes()), FileMode::PUBLIC);
             }
             Change::SetUnit(change) => {
                 let unit = self.units.entry(change.unit.clone()).or_default();

@@ -135,7 +135,7 @@ impl Probe for MemoryHost {
             State::Directory { .. } => FileKind::Directory,
             _ => return Ok(None),
         };
-        Ok(Some(Metadata { kind, mode: 0, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
+        Ok(Some(Metadata { kind, mode: 0, uid: 0, gid: 0, size: 0, inode: 0 }))
     }
 
     async fn link(&self, _: &Utf8Path) -> Result<Option<Utf8PathBuf>> {

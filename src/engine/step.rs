@@ -95,6 +95,14 @@ impl Planned {
     pub fn of(changes: Vec<Change>) -> Self {
         if changes.is_empty() { Self::Satisfied } else { Self::Changes(changes) }
     }
+
+    /// The changes that are known already.
+    pub fn into_changes(self) -> Vec<Change> {
+        match self {
+            Self::Changes(changes) | Self::Until { changes, .. } => changes,
+            Self::Satisfied | Self::After { .. } => Vec::new(),
+        }
+    }
 }
 
 /// A step whatever it observes.

@@ -49,9 +49,7 @@ impl AnyResource for StaticPods {
         for pod in StaticPod::ALL {
             let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
             let file = File::text(Utf8PathBuf::from(paths::static_pod(pod)), text).mode(FileMode::PRIVATE);
-            if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {
-                changes.extend(more);
-            }
+            changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))
     }

@@ -75,6 +75,12 @@ impl Baseline {
         Ok(Some(baseline))
     }
 
+    /// What is different now; None where it was never written down how the host was.
+    pub async fn differences(probe: &dyn Probe) -> Result<Option<Vec<Difference>>> {
+        let Some(before) = Self::load(probe).await? else { return Ok(None) };
+        Ok(Some(before.compare(&gather(probe).await?)))
+    }
+
     /// As it is written to disk.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a baseline is plain data")

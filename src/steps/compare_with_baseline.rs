@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::baseline::{Baseline, Difference, Kind, explain, gather};
+use crate::baseline::{Baseline, Difference, Kind, explain};
 use crate::engine::{AnyStep, Planned, Probe, Remark, Result};
 
 use super::Context;
@@ -51,14 +51,13 @@ impl AnyStep for CompareWithBaseline {
             let why = format!("this host may not delete it; on a control plane: `kubectl delete node {node}`");
             remarks.push(leftover("node in the cluster", node, why));
         }
-        let Some(before) = Baseline::load(probe).await? else {
+        let Some(mut left) = Baseline::differences(probe).await? else {
             if self.was_member {
                 let text = "what this host was before it became a node was never written down, so nothing was compared";
                 remarks.push(Remark::Warning(text.into()));
             }
             return Ok(remarks);
         };
-        let mut left = before.compare(&gather(probe).await?);
         let kept = self.keeps_packages.then(|| take_packages(&mut left)).filter(|count| *count > 0);
         if let Some(count) = kept {
             let why = "they stay with their files and repositories, as --keep-packages asks".into();

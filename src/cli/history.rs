@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::Args;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -79,12 +79,7 @@ impl History {
 pub fn here() -> Result<(String, Vec<Run>), Problem> {
     require_root()?;
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let runs = match std::fs::read(Utf8Path::new(Journal::PATH)) {
-        Ok(bytes) => Journal::runs(&bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Failure::from(error).context(format_args!("read {}", Journal::PATH)).into()),
-    };
-    Ok((name.trim().to_string(), runs))
+    Ok((name.trim().to_string(), Journal::past()?))
 }
 
 /// The runs of every host of an inventory.

@@ -223,6 +223,15 @@ impl Journal {
         bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
     }
 
+    /// The runs in this host's journal, the oldest first.
+    pub fn past() -> Result<Vec<Run>> {
+        match std::fs::read(Self::PATH) {
+            Ok(bytes) => Ok(Self::runs(&bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Failure::from(error).context(format_args!("read {}", Self::PATH))),
+        }
+    }
+
     /// The runs in these bytes, the oldest first.
     pub fn runs(bytes: &[u8]) -> Vec<Run> {
         runs(Self::parse(bytes))

@@ -21,7 +21,7 @@ use super::ask::is_agreed;
 use super::exit::{FAILED, Problem, print, remark};
 use super::file;
 use super::lock_file::{LockFileArg, roots};
-use super::run::repository_keys;
+use super::run::{repository_keys, with_inventory};
 use super::up::InventoryArg;
 
 /// Write down what the inventory resolves to today: versions and digests, in kboot.lock
@@ -186,9 +186,8 @@ fn all<T>(
         match answer {
             Ok(answer) => drop(good.insert(host.name.clone(), answer)),
             Err(failure) => {
-                // Connections know nothing of inventories.
-                let hint = failure.hint.as_ref().map(|hint| hint.replace("INVENTORY", inventory.as_str()));
-                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), hint, ..failure });
+                let failure = with_inventory(failure, inventory.as_str());
+                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), ..failure });
             }
         }
     }

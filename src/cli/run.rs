@@ -395,9 +395,6 @@ async fn reach(
             Some((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
-            let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
-            // Connections know nothing of inventories; the command that a hint gives should work as it stands.
-            let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
             if job.is_helper(host) {
                 // Said of one that leaves: the helper itself is no part of what is to be done.
                 let names = job.leaving.join(" ");
@@ -407,10 +404,16 @@ async fn reach(
                 Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
                 return None;
             }
-            sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
+            let failure = with_inventory(failure, job.inventory.map_or("INVENTORY", Utf8Path::as_str));
+            sink.emit(Kind::Failed { failure });
             None
         }
     }
+}
+
+/// Connections know nothing of inventories; the command that a hint gives should work as it stands.
+pub fn with_inventory(failure: Failure, path: &str) -> Failure {
+    Failure { hint: failure.hint.map(|hint| hint.replace("INVENTORY", path)), ..failure }
 }
 
 /// Tells what the preflight checks found; whether to go on.

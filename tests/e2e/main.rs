@@ -14,7 +14,6 @@ mod cluster;
 mod command;
 mod edits;
 mod events;
-mod footprint;
 mod hard;
 mod killed;
 mod lab;

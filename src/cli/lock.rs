@@ -13,7 +13,7 @@ use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::Cluster;
 use crate::lock::{self, Answer, Answers, Lock as LockFile, Move, Question};
-use crate::report::Verbosity;
+use crate::report::{Verbosity, count};
 use crate::steps::{Context, Inputs};
 
 use super::Global;
@@ -215,7 +215,6 @@ fn checked(is_there: bool, is_same: bool, is_update: bool) -> &'static str {
 }
 
 fn size(lock: &LockFile) -> String {
-    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let packages = lock.packages.values().map(BTreeMap::len).sum();
     format!(
         "{}, {}, {}",

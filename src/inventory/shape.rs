@@ -173,7 +173,7 @@ impl<'a> Walk<'a> {
             [only] => format!("must be {}, not {}", quote(only), quote(text)),
             _ => format!("{} is none of {}", quote(text), list(choices)),
         };
-        let hint = words::nearest(text, choices).map(|word| format!("did you mean {}?", quote(word)));
+        let hint = words::did_you_mean(text, choices);
         self.report(Mistake::new(path.clone(), message).maybe_hint(hint), node);
         None
     }

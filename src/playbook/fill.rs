@@ -8,7 +8,7 @@ use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera, TeraResult};
 
 use crate::facts::Facts;
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::{did_you_mean, nearest, quote};
 use crate::inventory::{Cluster, Host};
 
 /// What a template may name.
@@ -128,10 +128,8 @@ fn roots(tera: &Tera) -> Vec<String> {
 
 fn unknown_root(text: &str, root: &str) -> Flaw {
     let start = first_word(text, root);
-    let hint = match nearest(root, &ROOTS) {
-        Some(name) => format!("did you mean {}?", quote(name)),
-        None => format!("templates know {}; values of your own are `vars.{root}`", ROOTS.join(", ")),
-    };
+    let hint = did_you_mean(root, &ROOTS)
+        .unwrap_or_else(|| format!("templates know {}; values of your own are `vars.{root}`", ROOTS.join(", ")));
     Flaw {
         message: format!("the variable {} is not defined", quote(root)),
         hint: Some(hint),

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::events::Run;
 use crate::lab::Lab;
 use crate::suite::Test;
-use crate::whole::{AGENTS_FOLDERS, Whole};
+use crate::whole::{AGENT, AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[
     Test { name: "lock::a_lock_is_made_without_a_trace", needs: None, run: a_lock_is_made_without_a_trace },
@@ -114,7 +114,7 @@ fn what_is_not_as_locked_is_refused(lab: &Lab) {
     let pause = line(&text, "registry.k8s.io/pause").rsplit(' ').next().expect("its digest").to_string();
     refused(&text, 1, &["registry.k8s.io/pause:3.10.2 is not the image that was locked", moved.trim(), &pause]);
     lab.testbed(&["move", "back"]).ok();
-    before.still_holds(lab, &AGENTS_FOLDERS);
+    before.still_holds(lab, &AGENT);
 }
 
 fn a_run_keeps_to_its_lock(lab: &Lab) {

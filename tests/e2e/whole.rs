@@ -17,7 +17,12 @@ find / /tmp /var/lib/containerd /var/lib/etcd /var/lib/kubelet -xdev -path /var/
 dpkg-query -W -f 'package ${Package}\t${Version} ${Status}\n'
 systemctl list-units --all --plain --no-legend | awk '{ print "unit " $1 "\t" $2, $3, $4 }'
 systemctl list-unit-files --plain --no-legend | awk '{ print "unit-file " $1 "\t" $2 }'
-find /proc/sys -type f -perm -400 | while read -r f; do printf 'sysctl %s\t%s\n' "${f#/proc/sys/}" "$(tr '\n\t' '  ' <"$f" 2>/dev/null)"; done
+find /proc/sys -type f -perm -400 -printf 'sysctl %P\t\n'
+find /proc/sys -type f -perm -400 -print0 | xargs -0 grep -asH '' | awk '{
+  at = index($0, ":"); name = substr($0, 11, at - 11); value = substr($0, at + 1); gsub(/\t/, " ", value)
+  if (name != last) { if (last != "") print "sysctl " last "\t" text; last = name; text = "" }
+  text = text value " "
+} END { print "sysctl " last "\t" text }'
 sed 's/ .*//; s/^/module /; s/$/\t/' /proc/modules 2>/dev/null
 awk '{ print "mount " $2 "\t" $1, $3, $4 }' /proc/mounts
 awk 'NR > 1 { print "swap " $1 "\t" $2 }' /proc/swaps

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::engine::{Failure, Mode};
+use crate::engine::Failure;
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::report::Stream;
@@ -14,9 +14,8 @@ use crate::steps::{Inputs, Undo, UndoScope};
 use super::Global;
 use super::ask::confirm;
 use super::exit::Problem;
-use super::run::{self, DryRunArgs, Job, Reach};
-use super::target::{TargetArgs, this_machine};
-use super::wait::WaitArgs;
+use super::run::{self, Job, Reach};
+use super::target::{TakeBackArgs, this_machine};
 
 /// Take this machine, or the hosts of an inventory, out of the cluster and back to what they were
 ///
@@ -33,27 +32,20 @@ Examples:
   kboot reset -i inventory.yaml            All hosts, after a confirmation")]
 pub struct Reset {
     #[command(flatten)]
-    target: TargetArgs,
+    args: TakeBackArgs,
     /// Leave packages, repositories and images, for a cluster that is made anew at once
     #[arg(long)]
     keep_packages: bool,
     /// How long pods may take to leave their node, in seconds; 0 doesn't wait for any
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "inventory")]
     drain_timeout: u64,
-    /// Don't ask for a confirmation
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    dry: DryRunArgs,
-    #[command(flatten)]
-    wait: WaitArgs,
 }
 
 impl Reset {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let (cluster, leaving, reach) = match self.target.inventory()? {
+        let (cluster, leaving, reach) = match self.args.inventory()? {
             Some(cluster) => {
-                let (cluster, leaving) = chosen(cluster, &self.target.hosts);
+                let (cluster, leaving) = chosen(cluster, &self.args.hosts);
                 (cluster, leaving, Reach::Ssh)
             }
             None => {
@@ -62,8 +54,7 @@ impl Reset {
                 (cluster, leaving, Reach::Here)
             }
         };
-        let mode = self.dry.mode();
-        if mode == Mode::Apply && !self.yes {
+        if self.args.needs_word() {
             let names = leaving.join(" ");
             confirm(
                 &leaving,
@@ -71,9 +62,9 @@ impl Reset {
             )?;
         }
         let job = Job {
-            inventory: self.target.path(),
+            inventory: self.args.path(),
             undo: Some(Undo { scope: UndoScope::All, keeps_packages: self.keep_packages }),
-            wait_lock: self.wait.limit(),
+            wait_lock: self.args.wait.limit(),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = self.drain_timeout;
                 // Alone, a worker has no right to delete its node.
@@ -81,9 +72,9 @@ impl Reset {
                 Ok(())
             },
             leaving: &leaving,
-            ..Job::new("reset", &cluster, reach, mode)
+            ..Job::new("reset", &cluster, reach, self.args.dry.mode())
         };
-        Ok(self.dry.code(&run::run(job, global, Stream::Out).await?))
+        Ok(self.args.dry.code(&run::run(job, global, Stream::Out).await?))
     }
 }
 

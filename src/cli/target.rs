@@ -3,25 +3,40 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use crate::engine::Mode;
 use crate::inventory::{self, Cluster, Role};
 
 use super::exit::Problem;
 use super::init::{MachineArgs, require_root};
+use super::run::DryRunArgs;
+use super::wait::WaitArgs;
 
 /// The flags of commands that take back what was made.
 #[derive(Args)]
-pub struct TargetArgs {
+pub struct TakeBackArgs {
     /// The inventory whose hosts are meant; this machine if none is given
     #[arg(long = "inventory", short = 'i', value_name = "FILE")]
     inventory: Option<Utf8PathBuf>,
     /// Only these hosts of the inventory
     #[arg(long = "host", value_name = "NAME", requires = "inventory")]
     pub hosts: Vec<String>,
+    /// Don't ask for a confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    pub dry: DryRunArgs,
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
-impl TargetArgs {
+impl TakeBackArgs {
     pub fn path(&self) -> Option<&Utf8Path> {
         self.inventory.as_deref()
+    }
+
+    /// Whether a person is to be asked first.
+    pub fn needs_word(&self) -> bool {
+        self.dry.mode() == Mode::Apply && !self.yes
     }
 
     /// All hosts of the inventory, of which those that are named are there; None if there is no inventory.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::engine::{Failure, Mode, Run};
+use crate::engine::{Failure, Run};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::report::Stream;
@@ -15,9 +15,8 @@ use super::Global;
 use super::ask::confirm;
 use super::exit::{Problem, remark};
 use super::history::{self, Journals, is_undone};
-use super::run::{self, DryRunArgs, Job, Reach};
-use super::target::{TargetArgs, chosen, this_machine};
-use super::wait::WaitArgs;
+use super::run::{self, Job, Reach};
+use super::target::{TakeBackArgs, chosen, this_machine};
 
 /// Take the last run back
 ///
@@ -32,17 +31,10 @@ Examples:
   kboot undo -i inventory.yaml --run 19a3c2f1b70-04d2")]
 pub struct Undo {
     #[command(flatten)]
-    target: TargetArgs,
+    args: TakeBackArgs,
     /// This run instead of the last one; `kboot history` lists them
     #[arg(long, value_name = "ID")]
     run: Option<String>,
-    /// Don't ask for a confirmation
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    dry: DryRunArgs,
-    #[command(flatten)]
-    wait: WaitArgs,
 }
 
 impl Undo {
@@ -53,29 +45,28 @@ impl Undo {
             return Ok(ExitCode::SUCCESS);
         };
         cluster.hosts.retain(|host| journals.get(&host.name).is_some_and(|runs| has(runs, &id)));
-        let mode = self.dry.mode();
-        if mode == Mode::Apply && !self.yes {
+        if self.args.needs_word() {
             let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
             confirm(&names, &told(&id, &journals))?;
         }
         let leaving = made_nodes(&journals, &id);
         let job = Job {
-            inventory: self.target.path(),
-            wait_lock: self.wait.limit(),
+            inventory: self.args.path(),
+            wait_lock: self.args.wait.limit(),
             undo: Some(Wanted { scope: UndoScope::Run(id), keeps_packages: false }),
             leaving: &leaving,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = DRAIN_SECONDS;
                 Ok(())
             },
-            ..Job::new("undo", &cluster, reach, mode)
+            ..Job::new("undo", &cluster, reach, self.args.dry.mode())
         };
-        Ok(self.dry.code(&run::run(job, global, Stream::Out).await?))
+        Ok(self.args.dry.code(&run::run(job, global, Stream::Out).await?))
     }
 
     async fn hosts(&self) -> Result<(Cluster, Reach, Journals), Problem> {
-        if let Some(cluster) = self.target.inventory()? {
-            let cluster = chosen(cluster, &self.target.hosts);
+        if let Some(cluster) = self.args.inventory()? {
+            let cluster = chosen(cluster, &self.args.hosts);
             let journals = history::over_ssh(&cluster).await?;
             return Ok((cluster, Reach::Ssh, journals));
         }

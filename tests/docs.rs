@@ -54,12 +54,13 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 21] = [
+const MAY_USE: [(&str, &str); 22] = [
     ("agent", "baseline engine facts kube lock resource steps"),
     ("baseline", "engine proc"),
     ("bootstrap", "inventory names pki"),
     ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki plan playbook preflight report steps"),
     ("engine", "inventory pki proc"),
+    ("etcd", "engine"),
     ("facts", "engine proc"),
     ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
@@ -74,8 +75,8 @@ const MAY_USE: [(&str, &str); 21] = [
     ("preflight", "engine facts inventory"),
     ("proc", ""),
     ("report", "engine pki"),
-    ("resource", "engine inventory kube names openpgp pki proc"),
-    ("steps", "baseline bootstrap engine facts inventory kube lock manifest pki proc resource"),
+    ("resource", "engine etcd inventory kube names openpgp pki proc"),
+    ("steps", "baseline bootstrap engine etcd facts inventory kube lock manifest pki proc resource"),
 ];
 
 #[test]

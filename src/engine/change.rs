@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::shown;
+use super::member::MemberChange;
 use super::object::redact_object;
 use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
@@ -179,6 +180,8 @@ pub enum Change {
         /// How long they may take.
         seconds: u64,
     },
+    /// Changes who belongs to an etcd cluster.
+    SetMember(MemberChange),
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {
         url: String,
@@ -445,6 +448,7 @@ impl fmt::Display for Change {
                 write!(f, "drain the node {node}")?;
                 if pods.is_empty() { Ok(()) } else { write!(f, ": evict {}", pods.join(", ")) }
             }
+            Change::SetMember(change) => write!(f, "{change}"),
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }

@@ -28,7 +28,9 @@ pub use kubelet::{
     CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_flags, kubelet_instance_config,
 };
 pub use network::{flannel, pod_network, weave};
-pub use static_pod::{CA_FOLDERS, EtcdMember, NodeValues, StaticPod, static_pod};
+pub use static_pod::{
+    CA_FOLDERS, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, joined_members, static_pod,
+};
 pub use template::{RenderError, Template, render};
 pub use yaml::images;
 

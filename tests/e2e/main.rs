@@ -12,6 +12,7 @@ mod bare;
 mod by_hand;
 mod cluster;
 mod command;
+mod control_planes;
 mod edits;
 mod events;
 mod hard;
@@ -42,6 +43,7 @@ fn main() -> std::process::ExitCode {
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,
+        control_planes::TESTS,
         by_hand::TESTS,
         reset::TESTS,
     ])

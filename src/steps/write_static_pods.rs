@@ -70,9 +70,7 @@ impl AnyResource for StaticPods {
                 continue;
             }
             let file = File::text(path, text).mode(FileMode::PRIVATE);
-            if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {
-                changes.extend(more);
-            }
+            changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))
     }

@@ -15,7 +15,6 @@ mod command;
 mod control_planes;
 mod edits;
 mod events;
-mod footprint;
 mod hard;
 mod killed;
 mod lab;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::inventory;
+use crate::report::count;
 
 use super::exit::{Problem, print};
 use super::up::InventoryArg;
@@ -43,10 +44,10 @@ impl Config {
             Config::Validate(validate) => {
                 let cluster = validate.inventory.load()?;
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
-                let plural = if all == 1 { "" } else { "s" };
                 format!(
-                    "{}: {all} host{plural}, {control} of them control plane, Kubernetes {}\n",
+                    "{}: {}, {control} of them control plane, Kubernetes {}\n",
                     validate.inventory.path(),
+                    count(all, "host"),
                     cluster.kubernetes.version
                 )
             }

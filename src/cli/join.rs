@@ -17,7 +17,6 @@ use crate::inventory::{API_PORT, CONTROL_PLANES, Cluster, Host, HostSsh, Role};
 use crate::kube::{Connector, View};
 use crate::pki::kubeconfig::{Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
-use crate::playbook;
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
@@ -67,8 +66,7 @@ fn ca_hash(text: &str) -> Result<CaHash, String> {
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
-        let is_detailed = self.run.is_detailed();
-        let (mode, drift) = (self.run.mode(), self.run.drift.into());
+        let mode = self.run.dry.mode();
         let pins = self.pins()?;
         let token = self.token()?;
         endpoint_url(&self.endpoint, API_PORT)
@@ -99,30 +97,21 @@ impl Join {
             false => Some(discover(&self.endpoint, token, &pins, &mut cluster).await?),
         };
         let job = Job {
-            command: "join",
-            playbook: playbook::builtin("join"),
-            cluster: &cluster,
             only: &only,
-            reach: Reach::Here,
-            inventory: None,
-            mode,
-            drift,
-            undoes: None,
+            drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore: Some(ignore),
-            leaving: &[],
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.join = join.clone();
                 Ok(())
             },
-            saved: None,
-            lock: None,
+            ..Job::new("join", &cluster, Reach::Here, mode)
         };
         let ended = run::run(job, global, Stream::Out).await?;
         if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {
             remark("See the node on a control plane: kubectl get nodes");
         }
-        Ok(ended.code(is_detailed))
+        Ok(self.run.dry.code(&ended))
     }
 
     fn pins(&self) -> Result<Pins, Problem> {

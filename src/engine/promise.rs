@@ -276,9 +276,6 @@ mod tests {
         fn deadline(&self) -> Duration {
             Duration::ZERO
         }
-        async fn evidence(&self, _: &dyn Probe) -> Evidence {
-            Evidence::default()
-        }
     }
 
     async fn bound(wants: Vec<Change>, step: &str, changes: Vec<Change>, after: Option<&str>) -> Result<Planned> {

@@ -39,6 +39,22 @@ pub struct Taint {
     pub effect: String,
 }
 
+impl Host {
+    /// A host with every default.
+    pub fn new(name: impl Into<String>, address: IpAddr, roles: Vec<Role>) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            roles,
+            labels: BTreeMap::new(),
+            taints: None,
+            sysctls: BTreeMap::new(),
+            vars: BTreeMap::new(),
+            ssh: HostSsh::default(),
+        }
+    }
+}
+
 impl Cluster {
     /// What a command without an inventory starts from: one host, and every default.
     pub fn single(host: Host) -> Self {
@@ -204,16 +220,7 @@ mod tests {
     use super::*;
 
     fn host(name: &str, address: &str, roles: &[Role]) -> Host {
-        Host {
-            name: name.into(),
-            address: address.parse().unwrap(),
-            roles: roles.to_vec(),
-            labels: Default::default(),
-            taints: None,
-            sysctls: Default::default(),
-            vars: Default::default(),
-            ssh: HostSsh::default(),
-        }
+        Host::new(name, address.parse().unwrap(), roles.to_vec())
     }
 
     fn cluster() -> Cluster {

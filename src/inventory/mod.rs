@@ -38,10 +38,13 @@ pub use versions::{RELEASES, Release, Version};
 
 /// How files that people write are read, with the place of every value: for other files than inventories, too.
 pub(crate) mod reading {
+    pub(crate) use super::files::reason;
     pub(crate) use super::format::{self, Flaw};
     pub(crate) use super::mistake::{quote, quote_path};
+    #[cfg(test)]
+    pub(crate) use super::shape::only_known_keywords;
     pub(crate) use super::shape::shape;
-    pub(crate) use super::words::nearest;
+    pub(crate) use super::words::{did_you_mean, nearest};
     pub(crate) use super::yaml::{Node, Sort};
 }
 

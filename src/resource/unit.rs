@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, command, file};
-use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange};
+use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange, sha256};
 
 /// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
 const STARTED: &str = "/run/kboot/started";
@@ -108,7 +108,7 @@ impl Resource for Unit {
         observed.is_noted = note.is_some();
         let note = note.unwrap_or_default();
         for file in &self.files {
-            let now = probe.read(file).await?.map(|bytes| digest(&bytes));
+            let now = probe.read(file).await?.map(|bytes| sha256(&bytes));
             if now.as_deref() != noted(&note, file) || !observed.is_noted {
                 observed.changed.push(file.clone());
             }
@@ -177,11 +177,6 @@ pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     })
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub(super) async fn set(change: &UnitChange) -> Result<()> {
     let unit = change.unit.as_str();
     command::run(&["systemctl", "daemon-reload"]).await?;
@@ -235,7 +230,7 @@ mod tests {
 
     /// As sha256sum prints it.
     fn note(files: &[(&str, &str)]) -> String {
-        files.iter().map(|(file, text)| format!("{}  {file}\n", digest(text.as_bytes()))).collect()
+        files.iter().map(|(file, text)| format!("{}  {file}\n", sha256(text.as_bytes()))).collect()
     }
 
     async fn changes(unit: &Unit, host: &FakeHost) -> Vec<String> {

@@ -29,6 +29,7 @@ mod label_nodes;
 mod later;
 mod load_kernel_modules;
 mod mark_control_plane;
+mod parting;
 mod pull_images;
 mod readiness;
 mod remove_bootstrap_kubeconfig;
@@ -149,7 +150,7 @@ fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
 }
 
 fn later(make: &Make<'_>, step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
-    boxed(later::Later::new(make.context, step))
+    Ok(later::later(make.context, step))
 }
 
 /// Makes the step of this name.

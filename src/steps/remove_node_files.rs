@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::baseline::{Baseline, Kind};
 use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result, Step};
+use crate::proc;
 use crate::resource::DpkgStatus;
 
 use super::Context;
@@ -92,7 +93,7 @@ impl Step for RemoveNodeFiles {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let mountinfo = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        let points: BTreeSet<&str> = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+        let points: BTreeSet<String> = proc::mount_points(&mountinfo).collect();
         let mut present = BTreeMap::new();
         for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
             let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };

@@ -13,12 +13,11 @@ use super::{Context, unrendered};
 
 pub fn step(context: &Context) -> Result<Converge> {
     let host = context.host()?;
-    let inputs = &context.inputs;
     let pods = StaticPods {
         cluster: context.cluster.clone(),
         name: host.name.clone(),
         address: host.address,
-        joins_etcd: inputs.newcomers.contains(&host.name) && inputs.leader.as_ref() != Some(&host.name),
+        is_joining: context.inputs.newcomers.contains(&host.name),
     };
     Ok(Converge::new("write-static-pods", "Write the control plane's static pods")
         .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
@@ -31,8 +30,8 @@ struct StaticPods {
     cluster: Cluster,
     name: String,
     address: std::net::IpAddr,
-    /// Then `join-etcd` makes its manifest, which names the other members.
-    joins_etcd: bool,
+    /// Then etcd's manifest is written when the member is added, and here only looked after.
+    is_joining: bool,
 }
 
 impl StaticPods {
@@ -64,16 +63,14 @@ impl AnyResource for StaticPods {
             etcd_members: self.joined_members(probe).await?,
         };
         let mut changes: Vec<Change> = Vec::new();
-        let has_etcd = probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_some();
         for pod in StaticPod::ALL {
-            if pod == StaticPod::Etcd && self.joins_etcd && !has_etcd {
+            let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
+            let path = Utf8PathBuf::from(paths::static_pod(pod));
+            if pod == StaticPod::Etcd && self.is_joining && probe.stat(&path).await?.is_none() {
                 continue;
             }
-            let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
-            let file = File::text(Utf8PathBuf::from(paths::static_pod(pod)), text).mode(FileMode::PRIVATE);
-            if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {
-                changes.extend(more);
-            }
+            let file = File::text(path, text).mode(FileMode::PRIVATE);
+            changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))
     }

@@ -16,7 +16,6 @@ mod control_planes;
 mod edits;
 mod endpoint;
 mod events;
-mod footprint;
 mod hard;
 mod killed;
 mod lab;

@@ -108,10 +108,8 @@ fn check_component(component: &Component, path: &Path, findings: &mut Findings) 
             && !PATH_TYPES.contains(&kind.as_str())
         {
             let message = format!("{} is no type of host path", quote(kind));
-            let hint = match words::nearest(kind, &PATH_TYPES) {
-                Some(word) => format!("did you mean {}?", quote(word)),
-                None => format!("the types are `{}`", PATH_TYPES.join("`, `")),
-            };
+            let hint = words::did_you_mean(kind, &PATH_TYPES)
+                .unwrap_or_else(|| format!("the types are `{}`", PATH_TYPES.join("`, `")));
             findings.add(Mistake::new(path.key("pathType"), message).hint(hint));
         }
         for (field, value, seen) in [("name", &volume.name, &mut names), ("mountPath", &volume.mount_path, &mut mounts)]

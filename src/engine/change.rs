@@ -299,6 +299,9 @@ pub struct UnitChange {
     pub start: Option<bool>,
     /// Why it must be restarted, if it must.
     pub restart: Option<String>,
+    /// Whether it takes its files up while it runs, and need not end for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reloads: bool,
 }
 
 /// What becomes of a node's labels and taints; those that are not named stay.
@@ -475,7 +478,7 @@ impl fmt::Display for UnitChange {
             None => {}
         }
         match (&self.restart, self.start) {
-            (Some(why), _) => verbs.push(format!("restart ({why})")),
+            (Some(why), _) => verbs.push(format!("{} ({why})", if self.reloads { "reload" } else { "restart" })),
             (None, Some(true)) => verbs.push("start".into()),
             (None, Some(false)) => verbs.push("stop".into()),
             (None, None) => {}

@@ -304,7 +304,8 @@ mod tests {
     async fn a_unit_that_is_restarted_runs_anew() {
         let shown = "ActiveState=inactive\nUnitFileState=disabled\n";
         let host = FakeHost::default().answer("systemctl show a.service", 0, shown);
-        let change = UnitChange { unit: "a.service".into(), enable: Some(true), start: Some(true), restart: None };
+        let change =
+            UnitChange { unit: "a.service".into(), enable: Some(true), start: Some(true), ..UnitChange::default() };
         let foresight = expecting(&[Change::SetUnit(change)]);
         let output = foresight.over(&host).query(&["systemctl", "show", "a.service"]).await.unwrap();
         assert_eq!(output.stdout, "ActiveState=active\nUnitFileState=enabled\n");

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Interface, Listener, PORTS, Route};
+use super::{Interface, Listener, Route};
 use crate::proc;
 
 // linux/route.h and linux/ipv6_route.h
@@ -106,9 +106,9 @@ impl Files {
     }
 }
 
-/// Those of [`PORTS`] that something listens on, by /proc/net/tcp or tcp6.
+/// The ports that something listens on, by /proc/net/tcp or tcp6.
 pub fn listening(tcp: &str) -> BTreeSet<u16> {
-    proc::ports(tcp, proc::LISTEN).filter(|port| PORTS.contains(port)).collect()
+    proc::ports(tcp, proc::LISTEN).collect()
 }
 
 /// Who holds these ports, by what `ss -Hltnp` printed.

@@ -11,6 +11,7 @@
 mod check;
 mod cluster;
 mod defaults;
+mod endpoint;
 mod files;
 pub(crate) mod format;
 mod mistake;
@@ -24,8 +25,9 @@ mod versions;
 mod words;
 mod yaml;
 
-pub use cluster::{API_PORT, CONTROL_PLANE, REGISTRY, SshTarget, Taint};
+pub use cluster::{CONTROL_PLANE, REGISTRY, SshTarget, Taint};
 pub use defaults::*;
+pub use endpoint::{API_PORT, Balance, CONTROL_PLANES, LOOPBACK};
 pub use mistake::{Mistake, Mistakes};
 pub use path::Path;
 pub use period::PeriodError;

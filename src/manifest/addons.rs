@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::balancer;
 use super::emit::emit;
 use super::kubeadm::component_hash;
 use super::template::{RenderError, Template};
 use super::yaml::{document, objects};
-use crate::inventory::Cluster;
+use crate::inventory::{Balance, CONTROL_PLANES, Cluster};
 
 /// What kube-proxy's configuration depends on beyond the inventory; it is one for all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,8 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
         "canSetConntrack": values.can_set_conntrack,
     });
     let configuration = emit(&document(Template::KubeProxyConfiguration, &context)?);
-    let kubeconfig = emit(&kubeconfig(&cluster.endpoint()));
+    let (host, port) = cluster.node_endpoint();
+    let kubeconfig = emit(&kubeconfig(&host, port));
     // As with the kubelet's: kubeadm's own defaults would not do here, so it mustn't think that they were never changed.
     let digest = component_hash(&[&configuration, &kubeconfig]);
     let hash = values.can_set_conntrack.then_some(&digest);
@@ -35,6 +37,9 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
         "kubeconfig": kubeconfig,
         "hash": hash,
         "digest": digest,
+        // Nodes that join may read this object before they have a certificate.
+        "controlPlanesKey": CONTROL_PLANES,
+        "controlPlanes": (cluster.balance() == Balance::Local).then(|| balancer::control_planes(cluster)),
     });
     objects(Template::KubeProxy, &context)
 }
@@ -51,11 +56,11 @@ pub fn coredns(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
 
 /// The service account's token and CA, which every pod has, and the endpoint rather than the service's address, which
 /// works only once kube-proxy does.
-fn kubeconfig(endpoint: &str) -> Value {
+fn kubeconfig(host: &str, port: u16) -> Value {
     const SECRETS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     let cluster = json!({
         "certificate-authority": format!("{SECRETS}/ca.crt"),
-        "server": format!("https://{endpoint}"),
+        "server": format!("https://{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.into() }),
     });
     json!({
         "apiVersion": "v1",

@@ -17,11 +17,12 @@ use crate::manifest::{self, KubeProxyValues};
 use super::{Context, Make, Outputs, Services, build, unrendered};
 
 /// The steps that write what kboot renders.
-const EVERYWHERE: [&str; 6] = [
+const EVERYWHERE: [&str; 7] = [
     "load-kernel-modules",
     "set-sysctls",
     "configure-repositories",
     "configure-crictl",
+    "configure-balancer",
     "configure-containerd",
     "configure-kubelet",
 ];

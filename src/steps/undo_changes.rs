@@ -152,7 +152,7 @@ impl UndoChanges {
 
 fn restarted(unit: String) -> Change {
     let restart = Some("its configuration was taken back".into());
-    Change::SetUnit(UnitChange { unit, enable: None, start: None, restart })
+    Change::SetUnit(UnitChange { unit, restart, ..UnitChange::default() })
 }
 
 fn subject(touched: &Touched) -> String {

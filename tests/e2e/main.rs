@@ -14,6 +14,7 @@ mod cluster;
 mod command;
 mod control_planes;
 mod edits;
+mod endpoint;
 mod events;
 mod hard;
 mod killed;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
         hard::TESTS,
         control_planes::TESTS,
         by_hand::TESTS,
+        endpoint::TESTS,
         reset::TESTS,
     ])
 }

@@ -236,7 +236,12 @@ impl Wish {
             if (is_enabled, is_active) != (*enable, *start) {
                 let enable = (is_enabled != *enable).then_some(*enable);
                 let start = (is_active != *start).then_some(*start);
-                changes.push(Change::SetUnit(UnitChange { unit: unit.clone(), enable, start, restart: None }));
+                changes.push(Change::SetUnit(UnitChange {
+                    unit: unit.clone(),
+                    enable,
+                    start,
+                    ..UnitChange::default()
+                }));
             }
         }
         if self.without_swap {

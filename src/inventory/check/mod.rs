@@ -9,6 +9,7 @@ mod network;
 mod packages;
 mod settings;
 mod sysctls;
+mod vip;
 
 use super::format::Flaw;
 use super::mistake::Mistake;
@@ -62,6 +63,7 @@ pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     settings::check(cluster, findings);
     kubelet::check(cluster, findings);
     network::check(cluster, findings);
+    vip::check(cluster, findings);
     sysctls::check(cluster, findings);
     packages::check(cluster, findings);
     hosts::check(cluster, findings);

@@ -164,7 +164,7 @@ fn images(cluster: &Cluster, findings: &mut Findings) {
 /// `host[:port]`
 fn registry(text: &str) -> Result<(), Flaw> {
     let host = text.split_once(':').map_or(text, |(host, _)| host);
-    if crate::inventory::cluster::split_endpoint(text).is_some() && format::host(host).is_ok() {
+    if crate::inventory::endpoint::split_endpoint(text).is_some() && format::host(host).is_ok() {
         return Ok(());
     }
     let flaw = Flaw::new(format!("{} is not a registry's name", quote(text)));

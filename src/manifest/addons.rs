@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::emit::emit;
 use super::kubeadm::component_hash;
+use super::patch::patched;
 use super::template::{RenderError, Template};
-use super::yaml::{document, objects};
-use crate::inventory::Cluster;
+use super::yaml::{document, merge, objects};
+use crate::inventory::{Cluster, PatchTarget};
 
 /// What kube-proxy's configuration depends on beyond the inventory; it is one for all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,19 +17,26 @@ pub struct KubeProxyValues {
     pub can_set_conntrack: bool,
 }
 
-/// kube-proxy's service account, roles, ConfigMap and DaemonSet.
+/// kube-proxy's service account, roles, ConfigMap and DaemonSet; nothing if it is not to be installed.
 pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Value>, RenderError> {
+    if !cluster.kube_proxy.enabled {
+        return Ok(Vec::new());
+    }
     let is_ipv4 = cluster.network.service_subnet.addr().is_ipv4();
     let context = json!({
         "cluster": cluster,
         "bindAddress": if is_ipv4 { "0.0.0.0" } else { "::" },
         "canSetConntrack": values.can_set_conntrack,
     });
-    let configuration = emit(&document(Template::KubeProxyConfiguration, &context)?);
+    let mut configuration = document(Template::KubeProxyConfiguration, &context)?;
+    let own = &cluster.kube_proxy.config;
+    merge(&mut configuration, &own.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+    let configuration = emit(&configuration);
     let kubeconfig = emit(&kubeconfig(&cluster.endpoint()));
     // As with the kubelet's: kubeadm's own defaults would not do here, so it mustn't think that they were never changed.
+    let is_default = values.can_set_conntrack && own.is_empty();
     let digest = component_hash(&[&configuration, &kubeconfig]);
-    let hash = values.can_set_conntrack.then_some(&digest);
+    let hash = is_default.then_some(&digest);
     let context = json!({
         "image": cluster.image("kube-proxy"),
         "configuration": configuration,
@@ -36,17 +44,34 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
         "hash": hash,
         "digest": digest,
     });
-    objects(Template::KubeProxy, &context)
+    patch_objects(cluster, "DaemonSet", PatchTarget::KubeProxyDaemonSet, objects(Template::KubeProxy, &context)?)
 }
 
-/// CoreDNS' service account, role, Corefile, service and deployment.
+/// CoreDNS' service account, role, Corefile, service and deployment; nothing if it is not to be installed.
 pub fn coredns(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
+    if !cluster.dns.enabled {
+        return Ok(Vec::new());
+    }
     let context = json!({
         "cluster": cluster,
         "image": cluster.image("coredns"),
         "clusterDns": cluster.dns_address(),
     });
-    objects(Template::CoreDns, &context)
+    patch_objects(cluster, "Deployment", PatchTarget::CoreDnsDeployment, objects(Template::CoreDns, &context)?)
+}
+
+/// Applies the inventory's patches to the object of a kind.
+fn patch_objects(
+    cluster: &Cluster,
+    kind: &str,
+    target: PatchTarget,
+    objects: Vec<Value>,
+) -> Result<Vec<Value>, RenderError> {
+    let patch = |object: Value| match object["kind"] == kind {
+        true => Ok(patched(&cluster.patches, target, object)?),
+        false => Ok(object),
+    };
+    objects.into_iter().map(patch).collect()
 }
 
 /// The service account's token and CA, which every pod has, and the endpoint rather than the service's address, which

@@ -11,7 +11,7 @@ use super::kubelet::{CgroupDriver, KubeletValues, shared_configuration};
 use super::static_pod::StaticPod;
 use super::template::{RenderError, Template};
 use super::yaml::{document, objects};
-use crate::inventory::{CONTROL_PLANE, Cluster, Component, Host};
+use crate::inventory::{CONTROL_PLANE, Cluster, Component, Dns, Host};
 
 /// Keeps cloud load balancers from sending services' traffic to control planes.
 const EXCLUDE_FROM_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -85,6 +85,8 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
         "controllerManager": settings(StaticPod::ControllerManager),
         "scheduler": settings(StaticPod::Scheduler),
         "etcd": etcd,
+        "dns": dns(&cluster.dns),
+        "proxy": if cluster.kube_proxy.enabled { json!({}) } else { json!({"disabled": true}) },
     });
     Ok(emit(&document(Template::ClusterConfiguration, &values)?))
 }
@@ -92,6 +94,19 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
 /// A span as Go writes it.
 fn period(hours: u32) -> String {
     format!("{hours}h0m0s")
+}
+
+fn dns(dns: &Dns) -> Value {
+    let mut value = json!({});
+    if !dns.enabled {
+        value["disabled"] = json!(true);
+    }
+    for (field, text) in [("imageRepository", &dns.image_repository), ("imageTag", &dns.image_tag)] {
+        if let Some(text) = text {
+            value[field] = json!(text);
+        }
+    }
+    value
 }
 
 fn component(component: &Component) -> Value {
@@ -102,6 +117,9 @@ fn component(component: &Component) -> Value {
     }
     if !component.extra_volumes.is_empty() {
         value["extraVolumes"] = json!(component.extra_volumes);
+    }
+    if !component.extra_envs.is_empty() {
+        value["extraEnvs"] = json!(component.extra_envs);
     }
     value
 }

@@ -13,6 +13,7 @@ mod host;
 mod kubeadm;
 mod kubelet;
 mod network;
+mod patch;
 pub mod paths;
 mod static_pod;
 mod template;
@@ -28,6 +29,7 @@ pub use kubelet::{
     CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_flags, kubelet_instance_config,
 };
 pub use network::{flannel, pod_network, weave};
+pub use patch::PatchError;
 pub use static_pod::{CA_FOLDERS, EtcdMember, NodeValues, StaticPod, static_pod};
 pub use template::{RenderError, Template, render};
 pub use yaml::images;

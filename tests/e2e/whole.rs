@@ -37,7 +37,7 @@ echo done
 "#;
 
 /// What moves on a host that nobody resets: how its names begin, and why it says nothing.
-const MOVES: [(&str, &str); 23] = [
+const MOVES: [(&str, &str); 25] = [
     ("path /run/agetty.reload", "the login prompt's, which shows the host's name and addresses"),
     ("path /var/log/journal/", "the journal is written by whatever runs"),
     ("path /var/log/apt/", "a log: it tells what was done, and it was done"),
@@ -45,6 +45,8 @@ const MOVES: [(&str, &str); 23] = [
     ("path /var/log/alternatives.log", "a log"),
     ("digest /var/log/", "logs grow"),
     ("digest /var/lib/dpkg/status-old", "dpkg's copy of its database before the last change"),
+    ("path /var/backups/", "copies that a timer makes at midnight"),
+    ("digest /var/backups/", "copies that a timer makes at midnight"),
     ("digest /var/cache/debconf/", "debconf's copies of its database before the last change"),
     ("digest /var/lib/systemd/random-seed", "systemd's own, written when it likes"),
     ("path /var/lib/systemd/timers/", "when timers ran last"),

@@ -72,7 +72,7 @@ fn first_difference(one: &str, other: &str) -> String {
 /// Not what has another name or content on each host that is right.
 fn is_lasting(name: &str) -> bool {
     // Containers' and pods' own, and systemd's notes of what has run.
-    const MOVING: [&str; 16] = [
+    const MOVING: [&str; 17] = [
         "/var/lib/containerd",
         "/var/lib/etcd/",
         "/var/lib/kubelet/pods",
@@ -88,6 +88,8 @@ fn is_lasting(name: &str) -> bool {
         "/var/lib/kboot",
         "/var/log",
         "/var/cache",
+        // Copies that a timer makes at midnight.
+        "/var/backups",
         "/var/lib/systemd",
     ];
     // There, but with other content: keys, certificates, what names them, and what tells the time.

@@ -8,7 +8,7 @@ use crate::inventory::cluster::Taint;
 use crate::inventory::format::{self, Flaw};
 use crate::inventory::mistake::{Mistake, quote};
 use crate::inventory::path::Path;
-use crate::inventory::types::{Cluster, Host, Role};
+use crate::inventory::types::{Cluster, Host};
 use crate::inventory::words;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -164,20 +164,8 @@ fn unique<T: Ord + ToString>(seen: &mut BTreeMap<T, Path>, value: T, path: Path,
 fn control_planes(cluster: &Cluster, findings: &mut Findings) {
     let hosts = Path::of("hosts");
     let are_roles_known = (0..cluster.hosts.len()).all(|index| findings.is_whole(&place(index).key("roles")));
-    let mut control_planes = cluster.hosts.iter().enumerate().filter(|(_, host)| host.is_control_plane());
-    let first = control_planes.next();
-    if first.is_none() && are_roles_known && !cluster.hosts.is_empty() {
+    if cluster.control_planes().next().is_none() && are_roles_known && !cluster.hosts.is_empty() {
         let message = "no host has the role `control-plane`";
         findings.add(Mistake::new(hosts, message).hint("give it to the first: `roles: [control-plane]`"));
-    }
-    let Some((_, first)) = first else { return };
-    for (index, host) in control_planes {
-        let at = host.roles.iter().position(|role| *role == Role::ControlPlane).unwrap_or_default();
-        let roles = place(index).key("roles");
-        if findings.is_whole(&roles) {
-            let message = "more than one control plane is not supported yet";
-            let hint = format!("{} is one already; make this host a worker", quote(&first.name));
-            findings.add(Mistake::new(roles.index(at), message).hint(hint));
-        }
     }
 }

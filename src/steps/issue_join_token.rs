@@ -1,4 +1,4 @@
-//! A bootstrap token by which hosts join, if some have to and no usable one is there.
+//! A bootstrap token by which hosts join, if some have to and no usable one is there; or the tokens that the user wants.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct IssueJoinToken {
     server: String,
     is_joining: bool,
     candidate: Option<(Token, u32)>,
+    /// The user's own.
+    wanted: Vec<(Token, Grant)>,
     outputs: Outbox,
     deadline: Duration,
 }
@@ -32,6 +34,7 @@ pub fn step(make: &Make<'_>) -> IssueJoinToken {
         server: format!("https://{}", make.context.cluster.endpoint()),
         is_joining: inputs.is_joining,
         candidate: inputs.token.clone(),
+        wanted: inputs.tokens.clone(),
         outputs: make.outputs.clone(),
         deadline: make.context.ready_deadline(),
     }
@@ -43,6 +46,8 @@ pub enum Observed {
     NoAnswer,
     Found {
         has_usable: bool,
+        /// The ids of all tokens, usable or not.
+        ids: Vec<String>,
         now: OffsetDateTime,
     },
 }
@@ -71,16 +76,27 @@ impl Step for IssueJoinToken {
             other => other?,
         };
         let now = OffsetDateTime::now_utc();
-        let usable =
-            secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).find(|t| is_usable(t, now));
-        if let Some(listed) = &usable {
+        let tokens: Vec<Listed> = secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).collect();
+        let usable = tokens.iter().find(|token| is_usable(token, now));
+        let ids = tokens.iter().map(|listed| listed.token.id().to_owned()).collect();
+        if let Some(listed) = usable {
             let join = Join { server: self.server.clone(), ca_pem, token: listed.token.clone() };
             self.outputs.lock().expect("no panic while held").join = Some(join);
         }
-        Ok(Observed::Found { has_usable: usable.is_some(), now })
+        Ok(Observed::Found { has_usable: usable.is_some(), ids, now })
     }
 
     fn diff(&self, observed: Observed) -> Planned {
+        if let Observed::Found { ids, .. } = &observed
+            && !self.wanted.is_empty()
+        {
+            let missing = self.wanted.iter().filter(|(token, _)| !ids.iter().any(|id| id == token.id()));
+            let apply = |(token, grant): &(Token, Grant)| Change::ApplyObject {
+                object: token_secret::secret_object(token, grant),
+                before: None,
+            };
+            return Planned::of(missing.map(apply).collect());
+        }
         match (observed, &self.candidate) {
             (Observed::Unneeded | Observed::Found { has_usable: true, .. }, _) => Planned::Satisfied,
             (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),

@@ -89,12 +89,15 @@ pub fn kubelet(draft: &mut Draft<'_>, config: &ClusterConfiguration) -> Option<S
                     continue;
                 }
                 _ => {
-                    let message = format!("{} is neither `systemd` nor `cgroupfs`", quote(&value.to_string()));
+                    let told = value.as_str().map_or_else(|| value.to_string(), String::from);
+                    let message = format!("{} is neither `systemd` nor `cgroupfs`", quote(&told));
                     let hint = "leave it out: kboot takes it from the host";
                     draft.refuse(Kind::Kubelet, &Path::of(name), &message, hint);
                     continue;
                 }
             },
+            // What Go writes of a field that nobody set. A port of 0 is one that somebody did.
+            _ if is_nothing(value) && !value.is_number() && given.iter().any(|(known, _)| known == name) => continue,
             AUTHENTICATION if is_within(value, &authentication) => continue,
             _ if given.iter().any(|(known, values)| known == name && values.iter().any(|most| is_within(value, most))) => {
                 continue;

@@ -69,9 +69,13 @@ impl<'a> Draft<'a> {
 
     /// Something of the host that it says.
     pub fn set_host(&mut self, field: &str, value: Value, from: &str) {
+        self.put_host(field, value, Path::of(from));
+    }
+
+    pub fn put_host(&mut self, field: &str, value: Value, from: Path) {
         self.host(field, value);
         let inventory = Path::of("hosts").index(0).key(field);
-        self.origins.push(Origin { inventory, kind: self.node, value: Path::of(from), name: None });
+        self.origins.push(Origin { inventory, kind: self.node, value: from, name: None });
     }
 
     /// Carries a field over.
@@ -123,6 +127,10 @@ impl<'a> Draft<'a> {
                 }
             }
             if argument.name.is_empty() {
+                let told = place.below(kind.name());
+                if self.documents.mistakes.iter().any(|mistake| mistake.path.is_within(&told)) {
+                    continue;
+                }
                 self.refuse(kind, &place, "has no `name`", "for example `{name: v, value: \"4\"}`");
             } else if arguments[..index].iter().any(|before| before.name == argument.name) {
                 let message = format!("{} is there twice", quote(&argument.name));

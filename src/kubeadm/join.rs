@@ -62,7 +62,8 @@ pub fn join(text: &str, origin: &Utf8Path, here: &Here) -> Result<Join, Mistakes
     others(&mut draft);
     // The address of a node that joins is nowhere in kubeadm's configuration but in this flag of the kubelet.
     let arguments = &config.node_registration.kubelet_extra_args;
-    let address = arguments.iter().find(|argument| argument.name == "node-ip").map(|argument| argument.value.as_str());
+    let position = arguments.iter().position(|argument| argument.name == "node-ip");
+    let address = position.map(|index| (index, arguments[index].value.as_str()));
     node::host(&mut draft, &config.node_registration, &Default::default(), here, address);
     node::timeouts(&mut draft, &config.timeouts);
     if let Some(path) = config.ca_cert_path.as_deref().filter(|path| *path != CA) {
@@ -157,7 +158,7 @@ fn by_token(draft: &mut Draft<'_>, given: &BootstrapTokenDiscovery) -> Option<Di
     if endpoint.is_empty() {
         draft.refuse(KIND, &place("apiServerEndpoint"), "is not there", "for example `10.0.0.1:6443`");
     } else if let Err(error) = endpoint_url(&endpoint, API_PORT) {
-        draft.refuse(KIND, &place("apiServerEndpoint"), &error.to_string(), "for example `10.0.0.1:6443`");
+        draft.refuse(KIND, &place("apiServerEndpoint"), &format!("failed to {error}"), "for example `10.0.0.1:6443`");
     }
     let mut pins = Vec::new();
     for (index, hash) in given.ca_cert_hashes.iter().enumerate() {

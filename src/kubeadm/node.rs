@@ -16,13 +16,14 @@ const SOCKETS: [&str; 4] = [
     "/var/run/containerd/containerd.sock",
 ];
 
-/// The host as the inventory has it. An address that is not in the file is `fallback`'s, or the machine's own.
+/// The host as the inventory has it. An address that is not in the file is that of `flag`, a flag of the kubelet's with its place
+/// among them, or the machine's own.
 pub fn host(
     draft: &mut Draft<'_>,
     registration: &NodeRegistration,
     endpoint: &ApiEndpoint,
     here: &Here,
-    fallback: Option<&str>,
+    flag: Option<(usize, &str)>,
 ) {
     // Checked as a cluster's only host, which has to be a control plane.
     draft.host("roles", json!([Role::ControlPlane]));
@@ -30,9 +31,12 @@ pub fn host(
         Some(name) => draft.set_host("name", json!(name), "nodeRegistration.name"),
         None => draft.host("name", json!(here.name)),
     }
-    match (&endpoint.advertise_address, fallback, here.address) {
+    match (&endpoint.advertise_address, flag, here.address) {
         (Some(address), ..) => draft.set_host("address", json!(address), "localAPIEndpoint.advertiseAddress"),
-        (None, Some(address), _) => draft.set_host("address", json!(address), "nodeRegistration.kubeletExtraArgs"),
+        (None, Some((index, address)), _) => {
+            let place = Path::of("nodeRegistration.kubeletExtraArgs").index(index).key("value");
+            draft.put_host("address", json!(address), place);
+        }
         (None, None, Some(address)) => draft.host("address", json!(address)),
         (None, None, None) => {
             let path = Path::of("localAPIEndpoint.advertiseAddress");
@@ -88,9 +92,6 @@ fn rest(draft: &mut Draft<'_>, registration: &NodeRegistration) {
             draft.refuse(kind, &place("imagePullPolicy"), &message, &hint);
         }
     }
-    if registration.image_pull_serial == Some(true) {
-        draft.warn(kind, &place("imagePullSerial"), "has no effect", "kboot pulls images while it does other work");
-    }
 }
 
 /// What the file says of waiting. Two of kboot's times stand for several of kubeadm's: the longest counts.
@@ -105,6 +106,8 @@ pub fn timeouts(draft: &mut Draft<'_>, timeouts: &Timeouts) {
         ("etcdAPICall", &timeouts.etcd_api_call, None),
         ("upgradeManifests", &timeouts.upgrade_manifests, None),
     ];
+    // kubeadm's defaults, which it prints itself, ask for nothing.
+    let defaults = [("kubernetesAPICall", 60), ("etcdAPICall", 120), ("upgradeManifests", 300)];
     let mut longest: Vec<(&str, u64, &str)> = Vec::new();
     for (name, text, field) in all {
         let Some(text) = text else { continue };
@@ -115,6 +118,9 @@ pub fn timeouts(draft: &mut Draft<'_>, timeouts: &Timeouts) {
             continue;
         };
         let Some(field) = field else {
+            if defaults.contains(&(name, seconds)) {
+                continue;
+            }
             draft.warn(kind, &path, "has no effect", "kboot makes no such call, or waits as long as for the component");
             continue;
         };

@@ -24,6 +24,9 @@ const OLD: [(&str, &str); 6] = [
     ("kubeadm.k8s.io/v1alpha1", "1.11"),
 ];
 
+/// What is said of a field that is not in a schema.
+const UNKNOWN: &str = "is no field that kboot knows";
+
 /// Fields whose values are secrets: they stay out of what is told.
 const SECRET: [&str; 3] = ["token", "tlsBootstrapToken", "certificateKey"];
 
@@ -121,11 +124,23 @@ impl Documents {
         };
         let shaped = shape(&node, &schema);
         for mut mistake in shaped.mistakes {
-            mistake.path = mistake.path.below(kind.name());
-            if kind != Kind::Inventory {
-                let here = format!("is no field of a {}", kind.name());
-                mistake.message = mistake.message.replace("is no field that kboot knows", &here);
+            let is_unknown = mistake.message == UNKNOWN;
+            match kind {
+                Kind::Inventory if is_unknown && mistake.path == Path::of("hosts") => {
+                    mistake.message = "is not for this file, which is about one machine".into();
+                    mistake.hints = vec!["see `nodeRegistration` and `localAPIEndpoint` of an InitConfiguration".into()];
+                }
+                Kind::Inventory => {}
+                _ if is_unknown => {
+                    mistake.message = format!("is no field of {}", kind.name());
+                    // A hundred names are no help.
+                    if matches!(kind, Kind::Kubelet | Kind::KubeProxy) {
+                        mistake.hints.retain(|hint| hint.starts_with("did you mean"));
+                    }
+                }
+                _ => {}
             }
+            mistake.path = mistake.path.below(kind.name());
             self.mistakes.push(mistake);
         }
         self.list.push(Document { kind, version, value: shaped.value, node });

@@ -95,6 +95,7 @@ fn kubeconfig(endpoint: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{Patch, PatchType};
     use crate::manifest::{fixture, images};
 
     const HOSTS: KubeProxyValues = KubeProxyValues { can_set_conntrack: true };
@@ -136,6 +137,43 @@ mod tests {
         let objects = kube_proxy(&fixture::cluster(), KubeProxyValues { can_set_conntrack: false }).unwrap();
         assert_eq!(configuration(&objects)["conntrack"], json!({"maxPerCore": 0}));
         assert_eq!(find(&objects, "ConfigMap")["metadata"]["annotations"], Value::Null);
+    }
+
+    #[test]
+    fn the_user_s_configuration_is_laid_over_and_never_signed() {
+        let mut cluster = fixture::cluster();
+        cluster.kube_proxy.config =
+            [("mode".into(), json!("nftables")), ("clientConnection".into(), json!({"qps": 20}))].into();
+        let objects = kube_proxy(&cluster, HOSTS).unwrap();
+        let told = configuration(&objects);
+        assert_eq!(told["mode"], "nftables");
+        assert_eq!(
+            told["clientConnection"],
+            json!({"kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf", "qps": 20})
+        );
+        assert_eq!(find(&objects, "ConfigMap")["metadata"]["annotations"], Value::Null);
+    }
+
+    #[test]
+    fn an_addon_that_is_off_has_no_objects() {
+        let mut cluster = fixture::cluster();
+        (cluster.kube_proxy.enabled, cluster.dns.enabled) = (false, false);
+        assert_eq!(kube_proxy(&cluster, HOSTS).unwrap(), Vec::<Value>::new());
+        assert_eq!(coredns(&cluster).unwrap(), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn patches_are_for_the_workloads() {
+        let mut cluster = fixture::cluster();
+        let patch = |target| Patch { target, kind: PatchType::Strategic, patch: json!({"metadata": {"labels": {"p": "1"}}}) };
+        cluster.patches = vec![patch(PatchTarget::CoreDnsDeployment), patch(PatchTarget::KubeProxyDaemonSet)];
+        for (objects, kind) in
+            [(coredns(&cluster).unwrap(), "Deployment"), (kube_proxy(&cluster, HOSTS).unwrap(), "DaemonSet")]
+        {
+            for object in objects {
+                assert_eq!(object["metadata"]["labels"]["p"] == "1", object["kind"] == kind, "{object}");
+            }
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn component(component: &Component) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::ExtraVolume;
+    use crate::inventory::{EnvVar, ExtraVolume};
     use crate::manifest::fixture;
 
     const V2: KubeletValues =
@@ -207,6 +207,19 @@ mod tests {
             configuration["scheduler"]["extraVolumes"],
             json!([{"name": "profiles", "hostPath": "/a", "mountPath": "/b", "readOnly": true, "pathType": "File"}])
         );
+    }
+
+    #[test]
+    fn addons_and_environments_are_in_kubeadm_s_form() {
+        let mut cluster = fixture::cluster();
+        cluster.kube_proxy.enabled = false;
+        cluster.dns.image_tag = Some("v1.14.1".into());
+        cluster.control_plane.scheduler.extra_envs = vec![EnvVar { name: "A".into(), value: "b".into() }];
+        let told = configuration(&cluster);
+        assert_eq!((&told["proxy"], &told["dns"]), (&json!({"disabled": true}), &json!({"imageTag": "v1.14.1"})));
+        assert_eq!(told["scheduler"]["extraEnvs"], json!([{"name": "A", "value": "b"}]));
+        cluster.dns.enabled = false;
+        assert_eq!(configuration(&cluster)["dns"]["disabled"], true);
     }
 
     #[test]

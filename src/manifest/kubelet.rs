@@ -112,6 +112,7 @@ fn configuration(cluster: &Cluster, values: &KubeletValues, host: Value) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{Patch, PatchType};
     use crate::manifest::fixture;
 
     const V2: KubeletValues =
@@ -189,6 +190,32 @@ mod tests {
             "KUBELET_KUBEADM_ARGS=\"--hostname-override=n3 --node-ip=10.77.0.13 \
              --register-with-taints=dedicated=db:NoSchedule,gpu:NoExecute\"\n"
         );
+    }
+
+    #[test]
+    fn the_user_s_flags_replace_kboot_s_own() {
+        let mut cluster = fixture::cluster();
+        cluster.kubelet.extra_args =
+            [("node-ip", "10.77.1.1"), ("v", "4")].map(|(name, value)| (name.into(), value.into())).into();
+        let flags = |registered| {
+            kubelet_flags(&cluster, cluster.host("n3").unwrap(), "n3", registered).unwrap()
+        };
+        let taints = "--register-with-taints=dedicated=db:NoSchedule,gpu:NoExecute";
+        let expected = format!("KUBELET_KUBEADM_ARGS=\"{taints} --node-ip=10.77.1.1 --v=4\"\n");
+        assert_eq!(flags(None), expected);
+        assert_eq!(flags(Some(&expected)), expected);
+    }
+
+    #[test]
+    fn a_host_s_configuration_is_patched_and_the_cluster_s_is_not() {
+        let mut cluster = fixture::cluster();
+        cluster.patches = vec![Patch {
+            target: PatchTarget::KubeletConfiguration,
+            kind: PatchType::Json,
+            patch: json!([{"op": "add", "path": "/maxPods", "value": 57}]),
+        }];
+        assert_eq!(parsed(&kubelet_config(&cluster, &V2).unwrap())["maxPods"], 57);
+        assert_eq!(parsed(&shared_configuration(&cluster, &V2).unwrap())["maxPods"], Value::Null);
     }
 
     #[test]

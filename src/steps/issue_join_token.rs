@@ -123,3 +123,52 @@ fn is_usable(listed: &Listed, now: OffsetDateTime) -> bool {
         && ["authentication", "signing"].iter().all(|usage| grant.usages.iter().any(|known| known == usage))
         && grant.groups.iter().any(|group| group == DEFAULT_GROUP)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: &str) -> Token {
+        format!("{id}.0123456789abcdef").parse().unwrap()
+    }
+
+    fn step(wanted: &[&str]) -> IssueJoinToken {
+        IssueJoinToken {
+            kube: Connector::default(),
+            server: "https://10.0.0.1:6443".into(),
+            is_joining: true,
+            candidate: Some((token("aaaaaa"), 24)),
+            wanted: wanted.iter().map(|id| (token(id), Grant::join(None))).collect(),
+            outputs: Outbox::default(),
+            deadline: Duration::ZERO,
+        }
+    }
+
+    fn made(planned: &Planned) -> Vec<String> {
+        let Planned::Changes(changes) = planned else { return Vec::new() };
+        let name = |change: &Change| match change {
+            Change::ApplyObject { object, .. } => object["metadata"]["name"].as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(name).collect()
+    }
+
+    fn found(has_usable: bool, ids: &[&str]) -> Observed {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Observed::Found { has_usable, ids, now: OffsetDateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn without_a_usable_token_the_candidate_is_made() {
+        assert_eq!(made(&step(&[]).diff(found(false, &["cccccc"]))), ["bootstrap-token-aaaaaa"]);
+        assert_eq!(step(&[]).diff(found(true, &["cccccc"])), Planned::Satisfied);
+    }
+
+    #[test]
+    fn the_user_s_tokens_are_made_where_they_are_missing_and_no_other() {
+        let step = step(&["bbbbbb", "cccccc"]);
+        assert_eq!(made(&step.diff(found(true, &["cccccc"]))), ["bootstrap-token-bbbbbb"]);
+        assert_eq!(step.diff(found(false, &["bbbbbb", "cccccc"])), Planned::Satisfied);
+        assert_eq!(step.diff(Observed::Unneeded), Planned::Satisfied);
+    }
+}

@@ -150,7 +150,19 @@ fn number(value: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::samples::sample;
     use serde_json::json;
+
+    #[test]
+    fn what_is_not_installed_is_not_waited_for() {
+        let mut cluster = sample().cluster;
+        let names = |cluster: &Cluster| workloads(cluster).into_iter().map(|(_, _, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(&cluster), ["kube-proxy", "kube-flannel-ds", "coredns"]);
+        (cluster.kube_proxy.enabled, cluster.dns.enabled) = (false, false);
+        assert_eq!(names(&cluster), ["kube-flannel-ds"]);
+        (cluster.dns.enabled, cluster.network.cni) = (true, Cni::None);
+        assert_eq!(names(&cluster), Vec::<&str>::new());
+    }
 
     #[test]
     fn a_daemon_set_is_available_when_all_its_pods_are() {

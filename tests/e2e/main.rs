@@ -17,6 +17,7 @@ mod events;
 mod footprint;
 mod hard;
 mod killed;
+mod kubeadm;
 mod lab;
 mod lock;
 mod oracle;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         killed::TESTS,
         hard::TESTS,
         by_hand::TESTS,
+        kubeadm::TESTS,
         reset::TESTS,
     ])
 }

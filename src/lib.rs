@@ -18,6 +18,7 @@ pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
 pub mod engine;
+pub mod etcd;
 pub mod facts;
 pub mod fleet;
 pub mod inventory;

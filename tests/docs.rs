@@ -54,12 +54,16 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 21] = [
+const MAY_USE: [(&str, &str); 22] = [
     ("agent", "baseline engine facts kube lock resource steps"),
     ("baseline", "engine"),
     ("bootstrap", "inventory names pki"),
-    ("cli", "agent bootstrap engine facts fleet inventory kube kubeadm lock manifest openpgp pki plan playbook preflight report steps"),
+    (
+        "cli",
+        "agent bootstrap engine facts fleet inventory kube kubeadm lock manifest openpgp pki plan playbook preflight report steps",
+    ),
     ("engine", "inventory pki"),
+    ("etcd", "engine"),
     ("facts", "engine"),
     ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
@@ -74,8 +78,8 @@ const MAY_USE: [(&str, &str); 21] = [
     ("playbook", "agent engine facts inventory steps"),
     ("preflight", "engine facts inventory"),
     ("report", "engine pki"),
-    ("resource", "engine inventory kube names openpgp pki"),
-    ("steps", "baseline bootstrap engine facts inventory kube lock manifest pki resource"),
+    ("resource", "engine etcd inventory kube names openpgp pki"),
+    ("steps", "baseline bootstrap engine etcd facts inventory kube lock manifest pki resource"),
 ];
 
 #[test]

@@ -207,7 +207,8 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<JoinInputs, Problem
         }
         Discovery::File { path } => {
             let (found, token) = read_discovery(&path, way.token)?;
-            cluster.endpoint = found.server.strip_prefix("https://").map(|server| server.trim_end_matches('/').to_owned());
+            cluster.endpoint =
+                found.server.strip_prefix("https://").map(|server| server.trim_end_matches('/').to_owned());
             (found, token)
         }
     };
@@ -228,7 +229,8 @@ fn read_discovery(path: &str, token: Option<Token>) -> Result<(ClusterInfo, Toke
         Credentials::Certificate { .. } | Credentials::Files { .. } | Credentials::Other => None,
     };
     let token = token.or_else(own).ok_or_else(|| {
-        Problem::usage(format!("{path} has no bootstrap token")).hint("set `discovery.tlsBootstrapToken` in the configuration")
+        Problem::usage(format!("{path} has no bootstrap token"))
+            .hint("set `discovery.tlsBootstrapToken` in the configuration")
     })?;
     Ok((found, token))
 }

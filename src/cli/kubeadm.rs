@@ -102,7 +102,12 @@ pub fn init(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) 
     Ok((cluster, Said { options, tokens }))
 }
 
-pub fn join(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) -> Result<(Cluster, Way, Said), Problem> {
+pub fn join(
+    text: &str,
+    path: &Utf8Path,
+    name: String,
+    address: Option<IpAddr>,
+) -> Result<(Cluster, Way, Said), Problem> {
     let kubeadm::Join { cluster, discovery, token, options, warnings } =
         kubeadm::join(text, path, &here(name, address)).map_err(report)?;
     warn(&warnings);
@@ -137,7 +142,8 @@ fn completed(mut cluster: Cluster, path: &Utf8Path, options: &Options) -> Result
 /// Reads a folder of patches. Files that are none are told and passed over, as by kubeadm.
 pub fn patches(folder: &Utf8Path) -> Result<Vec<Patch>, Problem> {
     let refused = |error: &std::io::Error| {
-        unreadable(folder, error).hint("name a folder with files like kube-apiserver.yaml, etcd+merge.yaml, kubeletconfiguration+json.yaml")
+        unreadable(folder, error)
+            .hint("name a folder with files like kube-apiserver.yaml, etcd+merge.yaml, kubeletconfiguration+json.yaml")
     };
     let mut files = Vec::new();
     for entry in folder.read_dir_utf8().map_err(|error| refused(&error))? {

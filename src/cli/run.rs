@@ -18,7 +18,7 @@ use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
 use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
-use crate::playbook::{self, Member, Plan, Playbook};
+use crate::playbook::{self, Member, Plan, Playbook, Roster};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::{Context, Inputs};
@@ -217,7 +217,18 @@ async fn go(
     // Nobody waits for a helper that can't be reached.
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
+    let roster = match playbook::roster(&cluster, |name| facts.get(name).map(|facts| &facts.node)) {
+        Ok(roster) => roster,
+        // A reset or an undo begins nothing.
+        Err(_) if job.undoes.is_some() => Roster::default(),
+        Err(failure) => {
+            Sink::new("", events.clone()).phase("preflight").emit(Kind::Failed { failure });
+            return Ok(());
+        }
+    };
     let mut inputs = Inputs {
+        leader: roster.leader,
+        newcomers: roster.newcomers,
         leaving: job.leaving.to_vec(),
         is_rehearsal: job.mode == Mode::Plan,
         keys,

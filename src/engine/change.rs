@@ -5,6 +5,7 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::member::MemberChange;
 use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
@@ -177,6 +178,8 @@ pub enum Change {
         /// How long they may take.
         seconds: u64,
     },
+    /// Changes who belongs to an etcd cluster.
+    SetMember(MemberChange),
     /// Downloads a package repository's public key, which must have this fingerprint.
     FetchKey {
         url: String,
@@ -465,6 +468,7 @@ impl fmt::Display for Change {
                 write!(f, "drain the node {node}")?;
                 if pods.is_empty() { Ok(()) } else { write!(f, ": evict {}", pods.join(", ")) }
             }
+            Change::SetMember(change) => write!(f, "{change}"),
             Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }

@@ -1,6 +1,6 @@
 //! Runs steps: observe, diff, and, unless it is a dry run, apply and observe again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::{
 const POLL: Duration = Duration::from_millis(100);
 /// Changes that may overlap are made this many at a time.
 const AT_ONCE: usize = 8;
-/// How often a step may find new changes after it has made some. More means that it works against itself or against someone.
+/// How often a step may want the same change. More means that it works against itself or against someone.
 const ROUNDS: usize = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ impl Runner {
         let mut deadline = Instant::now() + step.deadline();
         let mut waiting_for = None;
         let mut made = 0;
-        let mut rounds = 0;
+        let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
         let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
@@ -199,9 +199,12 @@ impl Runner {
                     return Ok(Report { outcome, changes: made });
                 }
                 Planned::Changes(changes) | Planned::Until { changes, .. } => {
-                    rounds += 1;
-                    if rounds > ROUNDS {
-                        return Err(not_converged(&changes));
+                    for change in &changes {
+                        let round = rounds.entry(change.to_string()).or_default();
+                        *round += 1;
+                        if *round > ROUNDS {
+                            return Err(not_converged(&changes));
+                        }
                     }
                     for batch in changes.chunk_by(|a, b| a.may_overlap() && b.may_overlap() && !step.is_lenient()) {
                         match self.apply_batch(step.id(), batch, sink).await {

@@ -280,7 +280,8 @@ impl Change {
             Change::RemoveFilterRules { .. }
             | Change::RemoveFilterTable { .. }
             | Change::RemoveControlGroup { .. }
-            | Change::DrainNode { .. } => {
+            | Change::DrainNode { .. }
+            | Change::SetMember(_) => {
                 vec![plain(Thing::Command { why: self.to_string(), undo: None })]
             }
             Change::Run { why, undo, .. } => {
@@ -358,6 +359,7 @@ impl Change {
             | Change::RemoveFilterTable { .. }
             | Change::RemoveControlGroup { .. }
             | Change::DrainNode { .. }
+            | Change::SetMember(_)
             | Change::Run { .. } => {}
         }
         wants

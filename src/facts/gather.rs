@@ -244,6 +244,14 @@ impl Look<'_> {
         Ok(if is_resolved { RESOLVED } else { "/etc/resolv.conf" }.into())
     }
 
+    /// What joins gets its authorities from the others, before it has an etcd.
+    async fn has_begun_cluster(&self) -> Result<bool> {
+        Ok(match self.probe.read(Utf8Path::new("/etc/kubernetes/manifests/etcd.yaml")).await? {
+            Some(manifest) => !String::from_utf8_lossy(&manifest).contains("--initial-cluster-state=existing"),
+            None => false,
+        })
+    }
+
     async fn node(&self, uid: u32) -> Result<NodeState> {
         // Some of it is root's alone; without root nothing can be done anyway, and that is found elsewhere.
         let manifests = for_root(uid, self.probe.list(Utf8Path::new("/etc/kubernetes/manifests")).await)?;
@@ -255,6 +263,7 @@ impl Look<'_> {
             has_kubelet_conf: self.exists(KUBELET_CONF).await?,
             has_bootstrap_conf: self.exists("/etc/kubernetes/bootstrap-kubelet.conf").await?,
             has_etcd_data: etcd.is_some(),
+            has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
             manifests: manifests.unwrap_or_default(),
             ca: host::certificate_digests(&ca.unwrap_or_default()),
             founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },

@@ -149,6 +149,9 @@ pub struct NodeState {
     pub has_bootstrap_conf: bool,
     /// Whether etcd has data.
     pub has_etcd_data: bool,
+    /// Whether it makes, or made, a cluster of its own: its etcd was not told to join another's.
+    #[serde(default)]
+    pub has_begun_cluster: bool,
     /// The file names in /etc/kubernetes/manifests.
     pub manifests: Vec<String>,
     /// SHA-256 of each certificate in /etc/kubernetes/pki/ca.crt, in hexadecimal.

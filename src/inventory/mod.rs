@@ -40,9 +40,9 @@ pub(crate) mod reading {
     pub(crate) use super::check::kubelet::FIELDS as KUBELET_FIELDS;
     pub(crate) use super::format::{self, Flaw};
     pub(crate) use super::mistake::{quote, quote_path};
+    pub(crate) use super::schema::of as schema_of;
     pub(crate) use super::shape::shape;
     pub(crate) use super::words::nearest;
-    pub(crate) use super::schema::of as schema_of;
     pub(crate) use super::yaml::{Kind, Node, Sort};
 }
 

@@ -23,10 +23,7 @@ fn given(config: &ClusterConfiguration) -> Vec<(&'static str, Vec<Value>)> {
         ("authorization", vec![json!({"mode": "Webhook"})]),
         (
             "containerRuntimeEndpoint",
-            vec![
-                json!("unix:///run/containerd/containerd.sock"),
-                json!("unix:///var/run/containerd/containerd.sock"),
-            ],
+            vec![json!("unix:///run/containerd/containerd.sock"), json!("unix:///var/run/containerd/containerd.sock")],
         ),
     ];
     if let Some(address) = dns_address(config) {
@@ -99,7 +96,10 @@ pub fn kubelet(draft: &mut Draft<'_>, config: &ClusterConfiguration) -> Option<S
             // What Go writes of a field that nobody set. A port of 0 is one that somebody did.
             _ if is_nothing(value) && !value.is_number() && given.iter().any(|(known, _)| known == name) => continue,
             AUTHENTICATION if is_within(value, &authentication) => continue,
-            _ if given.iter().any(|(known, values)| known == name && values.iter().any(|most| is_within(value, most))) => {
+            _ if given
+                .iter()
+                .any(|(known, values)| known == name && values.iter().any(|most| is_within(value, most))) =>
+            {
                 continue;
             }
             _ => {}
@@ -124,7 +124,9 @@ pub fn kube_proxy(draft: &mut Draft<'_>, config: &ClusterConfiguration) {
         let mut value = value.clone();
         if name == "clientConnection"
             && let Some(fields) = value.as_object_mut()
-            && fields.get("kubeconfig").is_some_and(|path| path == "/var/lib/kube-proxy/kubeconfig.conf" || is_nothing(path))
+            && fields
+                .get("kubeconfig")
+                .is_some_and(|path| path == "/var/lib/kube-proxy/kubeconfig.conf" || is_nothing(path))
         {
             fields.remove("kubeconfig");
         }

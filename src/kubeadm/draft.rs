@@ -59,7 +59,15 @@ impl<'a> Draft<'a> {
         let mut inventory = own.filter(Value::is_object).unwrap_or_else(|| json!({}));
         inventory["apiVersion"] = json!("kboot/v1alpha1");
         inventory["kind"] = json!("Cluster");
-        Self { documents, node, inventory, host: json!({}), origins: Vec::new(), mistakes: Vec::new(), warnings: Vec::new() }
+        Self {
+            documents,
+            node,
+            inventory,
+            host: json!({}),
+            origins: Vec::new(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Something of the host that the file does not say.
@@ -134,7 +142,8 @@ impl<'a> Draft<'a> {
                 self.refuse(kind, &place, "has no `name`", "for example `{name: v, value: \"4\"}`");
             } else if arguments[..index].iter().any(|before| before.name == argument.name) {
                 let message = format!("{} is there twice", quote(&argument.name));
-                let hint = "kboot gives a flag once: several values go into one, with commas, where the flag takes that";
+                let hint =
+                    "kboot gives a flag once: several values go into one, with commas, where the flag takes that";
                 self.refuse(kind, &place.key("name"), &message, hint);
             } else {
                 let (value, name) = (place.key("value"), place.key("name"));
@@ -177,7 +186,8 @@ impl<'a> Draft<'a> {
 
     /// What is wrong with the inventory, in the words and at the place of the file.
     fn translated(&self, mistake: &Mistake) -> Mistake {
-        let reworded = |text: &str| WORDS.iter().fold(text.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
+        let reworded =
+            |text: &str| WORDS.iter().fold(text.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
         let from = self
             .origins
             .iter()

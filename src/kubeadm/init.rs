@@ -122,7 +122,9 @@ fn cluster(draft: &mut Draft<'_>, config: &ClusterConfiguration) {
             }
         }
     }
-    if let Some(folder) = config.certificates_dir.as_deref().filter(|folder| folder.trim_end_matches('/') != CERTIFICATES) {
+    if let Some(folder) =
+        config.certificates_dir.as_deref().filter(|folder| folder.trim_end_matches('/') != CERTIFICATES)
+    {
         let message = format!("{} is not supported: certificates are in {CERTIFICATES}", quote(folder));
         draft.refuse(KIND, &Path::of("certificatesDir"), &message, "leave it out");
     }
@@ -210,7 +212,8 @@ fn etcd(draft: &mut Draft<'_>, etcd: &Etcd) {
         ("imageTag", local.image_tag.as_ref().is_some_and(|text| !text.is_empty())),
     ] {
         if is_there {
-            let hint = "patch the pod: `etcd.yaml` in `patches.directory` with `spec: {containers: [{name: etcd, image: …}]}`";
+            let hint =
+                "patch the pod: `etcd.yaml` in `patches.directory` with `spec: {containers: [{name: etcd, image: …}]}`";
             draft.refuse(KIND, &place(field), "is not supported", hint);
         }
     }
@@ -223,15 +226,8 @@ fn etcd(draft: &mut Draft<'_>, etcd: &Etcd) {
 }
 
 fn phases(draft: &mut Draft<'_>, skipped: &[String], config: &ClusterConfiguration, options: &mut Options) {
-    const POSSIBLE: [&str; 7] = [
-        "addon",
-        "addon/all",
-        "addon/coredns",
-        "addon/kube-proxy",
-        "preflight",
-        "show-join-command",
-        "upload-certs",
-    ];
+    const POSSIBLE: [&str; 7] =
+        ["addon", "addon/all", "addon/coredns", "addon/kube-proxy", "preflight", "show-join-command", "upload-certs"];
     let (mut skips_dns, mut skips_proxy) = (None, None);
     for (index, phase) in skipped.iter().enumerate() {
         let path = Path::of("skipPhases").index(index);
@@ -243,7 +239,10 @@ fn phases(draft: &mut Draft<'_>, skipped: &[String], config: &ClusterConfigurati
             "show-join-command" => options.skips_join_command = true,
             // kboot has none to leave out.
             "upload-certs" => {}
-            name if NEEDED.contains(&name) || name.starts_with("kubeconfig/") || name.starts_with("kubelet-finalize/") => {
+            name if NEEDED.contains(&name)
+                || name.starts_with("kubeconfig/")
+                || name.starts_with("kubelet-finalize/") =>
+            {
                 let message = format!("{} can't be left out", quote(phase));
                 draft.refuse(Kind::Init, &path, &message, &format!("what can is `{}`", POSSIBLE.join("`, `")));
             }
@@ -291,7 +290,12 @@ fn tokens(draft: &mut Draft<'_>, tokens: &[BootstrapToken], now: OffsetDateTime)
             if !is_group(group) {
                 let path = place.key("groups").index(position);
                 let message = format!("{} is not a group of tokens", quote(group));
-                draft.refuse(KIND, &path, &message, "it begins with `system:bootstrappers:`, then a-z, 0-9, `:` and `-`");
+                draft.refuse(
+                    KIND,
+                    &path,
+                    &message,
+                    "it begins with `system:bootstrappers:`, then a-z, 0-9, `:` and `-`",
+                );
             }
         }
         if !given.groups.is_empty() && !grant.usages.iter().any(|usage| usage == "authentication") {

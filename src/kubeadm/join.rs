@@ -42,9 +42,15 @@ pub struct Join {
 /// How the cluster is known.
 #[derive(Debug)]
 pub enum Discovery {
-    Token { endpoint: String, token: Token, pins: Pins },
+    Token {
+        endpoint: String,
+        token: Token,
+        pins: Pins,
+    },
     /// A kubeconfig on this machine, as it is written.
-    File { path: String },
+    File {
+        path: String,
+    },
 }
 
 /// Reads a file for `join`. `origin` is what messages call it.
@@ -95,7 +101,12 @@ fn others(draft: &mut Draft<'_>) {
         match document.kind {
             Kind::Join | Kind::Inventory => {}
             Kind::Init | Kind::Cluster | Kind::Reset | Kind::Upgrade => {
-                draft.warn(document.kind, &Path::root(), "has no effect here", "`kboot join` reads the JoinConfiguration");
+                draft.warn(
+                    document.kind,
+                    &Path::root(),
+                    "has no effect here",
+                    "`kboot join` reads the JoinConfiguration",
+                );
             }
             Kind::Kubelet | Kind::KubeProxy => {
                 let hint = "a node takes it from the cluster; what is to be its own goes into a patch";
@@ -117,7 +128,8 @@ fn phases(draft: &mut Draft<'_>, skipped: &[String], options: &mut Options) {
             draft.refuse(KIND, &path, &message, "what can is `preflight`");
         } else {
             let near = nearest(&name, &PHASES);
-            let hint = near.map_or("what can be left out is `preflight`".into(), |word| format!("did you mean {}?", quote(word)));
+            let hint = near
+                .map_or("what can be left out is `preflight`".into(), |word| format!("did you mean {}?", quote(word)));
             draft.refuse(KIND, &path, &format!("{} is no phase of `kubeadm join`", quote(phase)), &hint);
         }
     }
@@ -127,7 +139,8 @@ fn discovery(draft: &mut Draft<'_>, found: &Found) -> Option<Discovery> {
     let place = Path::of("discovery");
     match (&found.bootstrap_token, &found.file) {
         (None, None) => {
-            let hint = "`bootstrapToken: {apiServerEndpoint: …, token: …, caCertHashes: […]}` or `file: {kubeConfigPath: …}`";
+            let hint =
+                "`bootstrapToken: {apiServerEndpoint: …, token: …, caCertHashes: […]}` or `file: {kubeConfigPath: …}`";
             draft.refuse(KIND, &place, "says neither `bootstrapToken` nor `file`", hint);
             None
         }
@@ -139,7 +152,12 @@ fn discovery(draft: &mut Draft<'_>, found: &Found) -> Option<Discovery> {
             let path = place.key("file").key("kubeConfigPath");
             let name = file.kube_config_path.strip_prefix("file://").unwrap_or(&file.kube_config_path);
             if name.is_empty() {
-                draft.refuse(KIND, &path, "is not there", "the path of a kubeconfig with the cluster's address and authority");
+                draft.refuse(
+                    KIND,
+                    &path,
+                    "is not there",
+                    "the path of a kubeconfig with the cluster's address and authority",
+                );
             } else if name.contains("://") {
                 let hint = "download it, by a way that you trust, and name the file";
                 draft.refuse(KIND, &path, "is an address, and kboot takes a file", hint);

@@ -94,13 +94,20 @@ fn documents(content: &[u8]) -> Result<Vec<Value>, PatchFileError> {
 
 fn fits(kind: PatchType, patch: &Value) -> Result<(), PatchFileError> {
     let (problem, hint) = match (kind, patch) {
-        (PatchType::Json, Value::Array(operations)) if operations.iter().all(|one| one["op"].is_string()) => return Ok(()),
-        (PatchType::Json, _) => ("it is no list of operations", "each is like `{op: add, path: /spec/priority, value: 1}`"),
-        (PatchType::Strategic | PatchType::Merge, Value::Object(_)) => return Ok(()),
-        (PatchType::Strategic | PatchType::Merge, Value::Array(_)) => {
-            ("it is a list, and takes fields", "a list of operations is of the type json: name the file TARGET+json.yaml")
+        (PatchType::Json, Value::Array(operations)) if operations.iter().all(|one| one["op"].is_string()) => {
+            return Ok(());
         }
-        (PatchType::Strategic | PatchType::Merge, _) => ("it has no fields", "those of the target that are to be changed"),
+        (PatchType::Json, _) => {
+            ("it is no list of operations", "each is like `{op: add, path: /spec/priority, value: 1}`")
+        }
+        (PatchType::Strategic | PatchType::Merge, Value::Object(_)) => return Ok(()),
+        (PatchType::Strategic | PatchType::Merge, Value::Array(_)) => (
+            "it is a list, and takes fields",
+            "a list of operations is of the type json: name the file TARGET+json.yaml",
+        ),
+        (PatchType::Strategic | PatchType::Merge, _) => {
+            ("it has no fields", "those of the target that are to be changed")
+        }
     };
     Err(PatchFileError { problem: problem.into(), hint: hint.into() })
 }

@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::types::{ClusterConfiguration, InitConfiguration, JoinConfiguration, KUBEADM, Kind, V1, V1BETA4};
-use crate::inventory::reading::{self, KUBE_PROXY_FIELDS, KUBELET_FIELDS, Node, Sort, nearest, quote, schema_of, shape};
+use crate::inventory::reading::{
+    self, KUBE_PROXY_FIELDS, KUBELET_FIELDS, Node, Sort, nearest, quote, schema_of, shape,
+};
 use crate::inventory::{Cluster, Mistake, Mistakes, Path};
 
 const SORT: Sort = Sort {
@@ -128,7 +130,8 @@ impl Documents {
             match kind {
                 Kind::Inventory if is_unknown && mistake.path == Path::of("hosts") => {
                     mistake.message = "is not for this file, which is about one machine".into();
-                    mistake.hints = vec!["see `nodeRegistration` and `localAPIEndpoint` of an InitConfiguration".into()];
+                    mistake.hints =
+                        vec!["see `nodeRegistration` and `localAPIEndpoint` of an InitConfiguration".into()];
                 }
                 Kind::Inventory => {}
                 _ if is_unknown => {

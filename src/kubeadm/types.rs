@@ -48,7 +48,7 @@ impl Kind {
 }
 
 macro_rules! fields {
-    ($(#[$meta:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
         #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -190,9 +190,7 @@ fields!(Dns {
     disabled: bool,
 });
 
-fields!(Proxy {
-    disabled: bool,
-});
+fields!(Proxy { disabled: bool });
 
 fields!(Etcd {
     local: Option<LocalEtcd>,
@@ -233,9 +231,7 @@ fields!(BootstrapTokenDiscovery {
     unsafe_skip_ca_verification: bool,
 });
 
-fields!(FileDiscovery {
-    kube_config_path: String,
-});
+fields!(FileDiscovery { kube_config_path: String });
 
 fields!(JoinControlPlane {
     #[serde(rename = "localAPIEndpoint")]

@@ -147,10 +147,7 @@ mod tests {
         let objects = kube_proxy(&cluster, HOSTS).unwrap();
         let told = configuration(&objects);
         assert_eq!(told["mode"], "nftables");
-        assert_eq!(
-            told["clientConnection"],
-            json!({"kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf", "qps": 20})
-        );
+        assert_eq!(told["clientConnection"], json!({"kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf", "qps": 20}));
         assert_eq!(find(&objects, "ConfigMap")["metadata"]["annotations"], Value::Null);
     }
 
@@ -165,7 +162,8 @@ mod tests {
     #[test]
     fn patches_are_for_the_workloads() {
         let mut cluster = fixture::cluster();
-        let patch = |target| Patch { target, kind: PatchType::Strategic, patch: json!({"metadata": {"labels": {"p": "1"}}}) };
+        let patch =
+            |target| Patch { target, kind: PatchType::Strategic, patch: json!({"metadata": {"labels": {"p": "1"}}}) };
         cluster.patches = vec![patch(PatchTarget::CoreDnsDeployment), patch(PatchTarget::KubeProxyDaemonSet)];
         for (objects, kind) in
             [(coredns(&cluster).unwrap(), "Deployment"), (kube_proxy(&cluster, HOSTS).unwrap(), "DaemonSet")]

@@ -197,9 +197,7 @@ mod tests {
         let mut cluster = fixture::cluster();
         cluster.kubelet.extra_args =
             [("node-ip", "10.77.1.1"), ("v", "4")].map(|(name, value)| (name.into(), value.into())).into();
-        let flags = |registered| {
-            kubelet_flags(&cluster, cluster.host("n3").unwrap(), "n3", registered).unwrap()
-        };
+        let flags = |registered| kubelet_flags(&cluster, cluster.host("n3").unwrap(), "n3", registered).unwrap();
         let taints = "--register-with-taints=dedicated=db:NoSchedule,gpu:NoExecute";
         let expected = format!("KUBELET_KUBEADM_ARGS=\"{taints} --node-ip=10.77.1.1 --v=4\"\n");
         assert_eq!(flags(None), expected);

@@ -90,6 +90,33 @@ pub struct EtcdMember {
     pub peer_url: String,
 }
 
+/// Where a member is reached by clients.
+pub fn etcd_client_url(address: IpAddr) -> String {
+    format!("https://{}:2379", authority(address))
+}
+
+/// Where a member is reached by the others, and by what it is known to them.
+pub fn etcd_peer_url(address: IpAddr) -> String {
+    format!("https://{}:2380", authority(address))
+}
+
+/// The members that a member found when it joined, as its manifest has them; none where it began a cluster of its own. etcd reads
+/// them once, before it has data; they stay as they were then.
+pub fn joined_members(manifest: &str) -> Vec<EtcdMember> {
+    let Ok(pod) = serde_yaml::from_str::<Value>(manifest) else { return Vec::new() };
+    let command = pod.pointer("/spec/containers/0/command").and_then(Value::as_array);
+    let words: Vec<&str> = command.into_iter().flatten().filter_map(Value::as_str).collect();
+    if !words.contains(&"--initial-cluster-state=existing") {
+        return Vec::new();
+    }
+    let listed = words.iter().find_map(|word| word.strip_prefix("--initial-cluster=")).unwrap_or_default();
+    let member = |pair: &str| {
+        let (name, peer_url) = pair.split_once('=')?;
+        Some(EtcdMember { name: name.into(), peer_url: peer_url.into() })
+    };
+    listed.split(',').filter_map(member).collect()
+}
+
 impl StaticPod {
     /// In the order of dependence.
     pub const ALL: [StaticPod; 4] =

@@ -311,7 +311,11 @@ fn environment_and_patches() {
     cluster.control_plane.scheduler.extra_envs = vec![EnvVar { name: "A".into(), value: "b".into() }];
     let patch = |target, kind, patch| Patch { target, kind, patch };
     cluster.patches = vec![
-        patch(PatchTarget::KubeScheduler, PatchType::Strategic, json!({"spec": {"containers": [{"name": "kube-scheduler", "image": "other"}]}})),
+        patch(
+            PatchTarget::KubeScheduler,
+            PatchType::Strategic,
+            json!({"spec": {"containers": [{"name": "kube-scheduler", "image": "other"}]}}),
+        ),
         patch(PatchTarget::Etcd, PatchType::Merge, json!({"spec": {"priority": 1}})),
     ];
     let pod = parsed(StaticPod::Scheduler, &cluster, &values());

@@ -10,6 +10,7 @@ use super::source::{Place, PlaybookError};
 use super::written::{self, Group, Hosts};
 use crate::engine::Item;
 use crate::inventory::Host;
+use crate::steps::Inputs;
 
 /// A list of phases.
 #[derive(Debug, Clone)]
@@ -42,15 +43,33 @@ pub struct Phase {
 pub type Selector = Hosts;
 
 impl Hosts {
-    /// `leaving` are the names of the hosts that a reset takes out of the cluster.
-    pub fn matches(&self, host: &Host, leaving: &[String]) -> bool {
-        let is_leaving = leaving.contains(&host.name);
+    /// Who plays which part in a run is in its inputs.
+    pub fn matches(&self, host: &Host, inputs: &Inputs) -> bool {
+        let is_leaving = inputs.leaving.contains(&host.name);
+        let is_new = inputs.newcomers.contains(&host.name);
+        self.may_match(host)
+            && match self {
+                Hosts::Group(Group::Leader) => inputs.leader.as_ref() == Some(&host.name),
+                Hosts::Group(Group::EstablishedControlPlane) => !is_new,
+                Hosts::Group(Group::JoiningControlPlane) => is_new,
+                Hosts::Group(Group::Leaving) => is_leaving,
+                Hosts::Group(Group::Staying) => !is_leaving,
+                Hosts::Group(Group::All | Group::ControlPlane | Group::Worker) | Hosts::Names(_) => true,
+            }
+    }
+
+    /// Whether there is a run in which it matches.
+    pub(super) fn may_match(&self, host: &Host) -> bool {
         match self {
-            Hosts::Group(Group::All) => true,
-            Hosts::Group(Group::ControlPlane) => host.is_control_plane(),
+            Hosts::Group(Group::All | Group::Leaving) => true,
+            Hosts::Group(
+                Group::ControlPlane
+                | Group::Leader
+                | Group::EstablishedControlPlane
+                | Group::JoiningControlPlane
+                | Group::Staying,
+            ) => host.is_control_plane(),
             Hosts::Group(Group::Worker) => !host.is_control_plane(),
-            Hosts::Group(Group::Leaving) => is_leaving,
-            Hosts::Group(Group::Staying) => host.is_control_plane() && !is_leaving,
             Hosts::Names(names) => names.contains(&host.name),
         }
     }

@@ -127,7 +127,7 @@ fn gates(plan: &Plan<'_>, members: &[Member]) -> Gates {
 }
 
 fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
-    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs.leaving))
+    plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs))
 }
 
 async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
@@ -218,13 +218,13 @@ async fn one(
         promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
         context,
     };
-    let Outputs { join, has_begun } = member.client.run(run, events).await?;
+    let Outputs { join, authorities, has_begun } = member.client.run(run, events).await?;
     if has_begun {
         shared.begun.lock().expect("no panic while held").insert(member.host.clone());
     }
-    if join.is_some() {
-        shared.inputs.lock().expect("no panic while held").join = join;
-    }
+    let mut inputs = shared.inputs.lock().expect("no panic while held");
+    inputs.join = join.or(inputs.join.take());
+    inputs.authorities = authorities.or(inputs.authorities.take());
     Ok(())
 }
 
@@ -246,6 +246,6 @@ async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared,
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {
-    let takes_part = |host: &&Host| plan.hosts.contains(&host.name) && phase.hosts.matches(host, &plan.inputs.leaving);
+    let takes_part = |host: &&Host| plan.hosts.contains(&host.name) && phase.hosts.matches(host, &plan.inputs);
     plan.cluster.hosts.iter().filter(takes_part).count()
 }

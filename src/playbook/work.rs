@@ -70,11 +70,8 @@ impl Playbook {
         let Some(host) = cluster.host(host) else { return Vec::new() };
         let vars = self.vars_of(cluster, &host.vars);
         let values = Values::new(cluster, host, &vars, facts);
-        // Who leaves is not known here: its phase's work is at hand for whoever it will be.
-        let phases = self.phases.iter().filter(|phase| {
-            let leaving = std::slice::from_ref(&host.name);
-            phase.hosts.matches(host, leaving) || phase.hosts.matches(host, &[])
-        });
+        // Who plays which part is not known here: its phase's work is at hand for whoever it will be.
+        let phases = self.phases.iter().filter(|phase| phase.hosts.may_match(host));
         let filled = phases.map(|phase| {
             let steps =
                 phase.steps.iter().filter_map(|item| complete(&item.map(&mut |draft| draft.fill(&values, findings))));

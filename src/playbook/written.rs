@@ -92,6 +92,12 @@ pub enum Hosts {
 pub enum Group {
     All,
     ControlPlane,
+    /// The control plane that speaks for the cluster: the first that belongs to it, or the one that begins it.
+    Leader,
+    /// Control planes that belong to the cluster, and the one that begins it.
+    EstablishedControlPlane,
+    /// Control planes that are yet to join the others.
+    JoiningControlPlane,
     /// Those that are no control plane.
     Worker,
     /// Those that a reset or an undo takes out of the cluster; of no use in other playbooks.

@@ -51,7 +51,8 @@ fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<S
 
 /// A node's CA is the control plane's; it is not if the control plane was made anew.
 fn authority(subject: &Subject, all: &[Subject]) -> Option<String> {
-    let first = all.iter().find(|other| other.host.is_control_plane())?;
+    let mut control_planes = all.iter().filter(|other| other.host.is_control_plane());
+    let first = control_planes.clone().find(|other| !other.facts.node.ca.is_empty()).or(control_planes.next())?;
     let (own, reference) = (&subject.facts.node, &first.facts.node);
     let name = &first.host.name;
     if first.facts.uid != 0 || name == &subject.host.name {

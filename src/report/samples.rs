@@ -1,8 +1,8 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, Outcome, PackageChange, PackageLock, PackagePin,
-    Proposed, UnitChange,
+    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, MemberAction, MemberChange, Outcome,
+    PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
 };
 
 pub(super) fn at(host: &str, phase: &str, step: &str, kind: Kind) -> Event {
@@ -298,6 +298,12 @@ pub(super) fn every_change() -> Vec<Event> {
         Change::RemoveFilterRules { program: "iptables-nft".into(), count: 2 },
         Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
         Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
+        Change::SetMember(MemberChange {
+            action: MemberAction::Add,
+            member: "n2".into(),
+            peer_url: "https://10.0.0.2:2380".into(),
+            endpoints: vec!["https://10.0.0.1:2379".into()],
+        }),
         Change::DrainNode { node: "n1".into(), pods: vec!["default/web".into()], seconds: 60 },
         Change::MarkNode(MarkNode {
             node: "n1".into(),

@@ -7,8 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, network, nftables, node,
-    object, state, unit, vetted,
+    apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network, nftables,
+    node, object, state, unit, vetted,
 };
 use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
@@ -146,6 +146,7 @@ impl Host for LocalHost {
             Change::RemoveFilterTable { family, table } => nftables::delete(family, table),
             Change::RemoveControlGroup { path } => cgroup::remove(path).await,
             Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
+            Change::SetMember(change) => member::set(self, change).await,
             Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,

@@ -46,6 +46,15 @@ pub struct Inputs {
     /// What a lock file beside the inventory says.
     #[serde(default)]
     pub lock: Option<Pins>,
+    /// The control plane that speaks for the cluster in this run: it makes it, if there is none. None where none can.
+    #[serde(default)]
+    pub leader: Option<String>,
+    /// Control planes that are yet to join the others.
+    #[serde(default)]
+    pub newcomers: BTreeSet<String>,
+    /// What the leader shared with them: files of kubeadm's certificates folder, keys among them.
+    #[serde(default)]
+    pub authorities: Option<BTreeMap<String, String>>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
     /// Whether nothing is to be changed: what follows only from changes can't be told then.
@@ -113,6 +122,9 @@ pub struct Join {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Outputs {
     pub join: Option<Join>,
+    /// The cluster's authorities, by the names of their files.
+    #[serde(default)]
+    pub authorities: Option<BTreeMap<String, String>>,
     /// Whether the plan that is carried out was begun on this host by an earlier run.
     #[serde(default)]
     pub has_begun: bool,
@@ -130,6 +142,14 @@ impl Context {
     /// This host's entry in the inventory.
     pub fn host(&self) -> Result<&Host> {
         self.cluster.host(&self.host).ok_or_else(|| Failure::new(format!("the inventory has no host {}", self.host)))
+    }
+
+    /// Whether the cluster begins, or began, on this host: there its authorities are made, and the key to everything is kept. Who
+    /// joins gets the authorities from the others.
+    pub fn begins_cluster(&self) -> bool {
+        let node = &self.facts.node;
+        let is_new = self.inputs.newcomers.contains(&self.host);
+        !is_new && (node.has_begun_cluster || !node.has_manifest("etcd"))
     }
 
     pub fn cgroup_driver(&self) -> CgroupDriver {

@@ -13,7 +13,10 @@ pub const PKI: &str = "/etc/kubernetes/pki";
 pub fn step(context: &Context) -> Result<Converge> {
     let params = layout(context)?;
     let entries = pki::cluster_certificates(&params).map_err(|error| Failure::new(format!("failed to {error}")))?;
-    let certificates = entries.into_iter().map(|entry| Certificate {
+    // One that joins, or has joined, makes no authority of its own: it would be another cluster's.
+    let makes_authorities = context.begins_cluster();
+    let entries = entries.into_iter().filter(|entry| entry.issuer.is_some() || makes_authorities);
+    let certificates = entries.map(|entry| Certificate {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),
         issuer: entry.issuer.map(|stem| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")))),
@@ -26,10 +29,10 @@ pub fn step(context: &Context) -> Result<Converge> {
         public: path(&format!("{SERVICE_ACCOUNT}.pub")),
         algorithm: params.certificates.encryption_algorithm,
     };
-    Ok(Converge::new("issue-certificates", "Issue certificates")
+    let step = Converge::new("issue-certificates", "Issue certificates")
         .with(Directory::new(PKI, FileMode::DIRECTORY))
-        .with_all(certificates)
-        .with(service_accounts))
+        .with_all(certificates);
+    Ok(if makes_authorities { step.with(service_accounts) } else { step })
 }
 
 /// What this host's certificates and kubeconfigs are made for.

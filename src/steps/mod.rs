@@ -22,6 +22,7 @@ mod install_packages;
 mod install_prerequisites;
 mod issue_certificates;
 mod issue_join_token;
+mod join_etcd;
 mod label_nodes;
 mod later;
 mod load_kernel_modules;
@@ -40,6 +41,7 @@ mod resolve;
 mod restore_settings;
 mod rotate_kubelet_certificate;
 mod set_sysctls;
+mod share_authorities;
 mod start_kubelet;
 mod static_pod_state;
 mod stop_kubelet;
@@ -53,6 +55,7 @@ mod wait_for_kubelet;
 mod wait_for_nodes;
 mod wait_for_own_node;
 mod wait_for_static_pods;
+mod write_authorities;
 mod write_bootstrap_kubeconfig;
 mod write_kubeconfigs;
 mod write_static_pods;
@@ -74,7 +77,7 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 46] = [
+const STEPS: [(&str, Maker); 49] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
@@ -91,6 +94,7 @@ const STEPS: [(&str, Maker); 46] = [
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
     ("issue-certificates", |make| boxed(issue_certificates::step(make.context)?)),
     ("issue-join-token", |make| boxed(issue_join_token::step(make))),
+    ("join-etcd", |make| boxed(join_etcd::step(make)?)),
     ("label-nodes", |make| boxed(label_nodes::step(make))),
     ("load-kernel-modules", |_| boxed(load_kernel_modules::step()?)),
     ("mark-control-plane", |make| boxed(mark_control_plane::step(make)?)),
@@ -107,6 +111,7 @@ const STEPS: [(&str, Maker); 46] = [
     ("restore-settings", |make| later(make, restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
+    ("share-authorities", |make| boxed(share_authorities::step(make))),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
@@ -118,6 +123,7 @@ const STEPS: [(&str, Maker); 46] = [
     ("wait-for-nodes", |make| boxed(wait_for_nodes::step(make))),
     ("wait-for-own-node", |make| boxed(wait_for_own_node::step(make))),
     ("wait-for-static-pods", |make| boxed(wait_for_static_pods::step(make))),
+    ("write-authorities", |make| boxed(write_authorities::step(make.context))),
     ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
     ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),
     ("write-static-pods", |make| boxed(write_static_pods::step(make.context)?)),

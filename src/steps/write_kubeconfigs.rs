@@ -11,7 +11,9 @@ use super::issue_certificates::{layout, path};
 
 pub fn step(context: &Context) -> Result<Converge> {
     let wanted = cluster_kubeconfigs(&layout(context)?).map_err(|error| Failure::new(format!("failed to {error}")))?;
-    let files = wanted.into_iter().map(|wanted| ClientKubeconfig {
+    // As with kubeadm, only the first control plane has the one that no RBAC rule binds.
+    let wanted = wanted.into_iter().filter(|wanted| context.begins_cluster() || wanted.file != "super-admin.conf");
+    let files = wanted.map(|wanted| ClientKubeconfig {
         path: Utf8PathBuf::from(format!("/etc/kubernetes/{}", wanted.file)),
         wanted,
         authority: (path("ca.crt"), path("ca.key")),

@@ -5,7 +5,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{Change, FileMode, Planned, Probe, Result};
 use crate::inventory::Cluster;
-use crate::manifest::{self, CA_FOLDERS, NodeValues, StaticPod, paths};
+use crate::manifest::{self, CA_FOLDERS, EtcdMember, NodeValues, StaticPod, paths};
 use crate::resource::{AnyResource, Converge, Directory, File};
 
 use super::issue_certificates::path;
@@ -27,6 +27,16 @@ struct StaticPods {
     address: std::net::IpAddr,
 }
 
+impl StaticPods {
+    async fn joined_members(&self, probe: &dyn Probe) -> Result<Vec<EtcdMember>> {
+        let path = paths::static_pod(StaticPod::Etcd);
+        match probe.read_text(Utf8Path::new(&path)).await {
+            Err(failure) if failure.is_unforeseen() => Ok(Vec::new()),
+            text => Ok(text?.map(|text| manifest::joined_members(&text)).unwrap_or_default()),
+        }
+    }
+}
+
 #[async_trait]
 impl AnyResource for StaticPods {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
@@ -43,7 +53,7 @@ impl AnyResource for StaticPods {
             address: self.address,
             ca_folders,
             has_ca_key,
-            etcd_members: Vec::new(),
+            etcd_members: self.joined_members(probe).await?,
         };
         let mut changes: Vec<Change> = Vec::new();
         for pod in StaticPod::ALL {

@@ -37,7 +37,16 @@ fn flags_that_the_file_has_fields_for() {
         ("init-flag", &["init", "--dry-run", "--config", "init.yaml", "--pod-network-cidr", "10.0.0.0/16"]),
         (
             "init-flags",
-            &["init", "--dry-run", "--config", "init.yaml", "--patches", ".", "--apiserver-advertise-address", "192.0.2.7"],
+            &[
+                "init",
+                "--dry-run",
+                "--config",
+                "init.yaml",
+                "--patches",
+                ".",
+                "--apiserver-advertise-address",
+                "192.0.2.7",
+            ],
         ),
         ("join-flags", &["join", "192.0.2.1", "--dry-run", "--config", "join.yaml", "--token", TOKEN]),
         ("join-by-an-inventory", &["join", "--dry-run", "--config", "inventory.yaml"]),
@@ -64,7 +73,10 @@ fn patches() {
         let told = sandbox.refused(&[&arguments[..], &["--patches", "patches"]].concat());
         check(&sandbox, &format!("patches-{name}"), &told);
         // The same by the file.
-        sandbox.file("patched.yaml", "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\npatches: {directory: patches}\n");
+        sandbox.file(
+            "patched.yaml",
+            "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\npatches: {directory: patches}\n",
+        );
         let by_file = sandbox.refused(&["init", "--dry-run", "--config", "patched.yaml"]);
         assert_eq!(by_file.stderr, told.stderr);
     }

@@ -140,7 +140,9 @@ fn init(lab: &Lab) {
     let file: Vec<Value> = serde_yaml::Deserializer::from_str(FILE)
         .map(|document| serde::Deserialize::deserialize(document).expect("it is YAML"))
         .collect();
-    for field in ["clusterName", "controlPlaneEndpoint", "networking", "encryptionAlgorithm", "certificateValidityPeriod"] {
+    for field in
+        ["clusterName", "controlPlaneEndpoint", "networking", "encryptionAlgorithm", "certificateValidityPeriod"]
+    {
         assert_eq!(config[field], file[1][field], "{field}");
     }
     assert_eq!(config["kubernetesVersion"], "v1.37.2");
@@ -193,7 +195,8 @@ fn the_same_pods(lab: &Lab) {
         let flags = |pod: &Value| {
             let command = pod["spec"]["containers"][0]["command"].as_array().expect("it has a command");
             let flags = command.iter().map(|flag| flag.as_str().expect("it is text").to_owned());
-            let mut flags: Vec<String> = flags.filter(|flag| !OWN_FLAGS.iter().any(|own| flag.starts_with(own))).collect();
+            let mut flags: Vec<String> =
+                flags.filter(|flag| !OWN_FLAGS.iter().any(|own| flag.starts_with(own))).collect();
             flags.sort();
             flags
         };
@@ -241,7 +244,9 @@ patches:
     write(lab, "n2", "/root/wrong.yaml", &file(&"0".repeat(64)));
     lab.kboot_on("n2", "join --config /root/wrong.yaml").ends(1).says(&["verify the cluster's CA"]);
     write(lab, "n2", "/root/join.yaml", &file(hash.stdout.trim()));
-    lab.kboot_on("n2", &format!("join --config /root/join.yaml --token {TOKEN}")).ends(2).says(&["--token", "discovery"]);
+    lab.kboot_on("n2", &format!("join --config /root/join.yaml --token {TOKEN}"))
+        .ends(2)
+        .says(&["--token", "discovery"]);
     Run::on(lab, "n2", &format!("{KBOOT} join --config /root/join.yaml")).ends(0);
     cluster::node_becomes_ready(lab, "n2");
     Run::on(lab, "n2", &format!("{KBOOT} join --config /root/join.yaml")).ends(0).is_unchanged();

@@ -69,6 +69,11 @@ pub fn check(cluster: &Cluster, findings: &mut Findings) {
 
 fn image_tag(tag: &str) -> Result<(), Flaw> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let is_tag = tag.starts_with(is_word) && tag.len() <= 128 && tag.chars().all(|c| is_word(c) || c == '.' || c == '-');
-    if is_tag { Ok(()) } else { Err(Flaw::new(format!("{} is not an image's tag", quote(tag))).hint("for example `v1.14.6`")) }
+    let is_tag =
+        tag.starts_with(is_word) && tag.len() <= 128 && tag.chars().all(|c| is_word(c) || c == '.' || c == '-');
+    if is_tag {
+        Ok(())
+    } else {
+        Err(Flaw::new(format!("{} is not an image's tag", quote(tag))).hint("for example `v1.14.6`"))
+    }
 }

@@ -179,7 +179,8 @@ fn flags(cluster: &Cluster, findings: &mut Findings) {
         }
         if let Some((_, why)) = OWNED_FLAGS.iter().find(|(owned, _)| owned == flag) {
             findings.add(Mistake::new(path, "is kboot's to set").hint(*why).about_key());
-        } else if value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\' | '$')) {
+        } else if value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\' | '$'))
+        {
             let hint = "systemd reads it from a file of flags, in which these part words or mean something else";
             findings.add(Mistake::new(path, "takes no spaces, quotes, backslashes or `$`").hint(hint));
         }

@@ -17,11 +17,16 @@ pub fn check(cluster: &Cluster, findings: &mut Findings) {
 
 fn shape(patch: &Patch) -> Result<(), (&'static str, &'static str)> {
     match (patch.kind, &patch.patch) {
-        (PatchType::Json, Value::Array(operations)) => match operations.iter().all(|operation| operation["op"].is_string()) {
+        (PatchType::Json, Value::Array(operations)) => match operations
+            .iter()
+            .all(|operation| operation["op"].is_string())
+        {
             true => Ok(()),
             false => Err(("has an operation without `op`", "each is like `{op: add, path: /spec/priority, value: 1}`")),
         },
-        (PatchType::Json, _) => Err(("takes a list of operations", "each is like `{op: add, path: /spec/priority, value: 1}`")),
+        (PatchType::Json, _) => {
+            Err(("takes a list of operations", "each is like `{op: add, path: /spec/priority, value: 1}`"))
+        }
         (PatchType::Strategic | PatchType::Merge, Value::Object(_)) => Ok(()),
         (PatchType::Strategic | PatchType::Merge, Value::Array(_)) => {
             Err(("takes fields, not a list", "a list of operations is of `type: json`"))

@@ -97,7 +97,11 @@ fn split(path: &str) -> Result<Option<(&str, String)>, String> {
 }
 
 fn check(path: &str) -> Result<(), String> {
-    if path.is_empty() || path.starts_with('/') { Ok(()) } else { Err(format!("the path {path:?} does not begin with /")) }
+    if path.is_empty() || path.starts_with('/') {
+        Ok(())
+    } else {
+        Err(format!("the path {path:?} does not begin with /"))
+    }
 }
 
 fn missing(path: &str) -> String {
@@ -131,10 +135,18 @@ mod tests {
             (json!({"a": 1, "b": 2}), json!({"op": "remove", "path": "/a"}), json!({"b": 2})),
             (json!({"a": [1, 2]}), json!({"op": "remove", "path": "/a/0"}), json!({"a": [2]})),
             (json!({"a": 1}), json!({"op": "replace", "path": "/a", "value": null}), json!({"a": null})),
-            (json!({"a": {"b": 1}, "c": {}}), json!({"op": "move", "from": "/a/b", "path": "/c/d"}), json!({"a": {}, "c": {"d": 1}})),
+            (
+                json!({"a": {"b": 1}, "c": {}}),
+                json!({"op": "move", "from": "/a/b", "path": "/c/d"}),
+                json!({"a": {}, "c": {"d": 1}}),
+            ),
             (json!({"a": [1, 2, 3]}), json!({"op": "move", "from": "/a/0", "path": "/a/2"}), json!({"a": [2, 3, 1]})),
             (json!({"a": 1}), json!({"op": "copy", "from": "/a", "path": "/b"}), json!({"a": 1, "b": 1})),
-            (json!({"a/b": 1, "m~n": 2}), json!({"op": "test", "path": "/a~1b", "value": 1}), json!({"a/b": 1, "m~n": 2})),
+            (
+                json!({"a/b": 1, "m~n": 2}),
+                json!({"op": "test", "path": "/a~1b", "value": 1}),
+                json!({"a/b": 1, "m~n": 2}),
+            ),
             (json!({"a/b": 1, "m~n": 2}), json!({"op": "remove", "path": "/m~0n"}), json!({"a/b": 1})),
         ] {
             assert_eq!(patched(document.clone(), json!([operation])), Ok(result), "{document} + {operation}");
@@ -154,7 +166,10 @@ mod tests {
             (json!({"op": "replace", "path": "/b", "value": 1}), "operation 1 (replace): there is no /b"),
             (json!({"op": "move", "from": "/a", "path": "/a/0"}), "operation 1 (move): /a can't be moved into itself"),
             (json!({"op": "test", "path": "/a/0", "value": 2}), "operation 1 (test): /a/0 is 1, not 2"),
-            (json!({"op": "put", "path": "/a"}), "operation 1 (put): the operations are add, remove, replace, move, copy and test"),
+            (
+                json!({"op": "put", "path": "/a"}),
+                "operation 1 (put): the operations are add, remove, replace, move, copy and test",
+            ),
             (json!({"path": "/a"}), "operation 1: it has no `op`"),
             (json!("add"), "operation 1: it has no `op`"),
         ] {

@@ -107,10 +107,8 @@ mod tests {
 
     #[test]
     fn a_patch_that_does_not_fit_is_told_by_its_number() {
-        let patches = [
-            patch(PatchType::Merge, json!({"a": 1})),
-            patch(PatchType::Json, json!([{"op": "remove", "path": "/b"}])),
-        ];
+        let patches =
+            [patch(PatchType::Merge, json!({"a": 1})), patch(PatchType::Json, json!([{"op": "remove", "path": "/b"}]))];
         let error = patched(&patches, PatchTarget::Etcd, json!({})).unwrap_err();
         assert_eq!(error.to_string(), "apply patch 2 of etcd (type json): operation 1 (remove): there is no /b");
     }

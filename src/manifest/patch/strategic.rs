@@ -88,7 +88,9 @@ fn merge_list(name: &str, items: &mut Vec<Value>, patch: &[Value]) -> Result<(),
         let fields = item.as_object().ok_or_else(|| format!("an item of `{name}` has no fields"))?;
         let identity = fields.get(*key);
         match directive(fields)? {
-            None if identity.is_none() => return Err(format!("an item of `{name}` lacks `{key}`, by which it is known")),
+            None if identity.is_none() => {
+                return Err(format!("an item of `{name}` lacks `{key}`, by which it is known"));
+            }
             None => rest.push((identity, fields)),
             Some(Directive::Replace) => is_replaced = true,
             Some(Directive::Delete) if identity.is_none() => {
@@ -112,7 +114,8 @@ fn merge_list(name: &str, items: &mut Vec<Value>, patch: &[Value]) -> Result<(),
         merge_map(&mut merged, fields)?;
         patched.push(Value::Object(merged));
     }
-    *items = interleave(std::mem::take(items), patched, |item| order.iter().position(|known| item.get(*key) == Some(known)));
+    *items =
+        interleave(std::mem::take(items), patched, |item| order.iter().position(|known| item.get(*key) == Some(known)));
     Ok(())
 }
 
@@ -254,7 +257,10 @@ mod tests {
     fn what_does_not_fit() {
         let told = |patch: Value| merge(&mut json!({"containers": [{"name": "a"}]}), &patch).unwrap_err();
         assert_eq!(told(json!([])), "it is not a map of fields");
-        assert_eq!(told(json!({"containers": [{"image": "x"}]})), "an item of `containers` lacks `name`, by which it is known");
+        assert_eq!(
+            told(json!({"containers": [{"image": "x"}]})),
+            "an item of `containers` lacks `name`, by which it is known"
+        );
         assert_eq!(told(json!({"containers": ["x"]})), "an item of `containers` has no fields");
         assert_eq!(told(json!({"$patch": "drop"})), "`$patch` takes `merge`, `replace` or `delete`");
         assert_eq!(

@@ -235,6 +235,7 @@ fn mark(change: &Change) -> Mark {
         | Change::SetSysctl { .. }
         | Change::MarkNode { .. }
         | Change::DrainNode { .. }
+        | Change::SetMember(_)
         | Change::Run { .. } => Mark::Change,
     }
 }

@@ -1,0 +1,115 @@
+//! Which control plane speaks for the cluster in a run, and which have yet to join it. No host is special: what they are tells.
+
+use std::collections::BTreeSet;
+
+use crate::engine::{Failure, Result};
+use crate::facts::NodeState;
+use crate::inventory::Cluster;
+
+/// Who plays which part.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// The first control plane that belongs to the cluster; of a new cluster the one that begins it.
+    pub leader: Option<String>,
+    /// Control planes that do not belong to the cluster yet.
+    pub newcomers: BTreeSet<String>,
+}
+
+/// Of a cluster's control planes, by the facts that were reached.
+///
+/// Where none of them belongs to a cluster, one begins it; but not while another can't be asked, which may be one already.
+pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<Roster> {
+    let names: Vec<&String> = cluster.control_planes().map(|host| &host.name).collect();
+    let established: Vec<&String> = names.iter().copied().filter(|n| state(n).is_some_and(is_established)).collect();
+    let silent: Vec<&str> = names.iter().filter(|name| state(name).is_none()).map(|name| name.as_str()).collect();
+    let leader = match established.first() {
+        Some(first) => Some(*first),
+        None if names.len() > 1 && !silent.is_empty() && silent.len() < names.len() => {
+            return Err(Failure::new(format!(
+                "no control plane that was reached belongs to a cluster yet, and {} may do so: a new one is not begun",
+                silent.join(", ")
+            ))
+            .hint(
+                "run the same command again once they answer; take a host that is gone for good out of the inventory",
+            ));
+        }
+        None => {
+            let has_begun = |name: &&&String| state(name).is_some_and(|node| node.has_begun_cluster);
+            names.iter().find(has_begun).or(names.first()).copied()
+        }
+    };
+    let is_new = |name: &&String| Some(*name) != leader && !established.contains(name);
+    Ok(Roster { leader: leader.cloned(), newcomers: names.iter().copied().filter(is_new).cloned().collect() })
+}
+
+/// A member's API server comes last, when its etcd has a vote.
+fn is_established(node: &NodeState) -> bool {
+    node.has_etcd_data && node.has_manifest("kube-apiserver")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    fn cluster(names: &[&str]) -> Cluster {
+        let host = |(index, name): (usize, &&str)| {
+            let address = format!("10.0.0.{}", index + 1);
+            serde_json::from_value(serde_json::json!({"name": name, "address": address, "roles": ["control-plane"]}))
+                .unwrap()
+        };
+        let mut hosts: Vec<crate::inventory::Host> = names.iter().enumerate().map(host).collect();
+        let mut cluster = Cluster::single(hosts.remove(0));
+        cluster.hosts.extend(hosts);
+        cluster
+    }
+
+    fn roster_of(names: &[&str], states: &[(&str, NodeState)]) -> Result<Roster> {
+        roster(&cluster(names), |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
+    }
+
+    fn bare() -> NodeState {
+        NodeState::default()
+    }
+
+    fn established() -> NodeState {
+        let manifests = vec!["etcd.yaml".into(), "kube-apiserver.yaml".into()];
+        NodeState { has_etcd_data: true, manifests, ..NodeState::default() }
+    }
+
+    fn told(names: &[&str], states: &[(&str, NodeState)]) -> (String, Vec<String>) {
+        let roster = roster_of(names, states).unwrap();
+        (roster.leader.unwrap_or_default(), roster.newcomers.into_iter().collect())
+    }
+
+    #[test]
+    fn the_first_begins_and_the_others_join() {
+        let all = [("a", bare()), ("b", bare()), ("c", bare())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("a".into(), vec!["b".into(), "c".into()]));
+        assert_eq!(told(&["a"], &[("a", bare())]), ("a".into(), vec![]));
+    }
+
+    #[test]
+    fn any_member_leads_whoever_is_first_in_the_inventory() {
+        let all = [("a", bare()), ("b", established()), ("c", established())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
+        // The first is gone.
+        assert_eq!(told(&["a", "b"], &[("b", established())]), ("b".into(), vec!["a".into()]));
+    }
+
+    #[test]
+    fn who_had_begun_goes_on_and_who_was_joining_does_not_lead() {
+        let began = NodeState { has_begun_cluster: true, has_etcd_data: true, ..bare() };
+        let joining = NodeState { has_etcd_data: true, manifests: vec!["etcd.yaml".into()], ..bare() };
+        let all = [("a", bare()), ("b", began), ("c", joining.clone())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into(), "c".into()]));
+        let all = [("a", established()), ("b", joining)];
+        assert_eq!(told(&["a", "b"], &all), ("a".into(), vec!["b".into()]));
+    }
+
+    #[test]
+    fn no_second_cluster_is_begun_beside_one_that_can_t_be_seen() {
+        let failure = roster_of(&["a", "b"], &[("b", bare())]).unwrap_err();
+        assert!(failure.cause.contains("and a may do so"), "{}", failure.cause);
+        // Alone it is told where it is missed.
+        assert_eq!(told(&["a"], &[]), ("a".into(), vec![]));
+    }
+}

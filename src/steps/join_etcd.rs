@@ -1,0 +1,266 @@
+//! This host's etcd is a voting member of the cluster's: it is added as a learner, started, and given its vote once it has caught up.
+//!
+//! etcd takes one learner at a time, so hosts that join at once wait for each other here, whoever runs them. What an earlier attempt
+//! left is known by the member's peer URL, from the moment that it is added.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, MemberAction, MemberChange, Planned, Probe, Result};
+use crate::etcd::{Client, Member};
+use crate::inventory::Cluster;
+use crate::manifest::{self, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, paths};
+use crate::resource::{AnyResource, Converge, Directory, File, etcd_credentials};
+
+use super::{Make, evidence, unrendered};
+
+/// What etcd makes where it keeps its data.
+pub const ETCD_DATA: &str = "/var/lib/etcd/member";
+
+pub struct JoinEtcd {
+    step: Converge,
+    endpoints: Vec<String>,
+}
+
+pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
+    let context = make.context;
+    let host = context.host()?;
+    let peers = context.cluster.control_planes().filter(|other| !context.inputs.newcomers.contains(&other.name));
+    let endpoints: Vec<String> = peers.map(|peer| etcd_client_url(peer.address)).collect();
+    let membership = Membership {
+        cluster: context.cluster.clone(),
+        name: host.name.clone(),
+        address: host.address,
+        endpoints: endpoints.clone(),
+    };
+    let step = Converge::new("join-etcd", "Join the cluster's etcd")
+        .deadline(context.ready_deadline())
+        .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
+        .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
+        .with(membership);
+    Ok(JoinEtcd { step, endpoints })
+}
+
+#[async_trait]
+impl AnyStep for JoinEtcd {
+    fn id(&self) -> &str {
+        self.step.id()
+    }
+
+    fn title(&self) -> String {
+        self.step.title()
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        self.step.plan(probe).await
+    }
+
+    fn deadline(&self) -> Duration {
+        AnyStep::deadline(&self.step)
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        let mut lines = Vec::new();
+        if let Ok(Some(credentials)) = etcd_credentials(probe).await
+            && let Err(failure) = Client::find(&self.endpoints, &credentials).await
+        {
+            lines.extend(failure.evidence);
+        }
+        lines.extend(evidence::containers(probe, &["etcd"]).await);
+        lines.extend(evidence::kubelet(probe).await);
+        let hint = "see `crictl ps -a --name etcd`, `crictl logs ID` and `journalctl -u kubelet` on the host, and etcd's log on the \
+                    other control planes";
+        Evidence { lines, hint: Some(hint.into()) }
+    }
+}
+
+struct Membership {
+    cluster: Cluster,
+    name: String,
+    address: std::net::IpAddr,
+    endpoints: Vec<String>,
+}
+
+#[async_trait]
+impl AnyResource for Membership {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let Some(credentials) = etcd_credentials(probe).await? else {
+            return Ok(Planned::until(vec![self.change(MemberAction::Add)], "the certificates by which etcd is asked"));
+        };
+        let members = match Client::find(&self.endpoints, &credentials).await {
+            Ok((_, members)) => members,
+            Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the other etcd members")),
+            Err(failure) => return Err(failure),
+        };
+        let has_data = probe.list(Utf8Path::new(ETCD_DATA)).await?.is_some();
+        match self.next(&members, has_data)? {
+            Next::Plan(planned) => Ok(planned),
+            Next::Write => {
+                let file = File::text(paths::static_pod(StaticPod::Etcd), self.manifest(&members)?);
+                let planned = AnyResource::plan(&file.mode(FileMode::PRIVATE), probe).await?;
+                Ok(match planned {
+                    Planned::Satisfied => Planned::after("etcd to start on this host"),
+                    planned => planned,
+                })
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Next {
+    Plan(Planned),
+    /// The manifest must be there, and its member start.
+    Write,
+}
+
+impl Membership {
+    fn peer_url(&self) -> String {
+        etcd_peer_url(self.address)
+    }
+
+    fn change(&self, action: MemberAction) -> Change {
+        self.change_of(action, &self.peer_url())
+    }
+
+    fn change_of(&self, action: MemberAction, peer_url: &str) -> Change {
+        Change::SetMember(MemberChange {
+            action,
+            member: self.name.clone(),
+            peer_url: peer_url.into(),
+            endpoints: self.endpoints.clone(),
+        })
+    }
+
+    /// Pure: what is to be done next by who belongs to the cluster, and whether this host has data.
+    fn next(&self, members: &[Member], has_data: bool) -> Result<Next> {
+        let peer_url = self.peer_url();
+        let own = members.iter().find(|member| member.is_at(&peer_url));
+        if let Some(other) = members.iter().find(|member| member.is_learner && !member.is_at(&peer_url)) {
+            return Ok(Next::Plan(Planned::after(format!(
+                "the etcd member {} to get its vote: etcd takes one new member at a time",
+                other.label()
+            ))));
+        }
+        // The host's former self: it had this name at another address, or the disk that is gone.
+        let is_former = |member: &&Member| {
+            (member.name == self.name && !member.is_at(&peer_url))
+                || (member.is_at(&peer_url) && member.has_started() && !has_data)
+        };
+        let removed = members.iter().filter(is_former).flat_map(|member| &member.peer_urls);
+        let mut changes: Vec<Change> = removed.map(|url| self.change_of(MemberAction::Remove, url)).collect();
+        match own {
+            Some(own) if own.has_started() && has_data && own.is_learner => {
+                Ok(Next::Plan(Planned::Changes(vec![self.change(MemberAction::Promote)])))
+            }
+            Some(own) if own.has_started() && has_data => Ok(Next::Plan(Planned::of(changes))),
+            // Added before, and not seen since.
+            Some(own) if !own.has_started() && changes.is_empty() => Ok(Next::Write),
+            None if has_data => Err(Failure::new(
+                "/var/lib/etcd holds the data of a member that the cluster does not know, or not any more",
+            )
+            .hint("if nothing there is needed, run `kboot reset` on the host, then run the same command again")),
+            _ => {
+                changes.push(self.change(MemberAction::Add));
+                Ok(Next::Plan(Planned::Changes(changes)))
+            }
+        }
+    }
+
+    fn manifest(&self, members: &[Member]) -> Result<String> {
+        let peer_url = self.peer_url();
+        let named = |member: &Member| EtcdMember {
+            name: if member.is_at(&peer_url) { self.name.clone() } else { member.label().into() },
+            peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
+        };
+        let values = NodeValues {
+            name: self.name.clone(),
+            address: self.address,
+            ca_folders: Vec::new(),
+            has_ca_key: true,
+            etcd_members: members.iter().map(named).collect(),
+        };
+        manifest::static_pod(StaticPod::Etcd, &self.cluster, &values).map_err(unrendered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        let host = serde_json::json!({"name": "n2", "address": "10.0.0.2", "roles": ["control-plane"]});
+        Membership {
+            cluster: Cluster::single(serde_json::from_value(host).unwrap()),
+            name: "n2".into(),
+            address: "10.0.0.2".parse().unwrap(),
+            endpoints: vec!["https://10.0.0.1:2379".into()],
+        }
+    }
+
+    fn member(name: &str, address: &str, is_learner: bool) -> Member {
+        Member {
+            id: 1,
+            name: name.into(),
+            peer_urls: vec![format!("https://{address}:2380")],
+            client_urls: Vec::new(),
+            is_learner,
+        }
+    }
+
+    fn shown(members: &[Member], has_data: bool) -> Vec<String> {
+        match membership().next(members, has_data).unwrap() {
+            Next::Plan(Planned::Changes(changes)) => changes.iter().map(ToString::to_string).collect(),
+            Next::Plan(Planned::Satisfied) => Vec::new(),
+            Next::Plan(Planned::After { what }) => vec![format!("after {what}")],
+            Next::Plan(other) => panic!("{other:?}"),
+            Next::Write => vec!["write".into()],
+        }
+    }
+
+    const ADD: &str = "add the etcd member n2 (https://10.0.0.2:2380) as a learner";
+
+    #[test]
+    fn from_a_bare_host_to_a_vote() {
+        let first = member("n1", "10.0.0.1", false);
+        assert_eq!(shown(std::slice::from_ref(&first), false), [ADD]);
+        assert_eq!(shown(&[first.clone(), member("", "10.0.0.2", true)], false), ["write"]);
+        // It has begun to start.
+        assert_eq!(shown(&[first.clone(), member("", "10.0.0.2", true)], true), ["write"]);
+        assert_eq!(shown(&[first.clone(), member("n2", "10.0.0.2", true)], true), ["give the etcd member n2 its vote"]);
+        assert_eq!(shown(&[first, member("n2", "10.0.0.2", false)], true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let told = shown(&[member("n1", "10.0.0.1", false), member("n3", "10.0.0.3", true)], false);
+        assert_eq!(told, ["after the etcd member n3 to get its vote: etcd takes one new member at a time"]);
+        let told = shown(&[member("n1", "10.0.0.1", false), member("", "10.0.0.3", true)], false);
+        assert!(told[0].contains("https://10.0.0.3:2380"), "{told:?}");
+    }
+
+    #[test]
+    fn a_former_self_makes_room() {
+        let first = member("n1", "10.0.0.1", false);
+        let lost_disk = "remove the etcd member n2 (https://10.0.0.2:2380)";
+        assert_eq!(shown(&[first.clone(), member("n2", "10.0.0.2", false)], false), [lost_disk, ADD]);
+        let moved = "remove the etcd member n2 (https://10.0.0.9:2380)";
+        assert_eq!(shown(&[first.clone(), member("n2", "10.0.0.9", false)], false), [moved, ADD]);
+        assert_eq!(shown(&[first, member("n2", "10.0.0.9", false), member("n2", "10.0.0.2", false)], true), [moved]);
+    }
+
+    #[test]
+    fn data_that_nobody_knows_is_not_thrown_away() {
+        let failure = membership().next(&[member("n1", "10.0.0.1", false)], true).unwrap_err();
+        assert!(failure.cause.contains("/var/lib/etcd") && failure.hint.unwrap().contains("kboot reset"));
+    }
+
+    #[test]
+    fn the_manifest_names_all_members() {
+        let text = membership().manifest(&[member("n1", "10.0.0.1", false), member("", "10.0.0.2", true)]).unwrap();
+        assert!(text.contains("--initial-cluster=n1=https://10.0.0.1:2380,n2=https://10.0.0.2:2380"), "{text}");
+        assert!(text.contains("--initial-cluster-state=existing"), "{text}");
+    }
+}

@@ -360,7 +360,8 @@ fn is_here(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn hostname() -> Result<String, Problem> {
+/// This machine's name.
+pub fn hostname() -> Result<String, Problem> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase())
 }
 

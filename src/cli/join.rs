@@ -46,7 +46,7 @@ pub struct Join {
     endpoint: Option<String>,
     /// The bootstrap token. Other users of this machine can see it while the command runs: --token-file hides it
     // Not parsed by clap, whose errors repeat what was given.
-    #[arg(long, value_name = "TOKEN", required_unless_present_any = ["token_file", "config"])]
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// A file with the bootstrap token; - for standard input
     #[arg(long, value_name = "FILE")]
@@ -117,8 +117,8 @@ impl Join {
     /// What the flags say, and an inventory that they name.
     fn by_flags(&self) -> Result<(Cluster, Way, Said), Problem> {
         let Some(endpoint) = self.endpoint.clone().filter(|_| self.token.is_some() || self.token_file.is_some()) else {
-            let hint = "as `kboot token create --print-join-command` prints them on a control plane";
-            return Err(Problem::usage("it takes HOST:PORT and --token or --token-file").hint(hint));
+            let hint = "`kboot token create --print-join-command` prints the whole line on a control plane";
+            return Err(Problem::usage("`kboot join` takes HOST:PORT and --token or --token-file").hint(hint));
         };
         let pins = self.pins()?;
         let token = self.token()?;
@@ -160,6 +160,13 @@ impl Join {
         if let Some(name) = self.machine.node_name() {
             cluster.hosts[0].name = name.to_owned();
         }
+        cluster.endpoint = match &way.discovery {
+            Discovery::Token { endpoint, .. } => Some(endpoint.clone()),
+            Discovery::File { path } => {
+                let (found, _) = read_discovery(path, way.token.clone())?;
+                found.server.strip_prefix("https://").map(|server| server.trim_end_matches('/').to_owned())
+            }
+        };
         require_root()?;
         Ok((cluster, way, said))
     }
@@ -202,7 +209,6 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<JoinInputs, Problem
             let found = bootstrap::discover(&endpoint, &token, &pins, deadline)
                 .await
                 .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
-            cluster.endpoint = Some(endpoint);
             (found, way.token.unwrap_or(token))
         }
         Discovery::File { path } => {

@@ -102,6 +102,15 @@ pub fn init(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) 
     Ok((cluster, Said { options, tokens }))
 }
 
+/// The cluster that a file for `init` describes, where nothing is to be run.
+pub fn cluster(text: &str, path: &Utf8Path) -> Result<Cluster, Problem> {
+    let (cluster, said) = init(text, path, super::init::hostname()?, super::init::address().ok())?;
+    if !said.tokens.is_empty() || said.options != Options::default() {
+        remark("warning: what the file says of tokens and of the run itself has no place in an inventory");
+    }
+    Ok(cluster)
+}
+
 pub fn join(
     text: &str,
     path: &Utf8Path,
@@ -141,9 +150,11 @@ fn completed(mut cluster: Cluster, path: &Utf8Path, options: &Options) -> Result
 
 /// Reads a folder of patches. Files that are none are told and passed over, as by kubeadm.
 pub fn patches(folder: &Utf8Path) -> Result<Vec<Patch>, Problem> {
-    let refused = |error: &std::io::Error| {
-        unreadable(folder, error)
-            .hint("name a folder with files like kube-apiserver.yaml, etcd+merge.yaml, kubeletconfiguration+json.yaml")
+    const HINT: &str =
+        "name a folder with files like kube-apiserver.yaml, etcd+merge.yaml, kubeletconfiguration+json.yaml";
+    let refused = |error: &std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotADirectory => Problem::usage(format!("{folder} is no folder")).hint(HINT),
+        _ => unreadable(folder, error).hint(HINT),
     };
     let mut files = Vec::new();
     for entry in folder.read_dir_utf8().map_err(|error| refused(&error))? {

@@ -316,13 +316,13 @@ fn environment_and_patches() {
             PatchType::Strategic,
             json!({"spec": {"containers": [{"name": "kube-scheduler", "image": "other"}]}}),
         ),
-        patch(PatchTarget::Etcd, PatchType::Merge, json!({"spec": {"priority": 1}})),
+        patch(PatchTarget::Etcd, PatchType::Merge, json!({"spec": {"nodeName": "n9"}})),
     ];
     let pod = parsed(StaticPod::Scheduler, &cluster, &values());
     assert_eq!(pod["spec"]["containers"][0]["env"], json!([{"name": "A", "value": "b"}]));
     assert_eq!(pod["spec"]["containers"][0]["image"], "other");
-    assert_eq!(pod["spec"]["priority"], Value::Null);
-    assert_eq!(parsed(StaticPod::Etcd, &cluster, &values())["spec"]["priority"], 1);
+    assert_eq!(pod["spec"]["nodeName"], Value::Null);
+    assert_eq!(parsed(StaticPod::Etcd, &cluster, &values())["spec"]["nodeName"], "n9");
 
     cluster.patches = vec![patch(PatchTarget::Etcd, PatchType::Json, json!([{"op": "remove", "path": "/spec/x"}]))];
     let error = static_pod(StaticPod::Etcd, &cluster, &values()).unwrap_err();

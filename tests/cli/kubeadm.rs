@@ -85,3 +85,26 @@ fn patches() {
     check(&sandbox, "patches-missing", &sandbox.refused(&[&init[..], &["nowhere"]].concat()));
     check(&sandbox, "patches-no-folder", &sandbox.refused(&[&init[..], &["init.yaml"]].concat()));
 }
+
+#[test]
+fn a_file_as_an_inventory() {
+    let sandbox = Sandbox::new();
+    sandbox.file(
+        "kubeadm.yaml",
+        format!(
+            "{INIT}networking: {{podSubnet: 10.50.0.0/16}}\n---\napiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n\
+             nodeRegistration: {{name: n1, taints: []}}\nlocalAPIEndpoint: {{advertiseAddress: 192.0.2.11}}\n\
+             bootstrapTokens: [{{token: {TOKEN}}}]\n"
+        ),
+    );
+    check(&sandbox, "kubeadm-validated", &sandbox.untouched(0, &["config", "validate", "-i", "kubeadm.yaml"]));
+    let printed = sandbox.untouched(0, &["config", "print", "-i", "kubeadm.yaml"]);
+    assert!(!printed.to_string().contains(TOKEN), "{printed}");
+    check(&sandbox, "kubeadm-printed", &printed);
+    // What is printed is an inventory.
+    sandbox.file("inventory.yaml", &printed.stdout);
+    let again = sandbox.untouched(0, &["config", "print"]).stdout;
+    let without_paths =
+        |text: &str| text.lines().filter(|line| !line.contains("knownHosts")).map(String::from).collect::<Vec<_>>();
+    assert_eq!(without_paths(&again), without_paths(&printed.stdout));
+}

@@ -243,6 +243,18 @@ patches:
     };
     write(lab, "n2", "/root/wrong.yaml", &file(&"0".repeat(64)));
     lab.kboot_on("n2", "join --config /root/wrong.yaml").ends(1).says(&["verify the cluster's CA"]);
+    // By a kubeconfig that is trusted, as the cluster publishes it.
+    let info = "jsonpath={.data.kubeconfig}";
+    let discovery = kubectl(lab, &format!("-n kube-public get configmap cluster-info -o '{info}'")).ok();
+    write(lab, "n2", "/root/discovery.conf", &discovery.stdout);
+    let by_file = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  \
+         file: {{kubeConfigPath: /root/discovery.conf}}\n  tlsBootstrapToken: {TOKEN}\n---\n{}",
+        own_document(lab)
+    );
+    write(lab, "n2", "/root/by-file.yaml", &by_file);
+    lab.kboot_on("n2", "join --config /root/by-file.yaml --dry-run").ok().says(&["maxPods: 57", "kubelet"]);
+
     write(lab, "n2", "/root/join.yaml", &file(hash.stdout.trim()));
     lab.kboot_on("n2", &format!("join --config /root/join.yaml --token {TOKEN}"))
         .ends(2)

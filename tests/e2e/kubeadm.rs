@@ -253,7 +253,7 @@ patches:
         own_document(lab)
     );
     write(lab, "n2", "/root/by-file.yaml", &by_file);
-    lab.kboot_on("n2", "join --config /root/by-file.yaml --dry-run").ok().says(&["maxPods: 57", "kubelet"]);
+    lab.kboot_on("n2", "join --config /root/by-file.yaml --dry-run --verbose").ok().says(&["maxPods: 57", "kubelet"]);
 
     write(lab, "n2", "/root/join.yaml", &file(hash.stdout.trim()));
     lab.kboot_on("n2", &format!("join --config /root/join.yaml --token {TOKEN}"))

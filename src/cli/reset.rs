@@ -114,7 +114,7 @@ impl Reset {
 }
 
 struct Target {
-    /// The hosts that leave, and a control plane that stays if there is one: it drains and deletes their nodes.
+    /// The hosts that leave, and the control planes that stay: one of them drains and deletes their nodes.
     cluster: Cluster,
     reach: Reach,
     leaving: Vec<String>,
@@ -123,8 +123,7 @@ struct Target {
 /// Of an inventory, the hosts that the reset has to do with, and the names of those that it resets: all if none is named.
 fn chosen(mut cluster: Cluster, hosts: &[String]) -> (Cluster, Vec<String>) {
     let is_leaving = |name: &String| hosts.is_empty() || hosts.contains(name);
-    let helper = cluster.control_planes().find(|host| !is_leaving(&host.name)).map(|host| host.name.clone());
-    cluster.hosts.retain(|host| is_leaving(&host.name) || helper.as_ref() == Some(&host.name));
+    cluster.hosts.retain(|host| is_leaving(&host.name) || host.is_control_plane());
     let leaving = cluster.hosts.iter().map(|host| host.name.clone()).filter(is_leaving).collect();
     (cluster, leaving)
 }

@@ -206,7 +206,15 @@ async fn go(
     let hosts = job.hosts();
     let reached = join_all(hosts.iter().map(|host| reach(job, &fleet, host, events))).await;
     let (mut members, mut clocks, mut facts) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-    for (member, exchange) in reached.into_iter().flatten() {
+    let mut missing = Vec::new();
+    for reached in reached {
+        let (member, exchange) = match reached {
+            Ok(reached) => reached,
+            Err(unreached) => {
+                missing.extend(unreached);
+                continue;
+            }
+        };
         clocks.insert(member.host.clone(), exchange);
         facts.insert(member.host.clone(), member.facts.clone());
         members.push(member);
@@ -214,10 +222,13 @@ async fn go(
     if !checked(job, &facts, &clocks, events) {
         return Ok(());
     }
+    tell_helpless(job, &members, &missing, events);
     // Nobody waits for a helper that can't be reached.
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
-    let roster = match playbook::roster(&cluster, |name| facts.get(name).map(|facts| &facts.node)) {
+    let mut staying = cluster.clone();
+    staying.hosts.retain(|host| !job.leaving.contains(&host.name));
+    let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
         Ok(roster) => roster,
         // A reset or an undo begins nothing.
         Err(_) if job.undoes.is_some() => Roster::default(),
@@ -226,6 +237,8 @@ async fn go(
             return Ok(());
         }
     };
+    let is_needed = |host: &String| !job.is_helper(host) || roster.leader.as_ref() == Some(host);
+    members.retain(|member| is_needed(&member.host));
     let mut inputs = Inputs {
         leader: roster.leader,
         newcomers: roster.newcomers,
@@ -349,13 +362,32 @@ async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
     }
 }
 
-/// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event.
+/// A control plane that was to help hosts to leave, and why it can't be asked.
+struct Unreached {
+    host: String,
+    cause: String,
+}
+
+/// Where no control plane that stays was reached, says what becomes of the nodes that leave.
+fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], events: &mpsc::UnboundedSender<Event>) {
+    if missing.is_empty() || members.iter().any(|member| job.is_helper(&member.host)) {
+        return;
+    }
+    // Said of one that leaves: the helpers themselves are no part of what is to be done.
+    let names = job.leaving.join(" ");
+    let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
+    let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
+    let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+    Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
+}
+
+/// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event, but for a helper's.
 async fn reach(
     job: &Job<'_>,
     fleet: &Fleet,
     host: &str,
     events: &mpsc::UnboundedSender<Event>,
-) -> Option<(Member, Exchange)> {
+) -> Result<(Member, Exchange), Option<Unreached>> {
     let sink = Sink::new(host, events.clone());
     let started = Instant::now();
     let attempt = async {
@@ -375,24 +407,21 @@ async fn reach(
     };
     match attempt.await {
         Ok((client, facts, exchange)) => {
-            sink.emit(Kind::Connected { millis: millis(started) });
-            Some((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
+            // Whether a helper is needed turns out later.
+            if !job.is_helper(host) {
+                sink.emit(Kind::Connected { millis: millis(started) });
+            }
+            Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
             let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
             // Connections know nothing of inventories; the command that a hint gives should work as it stands.
             let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
             if job.is_helper(host) {
-                // Said of one that leaves: the helper itself is no part of what is to be done.
-                let names = job.leaving.join(" ");
-                let text =
-                    format!("the nodes {names} stay in the cluster, for {host} can't be asked: {}", failure.cause);
-                let hint = Some(format!("once it can: `kubectl delete node {names}`"));
-                Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
-                return None;
+                return Err(Some(Unreached { host: host.into(), cause: failure.cause }));
             }
             sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
-            None
+            Err(None)
         }
     }
 }

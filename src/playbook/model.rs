@@ -53,7 +53,6 @@ impl Hosts {
                 Hosts::Group(Group::EstablishedControlPlane) => !is_new,
                 Hosts::Group(Group::JoiningControlPlane) => is_new,
                 Hosts::Group(Group::Leaving) => is_leaving,
-                Hosts::Group(Group::Staying) => !is_leaving,
                 Hosts::Group(Group::All | Group::ControlPlane | Group::Worker) | Hosts::Names(_) => true,
             }
     }
@@ -63,11 +62,7 @@ impl Hosts {
         match self {
             Hosts::Group(Group::All | Group::Leaving) => true,
             Hosts::Group(
-                Group::ControlPlane
-                | Group::Leader
-                | Group::EstablishedControlPlane
-                | Group::JoiningControlPlane
-                | Group::Staying,
+                Group::ControlPlane | Group::Leader | Group::EstablishedControlPlane | Group::JoiningControlPlane,
             ) => host.is_control_plane(),
             Hosts::Group(Group::Worker) => !host.is_control_plane(),
             Hosts::Names(names) => names.contains(&host.name),

@@ -38,7 +38,8 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
             names.iter().find(has_begun).or(names.first()).copied()
         }
     };
-    let is_new = |name: &&String| Some(*name) != leader && !established.contains(name);
+    // Of one that does not answer nobody knows; it can't join either.
+    let is_new = |name: &&String| Some(*name) != leader && !established.contains(name) && state(name).is_some();
     Ok(Roster { leader: leader.cloned(), newcomers: names.iter().copied().filter(is_new).cloned().collect() })
 }
 
@@ -92,7 +93,7 @@ mod tests {
         let all = [("a", bare()), ("b", established()), ("c", established())];
         assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
         // The first is gone.
-        assert_eq!(told(&["a", "b"], &[("b", established())]), ("b".into(), vec!["a".into()]));
+        assert_eq!(told(&["a", "b"], &[("b", established())]), ("b".into(), vec![]));
     }
 
     #[test]

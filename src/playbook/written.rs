@@ -92,7 +92,7 @@ pub enum Hosts {
 pub enum Group {
     All,
     ControlPlane,
-    /// The control plane that speaks for the cluster: the first that belongs to it, or the one that begins it.
+    /// The control plane that speaks for the cluster: the first that belongs to it and stays, or the one that begins it.
     Leader,
     /// Control planes that belong to the cluster, and the one that begins it.
     EstablishedControlPlane,
@@ -102,8 +102,6 @@ pub enum Group {
     Worker,
     /// Those that a reset or an undo takes out of the cluster; of no use in other playbooks.
     Leaving,
-    /// Control planes that stay in the cluster then.
-    Staying,
 }
 
 /// A built-in step by its name, branches that run at the same time, or a task.

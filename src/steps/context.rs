@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::Token;
 use crate::bootstrap::token_secret::Grant;
+use crate::bootstrap::{CertificateKey, Token};
 use crate::engine::{Failure, PackageLock, PackagePin, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
@@ -55,6 +55,9 @@ pub struct Inputs {
     /// What the leader shared with them: files of kubeadm's certificates folder, keys among them.
     #[serde(default)]
     pub authorities: Option<BTreeMap<String, String>>,
+    /// By what the authorities are to be encrypted in the cluster, and the token that ends their time there.
+    #[serde(default)]
+    pub certificate_key: Option<(CertificateKey, Token)>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
     /// Whether nothing is to be changed: what follows only from changes can't be told then.

@@ -28,7 +28,10 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
     let context = make.context;
     let host = context.host()?;
     let peers = context.cluster.control_planes().filter(|other| !context.inputs.newcomers.contains(&other.name));
-    let endpoints: Vec<String> = peers.map(|peer| etcd_client_url(peer.address)).collect();
+    // First the one that surely answers.
+    let mut peers: Vec<_> = peers.collect();
+    peers.sort_by_key(|peer| context.inputs.leader.as_ref() != Some(&peer.name));
+    let endpoints: Vec<String> = peers.into_iter().map(|peer| etcd_client_url(peer.address)).collect();
     let membership = Membership {
         cluster: context.cluster.clone(),
         name: host.name.clone(),

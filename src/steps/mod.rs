@@ -17,6 +17,7 @@ mod configure_repositories;
 mod delete_nodes;
 mod disable_swap;
 mod drain_nodes;
+mod forget_control_planes;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;
@@ -32,6 +33,7 @@ mod readiness;
 mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
 mod remove_control_groups;
+mod remove_etcd_members;
 mod remove_node_files;
 mod remove_own_traces;
 mod remove_pod_network;
@@ -48,6 +50,7 @@ mod stop_kubelet;
 pub mod task;
 mod undo_changes;
 mod unmount_pod_volumes;
+mod upload_certificates;
 mod wait_for_addons;
 mod wait_for_api_server;
 mod wait_for_certificate;
@@ -77,10 +80,11 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 49] = [
+const STEPS: [(&str, Maker); 54] = [
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
+    ("check-etcd-majority", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Check)?)),
     ("compare-with-baseline", |make| boxed(compare_with_baseline::step(make.context))),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
     ("configure-crictl", |_| boxed(configure_crictl::step()?)),
@@ -89,6 +93,7 @@ const STEPS: [(&str, Maker); 49] = [
     ("delete-nodes", |make| boxed(delete_nodes::step(make))),
     ("disable-swap", |_| boxed(disable_swap::step())),
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
+    ("forget-control-planes", |make| boxed(forget_control_planes::step(make)?)),
     ("hold-packages", |_| boxed(hold_packages::step())),
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
@@ -96,6 +101,7 @@ const STEPS: [(&str, Maker); 49] = [
     ("issue-join-token", |make| boxed(issue_join_token::step(make))),
     ("join-etcd", |make| boxed(join_etcd::step(make)?)),
     ("label-nodes", |make| boxed(label_nodes::step(make))),
+    ("leave-etcd", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Leave)?)),
     ("load-kernel-modules", |_| boxed(load_kernel_modules::step()?)),
     ("mark-control-plane", |make| boxed(mark_control_plane::step(make)?)),
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
@@ -104,6 +110,7 @@ const STEPS: [(&str, Maker); 49] = [
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
     ("remove-cluster-state", |make| boxed(remove_cluster_state::step(make.context))),
     ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
+    ("remove-etcd-members", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Remove)?)),
     ("remove-node-files", |make| later(make, remove_node_files::step(make.context))),
     ("remove-own-traces", |make| later(make, remove_own_traces::step(make.context))),
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),
@@ -116,6 +123,7 @@ const STEPS: [(&str, Maker); 49] = [
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
     ("unmount-pod-volumes", |make| later(make, unmount_pod_volumes::UnmountPodVolumes)),
+    ("upload-certificates", |make| boxed(upload_certificates::step(make))),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
     ("wait-for-certificate", |make| boxed(wait_for_certificate::step(make.context))),

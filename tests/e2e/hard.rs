@@ -138,7 +138,7 @@ fn kills(lab: &Lab) {
 }
 
 /// The debug build of this checkout, without what only a debugger reads.
-fn stripped(lab: &Lab) -> String {
+pub fn stripped(lab: &Lab) -> String {
     let path = lab.scratch("kboot-debug");
     let status = Command::new("strip").arg("-o").arg(&path).arg(env!("CARGO_BIN_EXE_kboot")).status();
     assert!(status.is_ok_and(|status| status.success()), "strip is part of what Rust links with");

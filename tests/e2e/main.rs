@@ -12,6 +12,7 @@ mod bare;
 mod by_hand;
 mod cluster;
 mod command;
+mod control_planes;
 mod edits;
 mod events;
 mod footprint;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         oracle::TESTS,
         killed::TESTS,
         hard::TESTS,
+        control_planes::TESTS,
         by_hand::TESTS,
         kubeadm::TESTS,
         reset::TESTS,

@@ -1,0 +1,121 @@
+//! Control planes that are gone for good, and from the inventory: etcd and the cluster know nothing more of them. One that still
+//! answers is somebody's, and only told.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+use crate::engine::{AnyStep, Change, Evidence, MemberAction, MemberChange, Planned, Probe, Remark, Result};
+use crate::etcd::{self, Client, Member};
+use crate::kube::Connector;
+use crate::manifest::{StaticPod, etcd_client_url, paths};
+use crate::resource::etcd_credentials;
+
+use super::Make;
+
+pub struct ForgetControlPlanes {
+    kube: Connector,
+    known: Vec<String>,
+    endpoint: String,
+    deadline: Duration,
+    remarks: Mutex<Vec<String>>,
+}
+
+pub fn step(make: &Make<'_>) -> Result<ForgetControlPlanes> {
+    let context = make.context;
+    Ok(ForgetControlPlanes {
+        kube: make.services.kube.clone(),
+        known: context.cluster.control_planes().map(|host| host.name.clone()).collect(),
+        endpoint: etcd_client_url(context.host()?.address),
+        deadline: context.ready_deadline(),
+        remarks: Mutex::default(),
+    })
+}
+
+#[async_trait]
+impl AnyStep for ForgetControlPlanes {
+    fn id(&self) -> &str {
+        "forget-control-planes"
+    }
+
+    fn title(&self) -> String {
+        "Forget control planes that are gone".into()
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+            return Ok(Planned::Satisfied);
+        }
+        let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
+        let endpoints = [self.endpoint.clone()];
+        let members = match Client::find(&endpoints, &credentials).await {
+            Ok((_, members)) => members,
+            // A plan of a cluster that is yet to be made.
+            Err(failure) if failure.retryable => return Ok(Planned::after("an answer of etcd")),
+            Err(failure) => return Err(failure),
+        };
+        let others: Vec<Member> = members.into_iter().filter(|member| self.is_unknown(member)).collect();
+        if others.is_empty() {
+            return Ok(Planned::Satisfied);
+        }
+        let healthy = etcd::healthy(&others, &credentials).await;
+        let (alive, gone): (Vec<&Member>, Vec<&Member>) =
+            others.iter().partition(|member| healthy.contains(&member.id));
+        let told = alive.iter().map(|member| {
+            let name = member.label();
+            format!(
+                "{name} is a member of etcd and runs, but the inventory does not have it: put it back, or take it out of the \
+                 cluster with `kboot reset` on that host"
+            )
+        });
+        *self.remarks.lock().expect("no panic while held") = told.collect();
+        let mut changes = Vec::new();
+        for member in gone {
+            changes.extend(self.forget(probe, member).await?);
+        }
+        Ok(Planned::of(changes))
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
+        let hint = "see how etcd is: `crictl ps -a --name etcd` and `crictl logs ID`";
+        Evidence { hint: Some(hint.into()), ..Evidence::default() }
+    }
+
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.remarks.lock().expect("no panic while held").iter().cloned().map(Remark::Warning).collect())
+    }
+}
+
+impl ForgetControlPlanes {
+    /// One without a name has not started yet: its host is about to join.
+    fn is_unknown(&self, member: &Member) -> bool {
+        member.has_started() && !self.known.contains(&member.name)
+    }
+
+    /// The node first: its member is how this is found again after an interruption.
+    async fn forget(&self, probe: &dyn Probe, member: &Member) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        let Some(view) = self.kube.view(probe).await? else { return Ok(changes) };
+        if view.get("v1", "Node", None, &member.name).await?.is_some() {
+            changes.push(Change::DeleteObject {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                namespace: None,
+                name: member.name.clone(),
+            });
+        }
+        changes.push(Change::SetMember(MemberChange {
+            action: MemberAction::Remove,
+            member: member.name.clone(),
+            peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
+            endpoints: vec![self.endpoint.clone()],
+        }));
+        Ok(changes)
+    }
+}

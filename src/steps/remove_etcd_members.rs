@@ -1,0 +1,196 @@
+//! The members of etcd that leave with their hosts. Refused where those that stay could not decide anything any more.
+//!
+//! A control plane that stays does it for all; a host that is taken out by itself does it for itself, as far as etcd answers.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+
+use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, MemberChange, Planned, Probe, Remark, Result};
+use crate::etcd::{self, Client, Member};
+use crate::manifest::{StaticPod, etcd_client_url, paths};
+use crate::resource::etcd_credentials;
+
+use super::Make;
+
+/// How long a host that leaves by itself waits for an etcd that does not answer: it can be reset without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub struct RemoveEtcdMembers {
+    task: Task,
+    /// Where a control plane that stays has done it, nobody needs to leave by itself.
+    is_needed: bool,
+    /// A host's member has the host's name.
+    leaving: Vec<String>,
+    /// Client URLs of the members to ask.
+    endpoints: Vec<String>,
+    deadline: Duration,
+    course: Mutex<Course>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Looks whether they may go, and removes none.
+    Check,
+    /// Removes them, from a control plane that stays.
+    Remove,
+    /// Removes this host's own.
+    Leave,
+}
+
+#[derive(Default)]
+struct Course {
+    began: Option<Instant>,
+    remark: Option<String>,
+}
+
+pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
+    let context = make.context;
+    let leaving = context.inputs.leaving.clone();
+    let asked: Vec<_> = match task {
+        Task::Leave => vec![context.host()?],
+        Task::Check | Task::Remove => {
+            context.cluster.control_planes().filter(|host| !leaving.contains(&host.name)).collect()
+        }
+    };
+    Ok(RemoveEtcdMembers {
+        task,
+        is_needed: task != Task::Leave || context.inputs.leader.is_none(),
+        leaving,
+        endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
+        deadline: context.ready_deadline(),
+        course: Mutex::default(),
+    })
+}
+
+#[async_trait]
+impl AnyStep for RemoveEtcdMembers {
+    fn id(&self) -> &str {
+        match self.task {
+            Task::Check => "check-etcd-majority",
+            Task::Remove => "remove-etcd-members",
+            Task::Leave => "leave-etcd",
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.task {
+            Task::Check => "See that etcd keeps its majority".into(),
+            Task::Remove => "Remove the etcd members that leave".into(),
+            Task::Leave => "Leave etcd".into(),
+        }
+    }
+
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        // etcd may be somebody else's, on hosts of its own.
+        if !self.is_needed || probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+            return Ok(Planned::Satisfied);
+        }
+        let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
+        let members = match Client::find(&self.endpoints, &credentials).await {
+            Ok((_, members)) => members,
+            Err(failure) if failure.retryable && self.task != Task::Leave => {
+                return Ok(Planned::after("an answer of etcd"));
+            }
+            Err(failure) if failure.retryable => return Ok(self.go_without(&failure)),
+            Err(failure) => return Err(failure),
+        };
+        let is_leaving = |member: &&Member| self.leaving.contains(&member.name);
+        let voters = members.iter().filter(|member| !member.is_learner);
+        // Where all leave there is nobody who would miss them.
+        if !members.iter().any(|member| is_leaving(&member)) || voters.clone().all(|member| is_leaving(&member)) {
+            return Ok(Planned::Satisfied);
+        }
+        let healthy = etcd::healthy(&members, &credentials).await;
+        refuse_loss(&members, &healthy, &self.leaving)?;
+        if self.task == Task::Check {
+            return Ok(Planned::Satisfied);
+        }
+        Ok(Planned::Changes(members.iter().filter(is_leaving).map(|member| self.remove(member, &members)).collect()))
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        let found = match etcd_credentials(probe).await {
+            Ok(Some(credentials)) => Client::find(&self.endpoints, &credentials).await.err(),
+            _ => None,
+        };
+        let hint = "without a majority of its members etcd changes nothing: bring back a control plane that is down, or reset all \
+                    hosts of the inventory";
+        Evidence { lines: found.map(|failure| failure.evidence).unwrap_or_default(), hint: Some(hint.into()) }
+    }
+
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(self.course.lock().expect("no panic while held").remark.iter().cloned().map(Remark::Warning).collect())
+    }
+}
+
+impl RemoveEtcdMembers {
+    /// A member that leaves is not asked about itself: the answer would not come.
+    fn remove(&self, member: &Member, all: &[Member]) -> Change {
+        let staying = all.iter().filter(|other| !other.is_learner && !self.leaving.contains(&other.name));
+        Change::SetMember(MemberChange {
+            action: MemberAction::Remove,
+            member: member.name.clone(),
+            peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
+            endpoints: staying.flat_map(|other| other.client_urls.clone()).collect(),
+        })
+    }
+
+    fn go_without(&self, failure: &Failure) -> Planned {
+        let mut course = self.course.lock().expect("no panic while held");
+        let is_late = course.began.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
+        if !is_late {
+            return Planned::after("an answer of etcd");
+        }
+        course.remark = Some(format!(
+            "should there be other control planes, this host stays a member of their etcd: {}; `kboot reset -i INVENTORY --host \
+             NAME` removes it",
+            failure.cause
+        ));
+        Planned::Satisfied
+    }
+}
+
+/// Says what would be left, where that is too little.
+fn refuse_loss(members: &[Member], healthy: &[u64], leaving: &[String]) -> Result<()> {
+    let left = etcd::without(members, healthy, leaving);
+    if left.holds() {
+        return Ok(());
+    }
+    let silent = members.iter().filter(|m| !m.is_learner && !healthy.contains(&m.id) && !leaving.contains(&m.name));
+    let names = leaving.join(" ");
+    Err(Failure::new(format!("without {names} etcd would lose its majority: {left}"))
+        .evidence(silent.map(|member| format!("{} does not answer", member.label())))
+        .hint("bring back or replace those that do not answer first; nothing was changed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_must_be_left() {
+        let member = |id: u64, name: &str| Member {
+            id,
+            name: name.into(),
+            peer_urls: vec![],
+            client_urls: vec![],
+            is_learner: false,
+        };
+        let members = [member(1, "n1"), member(2, "n2"), member(3, "n3")];
+        refuse_loss(&members, &[1, 2, 3], &["n1".into()]).unwrap();
+        refuse_loss(&members, &[2, 3], &["n1".into()]).unwrap();
+        let failure = refuse_loss(&members, &[1, 2], &["n2".into()]).unwrap_err();
+        assert_eq!(
+            failure.cause,
+            "without n2 etcd would lose its majority: 1 of 2 members would answer, and it takes 2"
+        );
+        assert_eq!(failure.evidence, ["n3 does not answer"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The authorities in the cluster itself, encrypted, for control planes that are joined by hand. They stay for two hours.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use crate::bootstrap::Token;
+use crate::bootstrap::certificates::{self, CertificateKey, LIFETIME, NAME};
+use crate::bootstrap::token_secret::{self, NAMESPACE, SECRET_PREFIX};
+use crate::engine::{Change, Failure, Planned, Probe, Result};
+use crate::kube::Connector;
+use crate::resource::{AnyResource, Converge, Objects};
+
+use super::Make;
+use super::issue_certificates::path;
+use super::share_authorities::SHARED;
+
+pub fn step(make: &Make<'_>) -> Converge {
+    let step = Converge::new("upload-certificates", "Upload the authorities, encrypted")
+        .deadline(make.context.ready_deadline());
+    let Some((key, token)) = make.context.inputs.certificate_key.clone() else { return step };
+    let kube = make.services.kube.clone();
+    step.with(Objects { kube: kube.clone(), objects: certificates::roles().into() }).with(Uploaded { kube, key, token })
+}
+
+struct Uploaded {
+    kube: Connector,
+    key: CertificateKey,
+    /// What ends the Secret's life.
+    token: Token,
+}
+
+#[async_trait]
+impl AnyResource for Uploaded {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let mut files = BTreeMap::new();
+        for name in SHARED {
+            let text = match probe.read_text(&path(name)).await {
+                Err(failure) if failure.is_unforeseen() => None,
+                text => text?,
+            };
+            let Some(text) = text else { return Ok(Planned::after(path(name))) };
+            files.insert(name.to_string(), text);
+        }
+        let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::after("the API server")) };
+        let found = match view.get("v1", "Secret", Some(NAMESPACE), NAME).await {
+            Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the API server")),
+            found => found?,
+        };
+        if found.is_some_and(|secret| certificates::read(&secret, &self.key, &SHARED).is_ok_and(|held| held == files)) {
+            return Ok(Planned::Satisfied);
+        }
+        let owner = format!("{SECRET_PREFIX}{}", self.token.id());
+        let object = match view.get("v1", "Secret", Some(NAMESPACE), &owner).await? {
+            None => {
+                let grant = certificates::owner_grant(OffsetDateTime::now_utc() + LIFETIME);
+                token_secret::secret_object(&self.token, &grant)
+            }
+            Some(owned) => {
+                let uid = owned["metadata"]["uid"].as_str().unwrap_or_default();
+                certificates::secret(&files, &self.key, (&owner, uid))
+                    .map_err(|error| Failure::new(format!("failed to {error}")))?
+            }
+        };
+        Ok(Planned::Changes(vec![Change::ApplyObject { object, before: None }]))
+    }
+}

@@ -1,0 +1,175 @@
+//! Clusters with several control planes: any can be first, any can die, and etcd has as many members as there are control planes.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cluster;
+use crate::command::eventually;
+use crate::events::{Run, text};
+use crate::hard::stripped;
+use crate::lab::Lab;
+use crate::suite::Test;
+
+pub const TESTS: &[Test] = &[
+    Test { name: "control_planes::three_come_up_at_once", needs: None, run: three_come_up_at_once },
+    Test { name: "control_planes::a_majority_is_never_given_away", needs: THREE, run: a_majority_is_kept },
+    Test { name: "control_planes::the_first_is_replaced_without_it", needs: KEPT, run: the_first_is_replaced },
+    Test { name: "control_planes::three_become_one_and_three_again", needs: THREE, run: shrink_and_grow },
+];
+
+const THREE: Option<&str> = Some("control_planes::three_come_up_at_once");
+const KEPT: Option<&str> = Some("control_planes::a_majority_is_never_given_away");
+const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
+
+/// All three are control planes, and take pods as well.
+fn inventory(lab: &Lab, hosts: &[&str]) -> String {
+    lab.inventory_with(&format!("control-planes-{}", hosts.join("-")), |inventory| {
+        let list = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        list.retain(|host| host["name"].as_str().is_some_and(|name| hosts.contains(&name)));
+        for host in list {
+            host["roles"] = serde_yaml::from_str("[control-plane, worker]").expect("it is YAML");
+            host.as_mapping_mut().expect("a host has fields").remove("taints");
+        }
+    })
+}
+
+/// Each member's name and whether it has a vote, as etcd's own tool on this control plane tells.
+#[track_caller]
+fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
+    let script = "id=$(crictl ps -q --name '^etcd$')
+        pki=/etc/kubernetes/pki/etcd
+        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key -w json member list";
+    let done = lab.on(host, script).ok();
+    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
+    let member = |member: &Value| (text(&member["name"]), member["isLearner"] != true);
+    let mut members: Vec<_> = list["members"].as_array().expect("it has members").iter().map(member).collect();
+    members.sort();
+    members
+}
+
+#[track_caller]
+fn all_vote(lab: &Lab, host: &str, names: &[&str]) {
+    let expected: Vec<_> = names.iter().map(|name| (name.to_string(), true)).collect();
+    assert_eq!(members(lab, host), expected);
+}
+
+#[track_caller]
+fn nodes_are(lab: &Lab, host: &str, names: &[&str]) {
+    let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes -o json";
+    eventually(Duration::from_secs(60), "the nodes are as wanted", || {
+        let done = lab.on(host, script);
+        let list: Value = serde_json::from_str(&done.stdout).map_err(|error| format!("{error}: {}", done.text()))?;
+        let nodes = list["items"].as_array().ok_or("no list")?;
+        let ready: Vec<String> = nodes
+            .iter()
+            .filter(|node| cluster::condition(node, "Ready") == "True")
+            .map(|node| text(&node["metadata"]["name"]))
+            .collect();
+        if nodes.len() == ready.len() && ready == names { Ok(()) } else { Err(format!("{ready:?} of {}", nodes.len())) }
+    });
+}
+
+fn three_come_up_at_once(lab: &Lab) {
+    lab.bare(&HOSTS);
+    lab.touch(&HOSTS);
+    let inventory = inventory(lab, &HOSTS);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    all_vote(lab, "n2", &HOSTS);
+    nodes_are(lab, "n3", &HOSTS);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
+    // One authority, and only the first host keeps the key to everything.
+    let digest = |host| lab.on(host, "sha256sum </etc/kubernetes/pki/ca.key").ok().stdout;
+    assert!(digest("n1") == digest("n2") && digest("n2") == digest("n3"));
+    lab.on("n2", "test ! -e /etc/kubernetes/super-admin.conf").ok();
+    lab.on("n3", "kubeadm certs check-expiration && kubeadm upgrade plan v1.37.2 --allow-release-candidate-upgrades")
+        .ok();
+}
+
+fn a_majority_is_kept(lab: &Lab) {
+    lab.testbed(&["host", "kill", "n1"]).ok();
+    let inventory = inventory(lab, &HOSTS);
+    let run = Run::of(lab, &["reset", "-i", &inventory, "--host", "n2", "--yes", "--drain-timeout", "0"]).ends(1);
+    let cause = run.causes("n3").concat();
+    assert!(
+        cause.contains("without n2 etcd would lose its majority: 1 of 2 members would answer, and it takes 2"),
+        "{cause}\n{run}"
+    );
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    // Two of three go on.
+    apply_on(lab, "n2", "still-there");
+    // What can't be reached is told, and nobody waits for it.
+    let run = Run::of(lab, &["up", "-i", &inventory]).ends(1);
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    assert_eq!(run.causes("n1").len(), 1, "{run}");
+}
+
+#[track_caller]
+fn apply_on(lab: &Lab, host: &str, name: &str) {
+    let script = format!("kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap {name} --from-literal=a=b");
+    lab.on(host, &script).ok();
+}
+
+/// Its host is gone for good: the cluster forgets it, and a new one of the same name takes its place.
+fn the_first_is_replaced(lab: &Lab) {
+    let two = inventory(lab, &["n2", "n3"]);
+    Run::of(lab, &["up", "-i", &two]).ends(0);
+    all_vote(lab, "n2", &["n2", "n3"]);
+    nodes_are(lab, "n2", &["n2", "n3"]);
+    lab.testbed(&["host", "reset", "n1"]).ok();
+    let three = inventory(lab, &HOSTS);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    all_vote(lab, "n1", &HOSTS);
+    nodes_are(lab, "n1", &HOSTS);
+    lab.on("n1", "kubectl --kubeconfig /etc/kubernetes/admin.conf get configmap still-there").ok();
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+    // A host that comes back empty finds its former member in etcd.
+    lab.testbed(&["host", "reset", "n3"]).ok();
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    all_vote(lab, "n1", &HOSTS);
+    nodes_are(lab, "n1", &HOSTS);
+}
+
+fn shrink_and_grow(lab: &Lab) {
+    let three = inventory(lab, &HOSTS);
+    for (host, left) in [("n1", &["n2", "n3"][..]), ("n3", &["n2"])] {
+        Run::of(lab, &["reset", "-i", &three, "--host", host, "--yes", "--drain-timeout", "0"]).ends(0);
+        all_vote(lab, "n2", left);
+        nodes_are(lab, "n2", left);
+    }
+    let one = inventory(lab, &["n2"]);
+    Run::of(lab, &["up", "-i", &one]).ends(0);
+    killed_at_each_step(lab, &inventory(lab, &["n2", "n3"]), "n3");
+    all_vote(lab, "n2", &["n2", "n3"]);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    all_vote(lab, "n2", &HOSTS);
+    nodes_are(lab, "n2", &HOSTS);
+}
+
+/// Where a host that joins etcd is killed, one after the other.
+const FAULTS: [&str; 5] = [
+    "after-intent add the etcd member *",
+    "after-act add the etcd member *",
+    "after-act create /etc/kubernetes/manifests/etcd.yaml *",
+    "after-intent give the etcd member *",
+    "after-act give the etcd member *",
+];
+
+/// Each time the command is just repeated.
+fn killed_at_each_step(lab: &Lab, inventory: &str, host: &str) {
+    lab.on(host, &format!("cat >/run/kboot.fault <<'END'\n{}\nEND\n", FAULTS.join("\n"))).ok();
+    let kboot = stripped(lab);
+    let argv = [kboot.as_str(), "up", "-i", inventory, "--output", "json"];
+    let mut runs = 0;
+    let last = loop {
+        let run = Run::read_cut(lab.finish(lab.start(&argv)));
+        runs += 1;
+        if run.done.code == Some(0) {
+            break run;
+        }
+        assert!(runs < 12, "no end to it\n{run}");
+    };
+    let heard = lab.on(host, "cat /run/kboot.fault && rm /run/kboot.fault").ok().stdout;
+    let missed: Vec<&str> = heard.lines().filter(|line| !line.starts_with("reached ")).collect();
+    assert!(missed.is_empty(), "after {runs} runs these never came: {missed:?}\n{last}");
+}

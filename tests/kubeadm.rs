@@ -148,6 +148,22 @@ fn what_the_file_leaves_open_is_the_machine_s_or_kboot_s_own() {
 }
 
 #[test]
+fn a_machine_without_an_address_needs_one_in_the_file() {
+    let here = Here { address: None, ..here() };
+    let told = init(&read(GOOD, "init-least.yaml"), "init-least.yaml".into(), &here).unwrap_err().to_string();
+    assert!(told.contains("InitConfiguration.localAPIEndpoint.advertiseAddress: is not there"), "{told}");
+    assert!(told.ends_with("1 mistake in init-least.yaml"), "{told}");
+    assert!(init(&read(GOOD, "init-full.yaml"), "init-full.yaml".into(), &here).is_ok());
+}
+
+#[test]
+fn a_number_that_is_too_large_is_no_default() {
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nlocalAPIEndpoint: {bindPort: 18446744073709551615}\n";
+    let told = init(text, "large.yaml".into(), &here()).unwrap_err().to_string();
+    assert!(told.contains("InitConfiguration: invalid value"), "{told}");
+}
+
+#[test]
 fn what_kubeadm_prints_as_its_defaults_is_taken() {
     // `kubeadm config print init-defaults --component-configs KubeletConfiguration,KubeProxyConfiguration` of 1.37.2.
     let Init { cluster, tokens, warnings, .. } = good_init("init-defaults.yaml");

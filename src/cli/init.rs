@@ -259,10 +259,12 @@ impl MachineArgs {
         self.node_name.clone().map_or_else(hostname, Ok)
     }
 
+    /// The name that the flag gives.
     pub fn node_name(&self) -> Option<&str> {
         self.node_name.as_deref()
     }
 
+    /// Whether the flag names a folder of patches.
     pub fn has_patches(&self) -> bool {
         self.patches.is_some()
     }

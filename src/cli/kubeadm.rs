@@ -179,3 +179,39 @@ pub fn fit(cluster: &Cluster) -> Result<(), Problem> {
     }
     manifest::rehearse(cluster).map_err(|error| Problem::usage(format!("failed to {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::samples::sample;
+
+    #[test]
+    fn a_cgroup_driver_that_the_host_has_not_is_refused() {
+        let mut facts = sample().facts;
+        let said = |driver: &str| Said {
+            options: Options { cgroup_driver: Some(driver.into()), ..Options::default() },
+            tokens: Vec::new(),
+        };
+        facts.values_mut().for_each(|facts| facts.cgroup = Cgroup::V2);
+        assert!(said("systemd").agrees(&facts).is_ok() && Said::default().agrees(&facts).is_ok());
+        let failure = said("cgroupfs").agrees(&facts).unwrap_err();
+        assert!(failure.cause.starts_with("the file wants cgroupDriver cgroupfs"), "{}", failure.cause);
+        facts.values_mut().for_each(|facts| facts.cgroup = Cgroup::V1);
+        assert!(said("systemd").agrees(&facts).is_err());
+    }
+
+    #[test]
+    fn checks_that_kboot_has_not_are_no_mistake_of_the_file() {
+        let options = |names: &[&str], skips_preflight| Options {
+            ignore_preflight: names.iter().map(|name| (*name).to_owned()).collect(),
+            skips_preflight,
+            ..Options::default()
+        };
+        let said = Said { options: options(&["SystemVerification", "numcpu"], false), tokens: Vec::new() };
+        let Ok(Some(ignore)) = said.ignore(&["Mem".into()]) else { panic!("they are taken") };
+        assert!(ignore.is_ignored(Check::NumCpu) && ignore.is_ignored(Check::Mem) && !ignore.is_ignored(Check::Swap));
+        let said = Said { options: options(&[], true), tokens: Vec::new() };
+        assert!(matches!(said.ignore(&[]), Ok(None)));
+        assert!(said.ignore(&["Nonsense".into()]).is_err());
+    }
+}

@@ -49,7 +49,7 @@ pub fn host(
             draft.host("address", json!("192.0.2.1"));
         }
     }
-    if let Some(port) = endpoint.bind_port.filter(|port| *port != i32::from(API_PORT) && *port != 0) {
+    if let Some(port) = endpoint.bind_port.filter(|port| *port != i64::from(API_PORT) && *port != 0) {
         let path = Path::of("localAPIEndpoint.bindPort");
         let hint = "leave it out; a load balancer in front may have any port: `controlPlaneEndpoint`";
         draft.refuse(draft.node, &path, &format!("{port} can't be: the API server listens on {API_PORT}"), hint);

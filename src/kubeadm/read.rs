@@ -82,7 +82,7 @@ impl Documents {
         self.list.iter()
     }
 
-    /// A document's fields; the defaults if it is not there, or if so much of it is broken that nothing can be said.
+    /// A document's fields; the defaults if it is not there, or if something in it, which was told, is none of its type.
     pub fn fields<T: DeserializeOwned + Default>(&self, kind: Kind) -> T {
         let value = self.get(kind).map(|document| document.value.clone());
         value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
@@ -125,6 +125,16 @@ impl Documents {
             Kind::KubeProxy => open(&KUBE_PROXY_FIELDS),
         };
         let shaped = shape(&node, &schema);
+        let fits = match kind {
+            Kind::Init => fits::<InitConfiguration>(&shaped.value),
+            Kind::Cluster => fits::<ClusterConfiguration>(&shaped.value),
+            Kind::Join => fits::<JoinConfiguration>(&shaped.value),
+            Kind::Reset | Kind::Upgrade | Kind::Kubelet | Kind::KubeProxy | Kind::Inventory => Ok(()),
+        };
+        if let Err(why) = fits {
+            // What a shape can't say, as that a number is too large.
+            self.mistakes.push(Mistake::new(Path::root().below(kind.name()), why).at(node.span.clone()));
+        }
         for mut mistake in shaped.mistakes {
             let is_unknown = mistake.message == UNKNOWN;
             match kind {
@@ -148,6 +158,11 @@ impl Documents {
         }
         self.list.push(Document { kind, version, value: shaped.value, node });
     }
+}
+
+/// Whether a value is one of a type.
+fn fits<T: DeserializeOwned>(value: &Value) -> Result<(), String> {
+    serde_json::from_value::<T>(value.clone()).map(drop).map_err(|error| error.to_string())
 }
 
 /// A document's kind and `apiVersion`.

@@ -124,7 +124,7 @@ fields!(Taint {
 
 fields!(ApiEndpoint {
     advertise_address: Option<String>,
-    bind_port: Option<i32>,
+    bind_port: Option<i64>,
 });
 
 fields!(BootstrapToken {

@@ -81,6 +81,9 @@ fn patches() {
         assert_eq!(by_file.stderr, told.stderr);
     }
     let sandbox = sandbox();
+    let patch = "patches: [{target: etcd, type: json, patch: [{op: remove, path: /spec/x}]}]\n";
+    sandbox.file("patched.yaml", sandbox.inventory(22, patch));
+    check(&sandbox, "patches-of-an-inventory", &sandbox.refused(&["config", "validate", "-i", "patched.yaml"]));
     let init = ["init", "--dry-run", "--node-name", "n1", "--apiserver-advertise-address", "192.0.2.11", "--patches"];
     check(&sandbox, "patches-missing", &sandbox.refused(&[&init[..], &["nowhere"]].concat()));
     check(&sandbox, "patches-no-folder", &sandbox.refused(&[&init[..], &["init.yaml"]].concat()));

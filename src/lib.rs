@@ -32,6 +32,7 @@ pub mod pki;
 pub mod plan;
 pub mod playbook;
 pub mod preflight;
+mod proc;
 pub mod report;
 pub mod resource;
 pub mod steps;

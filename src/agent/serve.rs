@@ -239,28 +239,18 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     let work = Work { runner, promises, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
-    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    sink.emit(Kind::PhaseFinished { outcome, millis });
+    sink.emit(Kind::PhaseFinished { outcome, millis: engine::millis_since(started) });
     result?;
     let mut outputs = work.outputs.lock().expect("no panic while held").clone();
     if run.run.plan.is_some() {
-        outputs.has_begun = past_runs()?.iter().any(|past| past.info.plan == run.run.plan);
+        outputs.has_begun = Journal::past()?.iter().any(|past| past.info.plan == run.run.plan);
     }
     Ok(outputs)
 }
 
-/// The runs in this host's journal.
-fn past_runs() -> Result<Vec<engine::Run>> {
-    match fs_err::read(Journal::PATH) {
-        Ok(bytes) => Ok(Journal::runs(&bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// What earlier runs left; read once, and where this run writes, before it does.
 async fn last_applied(past: &Past, run: &RunInfo) -> Result<Arc<LastApplied>> {
-    let read = async || past_runs().map(|runs| Arc::new(LastApplied::of(&runs, &run.wanted)));
+    let read = async || Journal::past().map(|runs| Arc::new(LastApplied::of(&runs, &run.wanted)));
     Ok(past.get_or_try_init(read).await?.clone())
 }
 

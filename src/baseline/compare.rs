@@ -24,7 +24,7 @@ struct Rule {
 /// What Kubernetes, its runtime and its networks keep below /run.
 const OF_PODS: [&str; 7] = ["calico", "containerd", "flannel", "netns", "nri", "weave", "xtables.lock"];
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     // Logs tell what was done, and it was done. Those of pods are no logs of the host.
     Rule {
         kind: Kind::Entry,
@@ -47,6 +47,11 @@ const RULES: [Rule; 9] = [
     Rule { kind: Kind::Entry, holds: |d| d.name == "/var/lib/kboot" },
     // The linker's cache, made anew whenever a package comes or goes.
     Rule { kind: Kind::File, holds: |d| d.name == "/etc/ld.so.cache" },
+    // The copies of the user database before its last change, that a package's user came or went.
+    Rule {
+        kind: Kind::File,
+        holds: |d| matches!(d.name.as_str(), "/etc/passwd-" | "/etc/group-" | "/etc/shadow-" | "/etc/gshadow-"),
+    },
     // A parameter that is new or gone comes and goes with its module or link.
     Rule { kind: Kind::Sysctl, holds: |d| d.before.is_none() || d.now.is_none() },
     // The kernel's own views of itself.

@@ -1,10 +1,10 @@
 //! The look at a host. Nearly all of it is files: processes cost more than everything else together.
 
 use camino::Utf8Path;
-use sha2::Digest as _;
 
-use super::{Baseline, Kind, VERSION, now_millis};
-use crate::engine::{FileKind, Metadata, Probe, Result};
+use super::{Baseline, Kind, VERSION};
+use crate::engine::{FileKind, Metadata, Probe, Result, now_millis, sha256};
+use crate::proc;
 
 /// A file larger than this is known by its size alone.
 const LARGE: u64 = 1 << 20;
@@ -70,7 +70,7 @@ pub async fn gather(probe: &dyn Probe) -> Result<Baseline> {
     for (point, what) in mounts(&text(probe, "/proc/self/mountinfo").await) {
         found.insert(Kind::Mount, point, what);
     }
-    for name in links(&text(probe, "/proc/net/dev").await) {
+    for name in proc::links(&text(probe, "/proc/net/dev").await) {
         found.insert(Kind::Link, name, "there");
     }
     for route in routes(&text(probe, "/proc/net/route").await) {
@@ -175,7 +175,7 @@ fn described(metadata: &Metadata) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    sha2::Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    sha256(bytes)[..32].into()
 }
 
 async fn packages(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
@@ -226,11 +226,6 @@ fn mounts(mountinfo: &str) -> Vec<(String, String)> {
     mountinfo.lines().filter_map(read).filter(|(point, _)| !point.starts_with("/run/user/")).collect()
 }
 
-/// The names in /proc/net/dev, whose first two lines are a head.
-fn links(table: &str) -> Vec<String> {
-    table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_string())).collect()
-}
-
 /// As `10.244.0.0/255.255.255.0 cni0`, with ` via 10.0.0.1` where there is a gateway.
 fn routes(table: &str) -> Vec<String> {
     let address = |hexadecimal: &str| {
@@ -275,17 +270,10 @@ async fn rules(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
 
 /// What is listened on, as `tcp 22`, without the ports that the kernel gives to whoever asks for any.
 fn ports(table: &str, text: &str) -> Vec<String> {
-    const LISTEN: &str = "0A";
     const UNCONNECTED: &str = "07";
     const EPHEMERAL: u16 = 32768;
-    let wanted = if table.starts_with("tcp") { LISTEN } else { UNCONNECTED };
-    let read = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (local, state) = (words.get(1)?, words.get(3)?);
-        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-        (*state == wanted && port < EPHEMERAL).then(|| format!("{table} {port}"))
-    };
-    text.lines().skip(1).filter_map(read).collect()
+    let wanted = if table.starts_with("tcp") { proc::LISTEN } else { UNCONNECTED };
+    proc::ports(text, wanted).filter(|port| *port < EPHEMERAL).map(|port| format!("{table} {port}")).collect()
 }
 
 async fn units(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {

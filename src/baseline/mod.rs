@@ -9,7 +9,6 @@ mod explain;
 mod gather;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -76,6 +75,12 @@ impl Baseline {
         Ok(Some(baseline))
     }
 
+    /// What is different now; None where it was never written down how the host was.
+    pub async fn differences(probe: &dyn Probe) -> Result<Option<Vec<Difference>>> {
+        let Some(before) = Self::load(probe).await? else { return Ok(None) };
+        Ok(Some(before.compare(&gather(probe).await?)))
+    }
+
     /// As it is written to disk.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a baseline is plain data")
@@ -111,9 +116,4 @@ impl Kind {
             Kind::Unit => "unit",
         }
     }
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -56,7 +56,8 @@ impl Apply {
             drift: saved.drift,
             wait_lock: self.wait.limit(),
             saved: Some(&saved),
-            ..up::job(&saved.cluster, inventory, Mode::Apply, ignore, &inputs)
+            ignore: Some(ignore),
+            ..up::job(&saved.cluster, inventory, Mode::Apply, &inputs)
         };
         Ok(run::run(job, global, Stream::Out).await?.code(false))
     }

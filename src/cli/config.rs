@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::inventory::{self, Cluster};
+use crate::report::count;
 
 use super::exit::{Problem, print};
 use super::kubeadm;
@@ -53,10 +54,10 @@ impl Config {
             Config::Validate(validate) => {
                 let cluster = load(&validate.inventory)?;
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
-                let plural = if all == 1 { "" } else { "s" };
                 format!(
-                    "{}: {all} host{plural}, {control} of them control plane, Kubernetes {}\n",
+                    "{}: {}, {control} of them control plane, Kubernetes {}\n",
                     validate.inventory.path(),
+                    count(all, "host"),
                     cluster.kubernetes.version
                 )
             }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::engine::Failure;
 use crate::inventory::InventoryError;
+use crate::inventory::reading::reason;
 use crate::playbook::PlaybookError;
 use crate::report::{self, Stream};
 
@@ -74,13 +75,7 @@ pub fn remark(text: impl fmt::Display) {
 
 /// A file that the command line names and that can't be read.
 pub fn unreadable(path: impl fmt::Display, error: &std::io::Error) -> Problem {
-    let why = match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "it is a folder".into(),
-        _ => error.to_string(),
-    };
-    Problem::usage(format!("failed to read {path}: {why}"))
+    Problem::usage(format!("failed to read {path}: {}", reason(error)))
 }
 
 fn render(failure: &Failure, options: report::Options) -> String {

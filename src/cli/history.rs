@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::Args;
 use futures_util::future::join_all;
 use serde_json::json;
@@ -13,9 +13,11 @@ use time::macros::format_description;
 use crate::engine::{Failure, Journal, Made, Outcome, Run};
 use crate::fleet::Fleet;
 use crate::inventory::{self, Cluster};
+use crate::steps::UndoScope;
 
 use super::exit::{Problem, print};
 use super::init::require_root;
+use super::target::{chosen, known};
 use super::{Global, Output};
 
 /// Show what kboot did on hosts, from their journals
@@ -49,8 +51,9 @@ impl History {
         let journals = match &self.inventory {
             None => BTreeMap::from([here()?]),
             Some(path) => {
-                let cluster = chosen(inventory::load(path)?.cluster, &self.hosts)?;
-                over_ssh(&cluster).await?
+                let cluster = inventory::load(path)?.cluster;
+                known(&cluster, &self.hosts)?;
+                over_ssh(&chosen(cluster, &self.hosts)).await?
             }
         };
         if let Some(id) = &self.run
@@ -72,31 +75,11 @@ impl History {
     }
 }
 
-/// The cluster with only these hosts; all if none is named.
-pub fn chosen(mut cluster: Cluster, names: &[String]) -> Result<Cluster, Problem> {
-    for name in names {
-        if cluster.host(name).is_none() {
-            let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
-            return Err(Problem::usage(format!("the inventory has no host {name}"))
-                .hint(format!("it has {}", known.join(", "))));
-        }
-    }
-    if !names.is_empty() {
-        cluster.hosts.retain(|host| names.contains(&host.name));
-    }
-    Ok(cluster)
-}
-
 /// This machine's runs.
 pub fn here() -> Result<(String, Vec<Run>), Problem> {
     require_root()?;
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let runs = match std::fs::read(Utf8Path::new(Journal::PATH)) {
-        Ok(bytes) => Journal::runs(&bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Failure::from(error).context(format_args!("read {}", Journal::PATH)).into()),
-    };
-    Ok((name.trim().to_string(), runs))
+    Ok((name.trim().to_string(), Journal::past()?))
 }
 
 /// The runs of every host of an inventory.
@@ -129,7 +112,7 @@ fn table(rows: &[(&str, &Run)], journals: &Journals) -> String {
         let is_undone = journals.get(*host).is_some_and(|runs| is_undone(run, runs));
         let ended = if is_undone { "taken back".into() } else { ended(run) };
         let command = match &run.info.undoes {
-            Some(id) if id != "all" => format!("{} of {id}", run.info.command),
+            Some(id) if id != UndoScope::ALL => format!("{} of {id}", run.info.command),
             _ => run.info.command.clone(),
         };
         lines.push([

@@ -1,6 +1,5 @@
 //! `kboot hosts`
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -12,6 +11,7 @@ use crate::fleet::known_hosts::{self, Verdict};
 use crate::fleet::ssh::{self, Target};
 
 use super::Global;
+use super::ask::is_agreed;
 use super::exit::{FAILED, Problem, print, remark};
 use super::up::InventoryArg;
 
@@ -87,7 +87,9 @@ impl Trust {
             .iter()
             .map(|(target, key)| format!("{:<12}{:<28}{}\n", target.name, target.address(), key.fingerprint));
         print(&lines.collect::<String>())?;
-        if !self.yes && !is_agreed()? {
+        let nobody = Problem::usage("nobody is here to compare the fingerprints")
+            .hint("compare them yourself, then run it again with --yes");
+        if !self.yes && !is_agreed("Trust these keys?", nobody)? {
             return Err(Problem::Failed(Failure::new("no key was added")));
         }
         for (target, key) in &unknown {
@@ -110,16 +112,4 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Changed { .. } => "differs from the key that is remembered; if the machine was installed anew, remove that line from known_hosts".into(),
         _ => "is not to be trusted: known_hosts says it was revoked".into(),
     }
-}
-
-fn is_agreed() -> Result<bool, Problem> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Problem::usage("nobody is here to compare the fingerprints")
-            .hint("compare them yourself, then run it again with --yes"));
-    }
-    eprint!("Trust these keys? [y/N] ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -11,8 +11,7 @@ use ipnet::IpNet;
 
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster, Cni, Host, HostSsh, Role};
-use crate::playbook;
+use crate::inventory::{self, Cluster, Cni, Host, Role};
 use crate::report::Stream;
 use crate::steps::Inputs;
 
@@ -91,59 +90,37 @@ fn cidr(text: &str) -> Result<IpNet, String> {
 
 /// A flag's help. What counts where neither flag nor file says anything is the inventory's default.
 fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
-    let host = Host {
-        name: String::new(),
-        address: IpAddr::from([0; 4]),
-        roles: Vec::new(),
-        labels: BTreeMap::new(),
-        taints: None,
-        sysctls: Default::default(),
-        vars: Default::default(),
-        ssh: HostSsh::default(),
-    };
+    let host = Host::new("", IpAddr::from([0; 4]), Vec::new());
     format!("{what}. Default: {}", of(&Cluster::single(host)))
 }
 
 impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let is_detailed = self.run.is_detailed();
-        let (mode, drift) = (self.run.mode(), self.run.drift.into());
-        let wait_lock = self.run.wait.limit();
-        let names = self.run.ignore_preflight.clone();
-        run::ignore(&names)?;
+        let names = &self.run.ignore_preflight;
+        run::ignore(names)?;
         let (cluster, said) = self.cluster()?;
-        let (mode, ignore) = (said.mode(mode), said.ignore(&names)?);
+        let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
         let job = Job {
-            command: "init",
-            playbook: playbook::builtin("init"),
-            cluster: &cluster,
-            only: &[],
-            reach: Reach::Here,
-            inventory: None,
-            mode,
-            drift,
-            undoes: None,
-            wait_lock,
+            drift: self.run.drift.into(),
+            wait_lock: self.run.wait.limit(),
             ignore,
-            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.tokens.clone_from(&said.tokens);
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
             },
-            saved: None,
-            lock: None,
+            ..Job::new("init", &cluster, Reach::Here, mode)
         };
         let ended = run::run(job, global, Stream::Err).await?;
         if ended.is_success() && mode == Mode::Apply && said.tells_join_command() {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
             tell(&cluster, line)?;
         }
-        Ok(ended.code(is_detailed))
+        Ok(self.run.dry.code(&ended))
     }
 
-    fn cluster(self) -> Result<(Cluster, Said), Problem> {
+    fn cluster(&self) -> Result<(Cluster, Said), Problem> {
         if let Some((text, path)) = self.machine.kubeadm() {
             kubeadm::refuse(&self.flags())?;
             let (mut cluster, said) = kubeadm::init(&text, path, self.machine.name()?, address().ok())?;
@@ -159,19 +136,19 @@ impl Init {
                 .hint("run `kboot init` on a control plane, and `kboot join` on workers"));
         }
         cluster.hosts = vec![host];
-        let set = |field: &mut String, flag: Option<String>| {
+        let set = |field: &mut String, flag: &Option<String>| {
             if let Some(value) = flag {
-                *field = value;
+                field.clone_from(value);
             }
         };
-        set(&mut cluster.kubernetes.version, self.kubernetes_version);
-        set(&mut cluster.network.dns_domain, self.service_dns_domain);
-        set(&mut cluster.images.repository, self.image_repository);
-        cluster.endpoint = self.control_plane_endpoint.or(cluster.endpoint);
+        set(&mut cluster.kubernetes.version, &self.kubernetes_version);
+        set(&mut cluster.network.dns_domain, &self.service_dns_domain);
+        set(&mut cluster.images.repository, &self.image_repository);
+        cluster.endpoint = self.control_plane_endpoint.clone().or(cluster.endpoint);
         cluster.network.pod_subnet = self.pod_network_cidr.unwrap_or(cluster.network.pod_subnet);
         cluster.network.service_subnet = self.service_cidr.unwrap_or(cluster.network.service_subnet);
         cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
-        cluster.certificates.extra_sans.extend(self.apiserver_cert_extra_sans);
+        cluster.certificates.extra_sans.extend(self.apiserver_cert_extra_sans.iter().cloned());
         cluster = self.machine.patched(cluster)?;
         Ok((validated(cluster)?, Said::default()))
     }
@@ -280,37 +257,16 @@ impl MachineArgs {
 
     /// The configuration, or the defaults, and this machine in it.
     pub fn resolve(&self, role: Role) -> Result<(Cluster, Host), Problem> {
-        let hostname = hostname()?;
+        let name = self.node_name.clone().map_or_else(hostname, Ok)?;
         let Some(path) = &self.config else {
-            let name = self.node_name.clone().unwrap_or(hostname);
-            let address = self.address()?;
-            let host = Host {
-                name,
-                address,
-                roles: vec![role],
-                labels: BTreeMap::new(),
-                taints: None,
-                sysctls: Default::default(),
-                vars: Default::default(),
-                ssh: HostSsh::default(),
-            };
+            let host = Host::new(name, self.address()?, vec![role]);
             return Ok((Cluster::single(host.clone()), host));
         };
         let cluster = read(path)?;
-        let name = self.node_name.clone().unwrap_or(hostname);
         let known = cluster.hosts.iter().find(|host| host.name == name || is_here(host.address));
         let mut host = match known {
             Some(host) => host.clone(),
-            None => Host {
-                name: name.clone(),
-                address: self.address()?,
-                roles: vec![role],
-                labels: BTreeMap::new(),
-                taints: None,
-                sysctls: Default::default(),
-                vars: Default::default(),
-                ssh: HostSsh::default(),
-            },
+            None => Host::new(name, self.address()?, vec![role]),
         };
         if let Some(name) = &self.node_name {
             host.name = name.clone();

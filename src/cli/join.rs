@@ -13,12 +13,11 @@ use tokio::time::Instant;
 use crate::bootstrap::{self, ClusterInfo, DiscoveryError, Pins, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{API_PORT, Cluster, Host, Role};
+use crate::inventory::{API_PORT, CONTROL_PLANES, Cluster, Host, HostSsh, Role};
 use crate::kube::{Connector, View};
 use crate::kubeadm::Discovery;
 use crate::pki::kubeconfig::{Credentials, Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
-use crate::playbook;
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
@@ -70,48 +69,41 @@ fn ca_hash(text: &str) -> Result<CaHash, String> {
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         self.run.ignore()?;
-        let is_detailed = self.run.is_detailed();
-        let (mode, drift) = (self.run.mode(), self.run.drift.into());
         let (mut cluster, way, said) = match self.machine.kubeadm() {
             Some((text, path)) => self.by_file(&text, path)?,
             None => self.by_flags()?,
         };
-        let (mode, ignore) = (said.mode(mode), said.ignore(&self.run.ignore_preflight)?);
+        let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
+        let only = [cluster.hosts[0].name.clone()];
+        // What is in front of this cluster is the cluster's to say.
+        cluster.vip = None;
         let join = match is_member() {
             true => {
                 // It knows the cluster already, and the cluster knows it: no token is needed for another look.
                 let (view, _) = Connector::open(Utf8Path::new(KUBELET_CONF)).await?;
+                cluster.endpoint = own_server().or(cluster.endpoint.take());
                 adopt(&view, &mut cluster).await?;
                 None
             }
             false => Some(discover(way, &mut cluster).await?),
         };
         let job = Job {
-            command: "join",
-            playbook: playbook::builtin("join"),
-            cluster: &cluster,
-            only: &[],
-            reach: Reach::Here,
-            inventory: None,
-            mode,
-            drift,
-            undoes: None,
+            only: &only,
+            drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore,
-            leaving: &[],
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.join = join.clone();
                 Ok(())
             },
-            saved: None,
-            lock: None,
+            ..Job::new("join", &cluster, Reach::Here, mode)
         };
         let ended = run::run(job, global, Stream::Out).await?;
         if ended.is_success() && mode == Mode::Apply && matches!(global.output, super::Output::Auto) {
             remark("See the node on a control plane: kubectl get nodes");
         }
-        Ok(ended.code(is_detailed))
+        Ok(self.run.dry.code(&ended))
     }
 
     /// What the flags say, and an inventory that they name.
@@ -164,7 +156,7 @@ impl Join {
             Discovery::Token { endpoint, .. } => Some(endpoint.clone()),
             Discovery::File { path } => {
                 let (found, _) = read_discovery(path, way.token.clone())?;
-                found.server.strip_prefix("https://").map(|server| server.trim_end_matches('/').to_owned())
+                Some(authority(&found.server))
             }
         };
         require_root()?;
@@ -201,26 +193,46 @@ fn is_member() -> bool {
     [KUBELET_CONF, ROTATED_CLIENT_PEM].iter().all(|path| Utf8Path::new(path).exists())
 }
 
+/// `host:port` of the API server that this machine's kubelet asks.
+fn own_server() -> Option<String> {
+    let text = std::fs::read_to_string(KUBELET_CONF).ok()?;
+    Some(authority(&Kubeconfig::parse(&text).ok()?.server))
+}
+
+/// `10.0.0.1:6443` of `https://10.0.0.1:6443/`
+fn authority(url: &str) -> String {
+    url.trim_start_matches("https://").trim_end_matches('/').into()
+}
+
 /// Verifies the cluster, and takes over from it what nodes must agree on.
 async fn discover(way: Way, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
-    let (ClusterInfo { server, ca_pem }, token) = match way.discovery {
+    let (ClusterInfo { server, ca_pem }, token, named) = match way.discovery {
         Discovery::Token { endpoint, token, pins } => {
             let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
             let found = bootstrap::discover(&endpoint, &token, &pins, deadline)
                 .await
                 .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
-            (found, way.token.unwrap_or(token))
+            let named = endpoint_url(&endpoint, API_PORT).unwrap_or_else(|_| found.server.clone());
+            (found, way.token.unwrap_or(token), named)
         }
         Discovery::File { path } => {
             let (found, token) = read_discovery(&path, way.token)?;
-            cluster.endpoint =
-                found.server.strip_prefix("https://").map(|server| server.trim_end_matches('/').to_owned());
-            (found, token)
+            let named = found.server.clone();
+            (found, token, named)
         }
     };
-    let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &server, &ca_pem, token.expose());
-    let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
-    adopt(&view, cluster).await?;
+    cluster.endpoint = Some(authority(&server));
+    // With nothing in front the cluster's own word names one control plane, and that may be down; the one that was named has answered.
+    let mut adopted = Ok(());
+    for url in [named, server.clone()] {
+        let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &url, &ca_pem, token.expose());
+        let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
+        adopted = adopt(&view, cluster).await;
+        if adopted.is_ok() {
+            break;
+        }
+    }
+    adopted?;
     Ok(JoinInputs { server, ca_pem, token })
 }
 
@@ -275,7 +287,38 @@ async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
             cluster.kubelet.config.insert(key.clone(), value.clone());
         }
     }
+    balance(view, cluster).await
+}
+
+/// Where nothing is in front, workers balance by themselves, over the control planes that kube-proxy's ConfigMap names.
+async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
+    let map = match view.get("v1", "ConfigMap", Some("kube-system"), "kube-proxy").await {
+        Err(failure) if failure.retryable => return Err(failure),
+        // The cluster may have no kube-proxy, and a node may read its configuration only while it runs there: all stays as it is.
+        found => found.unwrap_or_default(),
+    };
+    let list = map.as_ref().and_then(|map| map["metadata"]["annotations"][CONTROL_PLANES].as_str()).unwrap_or_default();
+    let named: Vec<Host> =
+        list.split(',').filter_map(|entry| entry.split_once('=')).filter_map(control_plane).collect();
+    if !named.is_empty() {
+        cluster.endpoint = None;
+        cluster.hosts.retain(|host| !host.is_control_plane());
+        cluster.hosts.splice(..0, named);
+    }
     Ok(())
+}
+
+fn control_plane((name, address): (&str, &str)) -> Option<Host> {
+    Some(Host {
+        name: name.into(),
+        address: address.parse().ok()?,
+        roles: vec![Role::ControlPlane],
+        labels: BTreeMap::new(),
+        taints: None,
+        sysctls: BTreeMap::new(),
+        vars: BTreeMap::new(),
+        ssh: HostSsh::default(),
+    })
 }
 
 async fn document(view: &View, name: &str, key: &str) -> Result<Value, Failure> {

@@ -1,10 +1,8 @@
 //! `kboot kubeconfig`
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::ExitCode;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
@@ -14,6 +12,7 @@ use crate::pki::kubeconfig;
 
 use super::Global;
 use super::exit::{Problem, print, remark, unreadable};
+use super::file;
 use super::up::InventoryArg;
 
 /// Fetch the administrator's kubeconfig from a control plane
@@ -59,22 +58,11 @@ impl Kubeconfig {
         };
         let merged = kubeconfig::merge(&existing, &new, &context)
             .map_err(|error| Failure::new(format!("{path}: failed to {error}")).hint(error.hint()))?;
-        replace(&path, merged.expose_secret())?;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        file::replace(&path, merged.expose_secret(), 0o600)?;
         remark(format_args!("{path}: the context {context} is the current one"));
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Whole or not at all, and for its owner only.
-fn replace(path: &Utf8Path, text: &str) -> Result<(), Problem> {
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let temporary = folder.join(format!(".kboot-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    let written =
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    Ok(written?)
 }

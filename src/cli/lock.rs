@@ -1,7 +1,6 @@
 //! `kboot lock`
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use camino::Utf8Path;
@@ -14,13 +13,15 @@ use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::Cluster;
 use crate::lock::{self, Answer, Answers, Lock as LockFile, Move, Question};
-use crate::report::Verbosity;
+use crate::report::{Verbosity, count};
 use crate::steps::{Context, Inputs};
 
 use super::Global;
+use super::ask::is_agreed;
 use super::exit::{FAILED, Problem, print, remark};
+use super::file;
 use super::lock_file::{LockFileArg, roots};
-use super::run::repository_keys;
+use super::run::{repository_keys, with_inventory};
 use super::up::InventoryArg;
 
 /// Write down what the inventory resolves to today: versions and digests, in kboot.lock
@@ -84,11 +85,15 @@ impl Lock {
             remark(format_args!("{path} is right as it is: {}", size(&new)));
             return Ok(ExitCode::SUCCESS);
         }
-        if self.update && moves.iter().any(Move::is_shift) && !self.yes && !is_agreed(&path)? {
+        let nobody = Problem::usage(format!("{path} was left as it is: nobody is here to agree to this"))
+            .hint("add --yes to write it, or --check to only look");
+        let is_question = self.update && moves.iter().any(Move::is_shift) && !self.yes;
+        if is_question && !is_agreed(&format!("Write this to {path}?"), nobody)? {
             return Err(Problem::Failed(Failure::new(format!("{path} was left as it is"))));
         }
         let head = text.as_deref().map_or(lock::HEAD, lock::head);
-        write(&path, &lock::print(&new, head))?;
+        let written = file::replace(&path, &lock::print(&new, head), 0o644);
+        written.map_err(|error| Failure::from(error).context(format_args!("write {path}")))?;
         remark(format_args!("wrote {path}: {}", size(&new)));
         Ok(ExitCode::SUCCESS)
     }
@@ -181,9 +186,8 @@ fn all<T>(
         match answer {
             Ok(answer) => drop(good.insert(host.name.clone(), answer)),
             Err(failure) => {
-                // Connections know nothing of inventories.
-                let hint = failure.hint.as_ref().map(|hint| hint.replace("INVENTORY", inventory.as_str()));
-                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), hint, ..failure });
+                let failure = with_inventory(failure, inventory.as_str());
+                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), ..failure });
             }
         }
     }
@@ -211,7 +215,6 @@ fn checked(is_there: bool, is_same: bool, is_update: bool) -> &'static str {
 }
 
 fn size(lock: &LockFile) -> String {
-    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let packages = lock.packages.values().map(BTreeMap::len).sum();
     format!(
         "{}, {}, {}",
@@ -219,29 +222,4 @@ fn size(lock: &LockFile) -> String {
         count(packages, "package"),
         count(lock.images.len(), "image")
     )
-}
-
-fn is_agreed(path: &Utf8Path) -> Result<bool, Problem> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Problem::usage(format!("{path} was left as it is: nobody is here to agree to this"))
-            .hint("add --yes to write it, or --check to only look"));
-    }
-    eprint!("Write this to {path}? [y/N] ");
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Replaces the file at once: a reader never sees half of it.
-fn write(path: &Utf8Path, text: &str) -> Result<(), Problem> {
-    let failed = |error: std::io::Error| Problem::from(Failure::from(error).context(format_args!("write {path}")));
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let mut file = tempfile::NamedTempFile::with_prefix_in(".kboot.lock-", folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    let public = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(file.path(), public).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }

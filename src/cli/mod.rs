@@ -4,9 +4,11 @@
 
 mod agent;
 mod apply;
+mod ask;
 mod completion;
 mod config;
 mod exit;
+mod file;
 mod history;
 mod hosts;
 mod init;
@@ -21,6 +23,7 @@ mod play;
 mod playbook;
 mod reset;
 mod run;
+mod target;
 mod token;
 mod undo;
 mod up;

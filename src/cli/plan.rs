@@ -1,7 +1,5 @@
 //! `kboot plan`
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,6 +14,7 @@ use crate::playbook;
 use crate::report::Stream;
 
 use super::exit::{Problem, remark};
+use super::file;
 use super::lock_file::LockedArgs;
 use super::run::{self, DriftPolicy, Ended, Job};
 use super::up::{self, InventoryArg};
@@ -67,7 +66,8 @@ impl PlanCommand {
         let inputs = up::inputs(&cluster);
         let drift = self.drift.into();
         let lock = lock.as_ref();
-        let job = Job { drift, lock, ..up::job(&cluster, self.inventory.path(), Mode::Plan, ignore, &inputs) };
+        let job =
+            Job { drift, lock, ignore: Some(ignore), ..up::job(&cluster, self.inventory.path(), Mode::Plan, &inputs) };
         let ended = run::run(job, global, Stream::Out).await?;
         if let Some(path) = &out {
             match ended.is_success() {
@@ -94,18 +94,9 @@ fn save(
     let mut plan = SavedPlan::new(&cluster, &playbook::builtin("up"), hosts, inventory.as_str(), made);
     plan.ignore_preflight = ignore_preflight;
     plan.drift = drift;
-    let written = write(path, &plan.to_text());
+    // What a plan shows of hosts' files is the hosts' affair.
+    let written = file::replace(path, &plan.to_text(), 0o600);
     written.map_err(|error| Problem::from(Failure::from(error).context(format_args!("write {path}"))))?;
     remark(format!("the plan is in {path}: `kboot apply {path}` carries it out"));
     Ok(())
-}
-
-/// Whole or not at all, and for nobody else's eyes: what a plan shows of hosts' files is the hosts' affair.
-fn write(path: &Utf8Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".kboot-").tempfile_in(folder)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }

@@ -12,8 +12,8 @@ use crate::report::Stream;
 
 use super::Global;
 use super::exit::Problem;
-use super::history;
-use super::run::{self, Job, Reach, RunArgs};
+use super::run::{self, Job, RunArgs};
+use super::target::known;
 use super::up::{self, InventoryArg};
 
 /// Run a playbook of your own on the inventory's hosts
@@ -70,7 +70,7 @@ impl Run {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
-        history::chosen(cluster.clone(), &self.hosts)?;
+        known(&cluster, &self.hosts)?;
         let playbook = self.vars.load(&self.file, &cluster)?;
         if playbook.destroys() {
             return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
@@ -82,22 +82,14 @@ impl Run {
         let job = Job {
             command: "run",
             playbook,
-            cluster: &cluster,
             only: &self.hosts,
-            reach: Reach::Ssh,
-            inventory: Some(self.inventory.path()),
-            mode: self.run.mode(),
             drift: self.run.drift.into(),
-            undoes: None,
             wait_lock: self.run.wait.limit(),
             ignore,
-            inputs: &inputs,
-            saved: None,
-            lock: None,
-            leaving: &[],
+            ..up::job(&cluster, self.inventory.path(), self.run.dry.mode(), &inputs)
         };
         let ended = run::run(job, global, Stream::Out).await?;
-        Ok(self.run.code(&ended))
+        Ok(self.run.dry.code(&ended))
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use crate::inventory;
 use crate::playbook::{self, BUILTIN};
+use crate::report::count;
 
 use super::exit::{Problem, print};
 use super::play::Vars;
@@ -93,7 +94,6 @@ impl Validate {
             None => playbook::load(&self.file)?,
         };
         let (phases, steps) = (playbook.phases.len(), playbook.size());
-        let plural = |count: usize| if count == 1 { "" } else { "s" };
-        Ok(format!("{}: {phases} phase{}, {steps} step{}\n", self.file, plural(phases), plural(steps)))
+        Ok(format!("{}: {}, {}\n", self.file, count(phases, "phase"), count(steps, "step")))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use clap::{Args, ValueEnum};
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::{Client, ResolveRun};
 use crate::bootstrap::Token;
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since, now_millis};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Repository};
@@ -21,22 +21,29 @@ use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook, Roster};
 use crate::preflight::{self, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::{Context, Inputs};
+use crate::steps::{Context, Inputs, Undo, UndoScope};
 
 use super::Global;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
 use super::wait::WaitArgs;
 
-/// Flags of every command that changes hosts.
+/// Whether hosts are changed at all.
 #[derive(Args)]
-pub struct RunArgs {
+pub struct DryRunArgs {
     /// Show what would change, files as diffs, and touch nothing
     #[arg(long)]
-    pub dry_run: bool,
+    dry_run: bool,
     /// With --dry-run: exit code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
-    pub detailed_exitcode: bool,
+    detailed_exitcode: bool,
+}
+
+/// Flags of every command that brings hosts to what is wanted of them.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub dry: DryRunArgs,
     /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     pub drift: DriftPolicy,
@@ -62,19 +69,17 @@ impl From<DriftPolicy> for Drift {
     }
 }
 
-impl RunArgs {
+impl DryRunArgs {
     pub fn mode(&self) -> Mode {
         if self.dry_run { Mode::Plan } else { Mode::Apply }
-    }
-
-    pub fn is_detailed(&self) -> bool {
-        self.detailed_exitcode
     }
 
     pub fn code(&self, ended: &Ended) -> ExitCode {
         ended.code(self.detailed_exitcode)
     }
+}
 
+impl RunArgs {
     pub fn ignore(&self) -> Result<Ignore, Problem> {
         ignore(&self.ignore_preflight)
     }
@@ -113,8 +118,8 @@ pub struct Job<'a> {
     pub mode: Mode,
     /// What becomes of what somebody changed on the hosts.
     pub drift: Drift,
-    /// The run that this one takes back.
-    pub undoes: Option<String>,
+    /// What is to be taken back, if that is what it is about.
+    pub undo: Option<Undo>,
     /// How long a host that another run works on is waited for.
     pub wait_lock: Duration,
     /// None runs no preflight checks.
@@ -129,7 +134,28 @@ pub struct Job<'a> {
     pub leaving: &'a [String],
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// A command's own playbook, on all hosts and without preflight checks.
+    pub fn new(command: &'static str, cluster: &'a Cluster, reach: Reach, mode: Mode) -> Self {
+        Self {
+            command,
+            playbook: playbook::builtin(command),
+            cluster,
+            only: &[],
+            reach,
+            inventory: None,
+            mode,
+            drift: Drift::Repair,
+            undo: None,
+            wait_lock: Duration::ZERO,
+            ignore: None,
+            inputs: &|_: &BTreeMap<String, Facts>, _: &mut Inputs| Ok(()),
+            saved: None,
+            lock: None,
+            leaving: &[],
+        }
+    }
+
     /// The hosts that take part.
     fn hosts(&self) -> Vec<String> {
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
@@ -138,7 +164,7 @@ impl Job<'_> {
 
     /// A host without which the run does its work all the same.
     fn is_helper(&self, host: &str) -> bool {
-        let is_reset = self.undoes.as_deref() == Some("all");
+        let is_reset = self.undo.as_ref().is_some_and(|undo| undo.scope == UndoScope::All);
         is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
     }
 }
@@ -191,7 +217,7 @@ async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Ve
         builder.event(&event);
         plan::collect(&mut hosts, &event);
     }
-    let summary = builder.finish(millis(started));
+    let summary = builder.finish(millis_since(started));
     reporter.finish(&summary);
     Ended { summary, hosts }
 }
@@ -231,7 +257,7 @@ async fn go(
     let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
         Ok(roster) => roster,
         // A reset or an undo begins nothing.
-        Err(_) if job.undoes.is_some() => Roster::default(),
+        Err(_) if job.undo.is_some() => Roster::default(),
         Err(failure) => {
             Sink::new("", events.clone()).phase("preflight").emit(Kind::Failed { failure });
             return Ok(());
@@ -244,10 +270,11 @@ async fn go(
         newcomers: roster.newcomers,
         leaving: job.leaving.to_vec(),
         is_rehearsal: job.mode == Mode::Plan,
+        undo: job.undo.clone(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
-        token: Some((Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?, 24)),
+        token: Some(Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
@@ -263,7 +290,7 @@ async fn go(
         hosts: job.hosts(),
         mode: job.mode,
         run: RunInfo {
-            undoes: job.undoes.clone(),
+            undoes: job.undo.as_ref().map(|undo| undo.scope.name().to_string()),
             plan: job.saved.map(|saved| saved.id().to_string()),
             ..RunInfo::new(format!("kboot {}", job.command), owner(job.command), &wish(job))
         },
@@ -409,21 +436,24 @@ async fn reach(
         Ok((client, facts, exchange)) => {
             // Whether a helper is needed turns out later.
             if !job.is_helper(host) {
-                sink.emit(Kind::Connected { millis: millis(started) });
+                sink.emit(Kind::Connected { millis: millis_since(started) });
             }
             Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
-            let path = job.inventory.map_or("INVENTORY", Utf8Path::as_str);
-            // Connections know nothing of inventories; the command that a hint gives should work as it stands.
-            let hint = failure.hint.map(|hint| hint.replace("INVENTORY", path));
             if job.is_helper(host) {
                 return Err(Some(Unreached { host: host.into(), cause: failure.cause }));
             }
-            sink.emit(Kind::Failed { failure: Failure { hint, ..failure } });
+            let failure = with_inventory(failure, job.inventory.map_or("INVENTORY", Utf8Path::as_str));
+            sink.emit(Kind::Failed { failure });
             Err(None)
         }
     }
+}
+
+/// Connections know nothing of inventories; the command that a hint gives should work as it stands.
+pub fn with_inventory(failure: Failure, path: &str) -> Failure {
+    Failure { hint: failure.hint.map(|hint| hint.replace("INVENTORY", path)), ..failure }
 }
 
 /// Tells what the preflight checks found; whether to go on.
@@ -491,13 +521,4 @@ fn owner(command: &str) -> String {
         since.hour(),
         since.minute()
     )
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::bootstrap::token::TokenError;
-use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
+use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE};
 use crate::bootstrap::{ClusterInfo, Token as BootstrapToken, cluster_info, discovery};
 use crate::engine::Failure;
 use crate::inventory::Period;
@@ -50,7 +50,7 @@ pub struct Create {
     // Not parsed by clap, whose errors repeat what was given.
     token: Option<String>,
     /// How long it is valid, as 30m, 24h or 7d; 0 for ever
-    #[arg(long, value_name = "TIME", default_value = "24h")]
+    #[arg(long, value_name = "TIME", default_value_t = format!("{}h", DEFAULT_LIFETIME.whole_hours()))]
     ttl: String,
     /// What it is for
     #[arg(long, value_name = "TEXT")]

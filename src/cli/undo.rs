@@ -3,23 +3,20 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use camino::Utf8PathBuf;
 use clap::Args;
 
-use crate::engine::{Drift, Failure, Mode, Run};
+use crate::engine::{Failure, Run};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster, Role};
-use crate::playbook;
+use crate::inventory::Cluster;
 use crate::report::Stream;
 use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_node_made};
 
 use super::Global;
+use super::ask::confirm;
 use super::exit::{Problem, remark};
 use super::history::{self, Journals, is_undone};
-use super::init::{MachineArgs, require_root};
-use super::reset::confirm;
 use super::run::{self, Job, Reach};
-use super::wait::WaitArgs;
+use super::target::{TakeBackArgs, chosen, this_machine};
 
 /// Take the last run back
 ///
@@ -33,79 +30,50 @@ Examples:
   kboot undo -i inventory.yaml       The last run, on all hosts that it changed
   kboot undo -i inventory.yaml --run 19a3c2f1b70-04d2")]
 pub struct Undo {
-    /// The inventory whose hosts are meant; this machine if none is given
-    #[arg(long = "inventory", short = 'i', value_name = "FILE")]
-    inventory: Option<Utf8PathBuf>,
-    /// Only these hosts of the inventory
-    #[arg(long = "host", value_name = "NAME", requires = "inventory")]
-    hosts: Vec<String>,
+    #[command(flatten)]
+    args: TakeBackArgs,
     /// This run instead of the last one; `kboot history` lists them
     #[arg(long, value_name = "ID")]
     run: Option<String>,
-    /// Don't ask for a confirmation
-    #[arg(long)]
-    yes: bool,
-    /// Show what would change and touch nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
-    #[arg(long, requires = "dry_run")]
-    detailed_exitcode: bool,
-    #[command(flatten)]
-    wait: WaitArgs,
 }
 
 impl Undo {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let (mut cluster, reach, journals) = self.target().await?;
+        let (mut cluster, reach, journals) = self.hosts().await?;
         let Some(id) = self.choose(&journals)? else {
             remark("There is nothing to take back.");
             return Ok(ExitCode::SUCCESS);
         };
         cluster.hosts.retain(|host| journals.get(&host.name).is_some_and(|runs| has(runs, &id)));
-        let mode = if self.dry_run { Mode::Plan } else { Mode::Apply };
-        if mode == Mode::Apply && !self.yes {
+        if self.args.needs_word() {
             let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
             confirm(&names, &told(&id, &journals))?;
         }
-        let scope = UndoScope::Run(id.clone());
         let leaving = made_nodes(&journals, &id);
         let job = Job {
-            command: "undo",
-            playbook: playbook::builtin("undo"),
-            cluster: &cluster,
-            only: &[],
-            reach,
-            inventory: self.inventory.as_deref(),
-            mode,
-            wait_lock: self.wait.limit(),
-            drift: Drift::Repair,
-            saved: None,
-            lock: None,
-            undoes: Some(id),
-            ignore: None,
+            inventory: self.args.path(),
+            wait_lock: self.args.wait.limit(),
+            undo: Some(Wanted { scope: UndoScope::Run(id), keeps_packages: false }),
             leaving: &leaving,
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = DRAIN_SECONDS;
-                inputs.undo = Some(Wanted { scope: scope.clone(), keeps_packages: false });
                 Ok(())
             },
+            ..Job::new("undo", &cluster, reach, self.args.dry.mode())
         };
-        Ok(run::run(job, global, Stream::Out).await?.code(self.detailed_exitcode))
+        Ok(self.args.dry.code(&run::run(job, global, Stream::Out).await?))
     }
 
-    async fn target(&self) -> Result<(Cluster, Reach, Journals), Problem> {
-        let Some(path) = &self.inventory else {
-            require_root()?;
-            let (mut cluster, host) = MachineArgs::here().resolve(Role::Worker)?;
-            let (_, runs) = history::here()?;
-            let journals = BTreeMap::from([(host.name.clone(), runs)]);
-            cluster.hosts = vec![host];
-            return Ok((cluster, Reach::Here, journals));
-        };
-        let cluster = history::chosen(inventory::load(path)?.cluster, &self.hosts)?;
-        let journals = history::over_ssh(&cluster).await?;
-        Ok((cluster, Reach::Ssh, journals))
+    async fn hosts(&self) -> Result<(Cluster, Reach, Journals), Problem> {
+        if let Some(cluster) = self.args.inventory()? {
+            let cluster = chosen(cluster, &self.args.hosts);
+            let journals = history::over_ssh(&cluster).await?;
+            return Ok((cluster, Reach::Ssh, journals));
+        }
+        let cluster = this_machine()?;
+        let (_, runs) = history::here()?;
+        let journals = cluster.hosts.iter().map(|host| (host.name.clone(), runs.clone())).collect();
+        Ok((cluster, Reach::Here, journals))
     }
 
     /// The run that is to be taken back; None where there is none.

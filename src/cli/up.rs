@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use crate::engine::{Drift, Failure, Mode};
+use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Host};
-use crate::playbook;
-use crate::preflight::Ignore;
 use crate::report::Stream;
 use crate::steps::Inputs;
 
@@ -71,43 +68,21 @@ impl Up {
         let lock = self.locked.load(self.inventory.path(), &cluster)?;
         let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = inputs(&cluster);
-        let mode = self.run.mode();
         let job = Job {
             lock: lock.as_ref(),
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
-            ..job(&cluster, self.inventory.path(), mode, ignore, &inputs)
+            ignore: Some(ignore),
+            ..job(&cluster, self.inventory.path(), self.run.dry.mode(), &inputs)
         };
         let ended = run::run(job, global, Stream::Out).await?;
-        Ok(self.run.code(&ended))
+        Ok(self.run.dry.code(&ended))
     }
 }
 
 /// What `up` does, and `plan` says that it would.
-pub fn job<'a>(
-    cluster: &'a Cluster,
-    inventory: &'a Utf8Path,
-    mode: Mode,
-    ignore: Ignore,
-    inputs: &'a FillIn<'a>,
-) -> Job<'a> {
-    Job {
-        command: "up",
-        playbook: playbook::builtin("up"),
-        cluster,
-        only: &[],
-        reach: Reach::Ssh,
-        inventory: Some(inventory),
-        mode,
-        drift: Drift::Repair,
-        undoes: None,
-        wait_lock: Duration::ZERO,
-        ignore: Some(ignore),
-        inputs,
-        saved: None,
-        lock: None,
-        leaving: &[],
-    }
+pub fn job<'a>(cluster: &'a Cluster, inventory: &'a Utf8Path, mode: Mode, inputs: &'a FillIn<'a>) -> Job<'a> {
+    Job { inventory: Some(inventory), inputs, ..Job::new("up", cluster, Reach::Ssh, mode) }
 }
 
 /// The cluster with every path absolute, so that it means the same wherever it is used.

@@ -5,7 +5,9 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::digest::shown;
 use super::member::MemberChange;
+use super::object::redact_object;
 use crate::inventory::Taint;
 use crate::pki::CertificateRequest;
 
@@ -297,6 +299,9 @@ pub struct UnitChange {
     pub start: Option<bool>,
     /// Why it must be restarted, if it must.
     pub restart: Option<String>,
+    /// Whether it takes its files up while it runs, and need not end for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reloads: bool,
 }
 
 /// What becomes of a node's labels and taints; those that are not named stay.
@@ -349,7 +354,7 @@ impl Change {
 impl Content {
     pub fn redacted(&self) -> Content {
         match self {
-            Content::Secret(text) => Content::Digest(digest(text.as_bytes())),
+            Content::Secret(text) => Content::Digest(shown(text.as_bytes())),
             other => other.clone(),
         }
     }
@@ -378,28 +383,6 @@ impl Content {
             Err(error) => Content::Bytes(base64::engine::general_purpose::STANDARD.encode(error.as_bytes())),
         }
     }
-}
-
-/// A Secret's values become digests; other objects are as they are.
-pub(super) fn redact_object(object: &serde_json::Value) -> serde_json::Value {
-    let mut shown = object.clone();
-    if shown["kind"] == "Secret" {
-        for field in ["data", "stringData"] {
-            if let Some(values) = shown.get_mut(field).and_then(|v| v.as_object_mut()) {
-                for value in values.values_mut() {
-                    *value = digest(value.as_str().unwrap_or_default().as_bytes()).into();
-                }
-            }
-        }
-    }
-    shown
-}
-
-fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    let hash = sha2::Sha256::digest(bytes);
-    let hex: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}…")
 }
 
 /// One line that says what changes, as "write /etc/crictl.yaml".
@@ -495,7 +478,7 @@ impl fmt::Display for UnitChange {
             None => {}
         }
         match (&self.restart, self.start) {
-            (Some(why), _) => verbs.push(format!("restart ({why})")),
+            (Some(why), _) => verbs.push(format!("{} ({why})", if self.reloads { "reload" } else { "restart" })),
             (None, Some(true)) => verbs.push("start".into()),
             (None, Some(false)) => verbs.push("stop".into()),
             (None, None) => {}

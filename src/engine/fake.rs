@@ -99,7 +99,7 @@ impl Probe for FakeHost {
         } else {
             return Ok(None);
         };
-        Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
+        Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, inode: 0 }))
     }
 
     async fn link(&self, _: &Utf8Path) -> Result<Option<Utf8PathBuf>> {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Change, Failure, FileKind, FileMode, Guard, Metadata, Output, Probe, Result};
+use crate::proc;
 
 /// What planned changes will have made. Cheap to clone; clones share.
 #[derive(Clone, Default)]
@@ -85,8 +86,7 @@ impl Foreseen {
             Change::MakeLink { path, target } => drop(self.paths.insert(path.clone(), Entry::Link(target.clone()))),
             Change::FetchKey { path, .. } => self.file(path, None, FileMode::PUBLIC),
             Change::SetSysctl { key, after, .. } => {
-                let path = Utf8PathBuf::from(format!("/proc/sys/{}", key.replace('.', "/")));
-                self.file(&path, Some(format!("{after}\n").into_bytes()), FileMode::PUBLIC);
+                self.file(&proc::sysctl(key), Some(format!("{after}\n").into_bytes()), FileMode::PUBLIC);
             }
             Change::SetUnit(change) => {
                 let unit = self.units.entry(change.unit.clone()).or_default();
@@ -156,11 +156,7 @@ impl Probe for Ahead<'_> {
     }
 
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
-        let made = |kind, FileMode(mode), size| {
-            // Later than anything that runs now.
-            let changed = i128::MAX;
-            Ok(Some(Metadata { kind, mode, uid: 0, gid: 0, size, inode: 0, changed }))
-        };
+        let made = |kind, FileMode(mode), size| Ok(Some(Metadata { kind, mode, uid: 0, gid: 0, size, inode: 0 }));
         match self.at(path) {
             Some(Entry::Gone) => Ok(None),
             Some(Entry::File { bytes, mode }) => {
@@ -170,7 +166,7 @@ impl Probe for Ahead<'_> {
             Some(Entry::Link(target)) => made(FileKind::Symlink, FileMode(0o777), target.as_str().len() as u64),
             Some(Entry::Mode(FileMode(mode))) => {
                 let there = self.probe.stat(path).await?;
-                Ok(there.map(|metadata| Metadata { mode, changed: i128::MAX, ..metadata }))
+                Ok(there.map(|metadata| Metadata { mode, ..metadata }))
             }
             None => match self.probe.stat(path).await? {
                 None if self.foreseen.lock().expect("no panic while held").has_below(path) => {
@@ -232,8 +228,6 @@ impl Unit {
         let value = match (line.split_once('=').map(|(key, _)| key), self.runs, self.is_enabled) {
             (Some("ActiveState"), Some(true), _) => "active",
             (Some("ActiveState"), Some(false), _) => "inactive",
-            // Newly started, so that no file has changed since; or not there.
-            (Some("MainPID"), Some(_), _) => "0",
             (Some("UnitFileState"), _, Some(true)) => "enabled",
             (Some("UnitFileState"), _, Some(false)) => "disabled",
             _ => return line.into(),
@@ -274,7 +268,7 @@ mod tests {
         let ahead = foresight.over(&host);
         assert_eq!(ahead.read_text("/etc/b/c".into()).await.unwrap().as_deref(), Some("new"));
         let metadata = ahead.stat("/etc/b/c".into()).await.unwrap().unwrap();
-        assert_eq!((metadata.kind, metadata.mode, metadata.changed), (FileKind::File, 0o600, i128::MAX));
+        assert_eq!((metadata.kind, metadata.mode), (FileKind::File, 0o600));
         assert_eq!(ahead.stat("/etc/b".into()).await.unwrap().unwrap().kind, FileKind::Directory);
         assert_eq!(ahead.list("/etc".into()).await.unwrap().unwrap(), ["a", "b"]);
         assert_eq!(ahead.read_text("/etc/a".into()).await.unwrap().as_deref(), Some("old"));
@@ -308,12 +302,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_unit_that_is_restarted_runs_anew() {
-        let shown = "ActiveState=inactive\nUnitFileState=disabled\nMainPID=7\n";
+        let shown = "ActiveState=inactive\nUnitFileState=disabled\n";
         let host = FakeHost::default().answer("systemctl show a.service", 0, shown);
-        let change = UnitChange { unit: "a.service".into(), enable: Some(true), start: Some(true), restart: None };
+        let change =
+            UnitChange { unit: "a.service".into(), enable: Some(true), start: Some(true), ..UnitChange::default() };
         let foresight = expecting(&[Change::SetUnit(change)]);
         let output = foresight.over(&host).query(&["systemctl", "show", "a.service"]).await.unwrap();
-        assert_eq!(output.stdout, "ActiveState=active\nUnitFileState=enabled\nMainPID=0\n");
+        assert_eq!(output.stdout, "ActiveState=active\nUnitFileState=enabled\n");
     }
 
     #[tokio::test]

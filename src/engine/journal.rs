@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Failure, Outcome, Result, Thing, Trace};
+use super::{Change, Failure, Outcome, Result, Thing, Trace, now_millis, sha256};
 
 /// The format's version, in each record. Version 1 had the changes' text only.
 const VERSION: u32 = 2;
@@ -90,7 +90,7 @@ impl RunInfo {
     pub fn new(command: impl Into<String>, owner: impl Into<String>, wanted: &[u8]) -> Self {
         // Hexadecimal milliseconds have as many digits until the year 2527.
         let id = format!("{:x}-{:04x}", now_millis(), std::process::id() & 0xffff);
-        let wanted = super::thing::sha256(wanted);
+        let wanted = sha256(wanted);
         Self { id, command: command.into(), owner: owner.into(), wanted, undoes: None, plan: None }
     }
 }
@@ -221,6 +221,15 @@ impl Journal {
     /// All whole records in these bytes, in their order.
     pub fn parse(bytes: &[u8]) -> Vec<Record> {
         bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// The runs in this host's journal, the oldest first.
+    pub fn past() -> Result<Vec<Run>> {
+        match std::fs::read(Self::PATH) {
+            Ok(bytes) => Ok(Self::runs(&bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Failure::from(error).context(format_args!("read {}", Self::PATH))),
+        }
     }
 
     /// The runs in these bytes, the oldest first.
@@ -374,11 +383,6 @@ fn make_private_folder(folder: &Utf8Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn now_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

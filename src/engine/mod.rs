@@ -6,6 +6,8 @@
 
 mod cause;
 mod change;
+mod clock;
+mod digest;
 mod event;
 mod failure;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod item;
 mod journal;
 mod lock;
 mod member;
+mod object;
 mod probe;
 mod promise;
 mod runner;
@@ -29,6 +32,8 @@ pub use cause::LastApplied;
 pub use change::{
     Cause, Change, Content, FileMode, MarkNode, PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
 };
+pub use clock::{millis_since, now_millis};
+pub use digest::sha256;
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use foresight::Foresight;
@@ -36,6 +41,7 @@ pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
 pub use lock::{Busy, HostLock};
 pub use member::{MemberAction, MemberChange};
+pub use object::comparable;
 pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};

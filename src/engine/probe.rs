@@ -56,8 +56,6 @@ pub struct Metadata {
     pub gid: u32,
     pub size: u64,
     pub inode: u64,
-    /// When content or metadata last changed, nanoseconds since 1970.
-    pub changed: i128,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

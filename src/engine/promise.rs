@@ -198,7 +198,13 @@ mod tests {
     }
 
     fn unit(enable: Option<bool>, start: Option<bool>, restart: Option<&str>) -> Change {
-        Change::SetUnit(UnitChange { unit: "a.service".into(), enable, start, restart: restart.map(String::from) })
+        Change::SetUnit(UnitChange {
+            unit: "a.service".into(),
+            enable,
+            start,
+            restart: restart.map(String::from),
+            reloads: false,
+        })
     }
 
     #[test]
@@ -269,9 +275,6 @@ mod tests {
         }
         fn deadline(&self) -> Duration {
             Duration::ZERO
-        }
-        async fn evidence(&self, _: &dyn Probe) -> Evidence {
-            Evidence::default()
         }
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use super::{
     AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark,
-    Result, Sink, trace,
+    Result, Sink, millis_since, trace,
 };
 
 /// How often a step that waits looks again.
@@ -101,7 +101,7 @@ impl Runner {
                 Outcome::Failed
             }
         };
-        sink.emit(Kind::StepFinished { outcome, millis: millis(started) });
+        sink.emit(Kind::StepFinished { outcome, millis: millis_since(started) });
         result
     }
 
@@ -278,7 +278,7 @@ impl Runner {
         }
         self.journal.spend(looking);
         result.map_err(|failure| failure.context(&shown))?;
-        sink.emit(Kind::ChangeFinished { change: shown, millis: millis(started) });
+        sink.emit(Kind::ChangeFinished { change: shown, millis: millis_since(started) });
         Ok(())
     }
 
@@ -296,10 +296,6 @@ fn not_converged(changes: &[Change]) -> Failure {
     Failure::new("the host does not stay as it was made")
         .evidence(changes.iter().map(|change| format!("still to do: {}", change.redacted())))
         .hint("something else on the host changes it back: look for configuration management or a package hook")
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

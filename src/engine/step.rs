@@ -6,6 +6,9 @@ use async_trait::async_trait;
 
 use super::{Change, Probe, Result};
 
+/// How long a step waits that says nothing else.
+const DEADLINE: Duration = Duration::from_secs(300);
+
 /// One thing that must hold on a host. Implementations only look and compare; the runner changes.
 #[async_trait]
 pub trait Step: Send + Sync {
@@ -24,7 +27,7 @@ pub trait Step: Send + Sync {
 
     /// How long the step may wait for what it needs.
     fn deadline(&self) -> Duration {
-        Duration::from_secs(300)
+        DEADLINE
     }
 
     /// Collects what tells why a wait ended in vain.
@@ -92,6 +95,14 @@ impl Planned {
     pub fn of(changes: Vec<Change>) -> Self {
         if changes.is_empty() { Self::Satisfied } else { Self::Changes(changes) }
     }
+
+    /// The changes that are known already.
+    pub fn into_changes(self) -> Vec<Change> {
+        match self {
+            Self::Changes(changes) | Self::Until { changes, .. } => changes,
+            Self::Satisfied | Self::After { .. } => Vec::new(),
+        }
+    }
 }
 
 /// A step whatever it observes.
@@ -100,8 +111,16 @@ pub trait AnyStep: Send + Sync {
     fn id(&self) -> &str;
     fn title(&self) -> String;
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned>;
-    fn deadline(&self) -> Duration;
-    async fn evidence(&self, probe: &dyn Probe) -> Evidence;
+
+    /// How long the step may wait for what it needs.
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    /// Collects what tells why a wait ended in vain.
+    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
+        Evidence::default()
+    }
 
     /// Whether it goes on past a change that fails, which is then told as a warning.
     fn is_lenient(&self) -> bool {

@@ -8,7 +8,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Change, Content};
+use super::object::redact_object;
+use super::{Change, Content, comparable, sha256};
 
 /// Something on a host or in its cluster that a change touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,7 +195,7 @@ impl State {
     pub fn without_content(self) -> Self {
         match self {
             State::File { mode, uid, gid, digest, .. } => State::File { mode, uid, gid, digest, content: None },
-            State::Object { object } => State::Object { object: super::change::redact_object(&object) },
+            State::Object { object } => State::Object { object: redact_object(&object) },
             other => other,
         }
     }
@@ -219,11 +220,6 @@ impl State {
 fn holds_key(bytes: &[u8]) -> bool {
     const SIGNS: [&[u8]; 4] = [b"PRIVATE KEY", b"client-key-data", b"BEGIN OPENSSH", b"token: "];
     SIGNS.iter().any(|sign| bytes.windows(sign.len()).any(|window| window == *sign))
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Change {
@@ -267,8 +263,10 @@ impl Change {
             Change::ApplyObject { object, before } => vec![Touch {
                 thing: Thing::object(object),
                 is_secret: object["kind"] == "Secret",
-                before: Some(before.as_ref().map_or(State::Absent, |object| State::Object { object: bare(object) })),
-                after: Some(State::Applied { object: super::change::redact_object(object) }),
+                before: Some(
+                    before.as_ref().map_or(State::Absent, |object| State::Object { object: comparable(object) }),
+                ),
+                after: Some(State::Applied { object: redact_object(object) }),
             }],
             Change::DeleteObject { api_version, kind, namespace, name } => {
                 let (api_version, kind, name) = (api_version.clone(), kind.clone(), name.clone());
@@ -377,20 +375,6 @@ fn marked(marks: &super::MarkNode) -> impl Iterator<Item = Thing> {
         effect: taint.effect.clone(),
     });
     labels.chain(taints)
-}
-
-/// An object without its status and the API server's bookkeeping.
-fn bare(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"] {
-            metadata.remove(field);
-        }
-    }
-    object
 }
 
 #[cfg(test)]

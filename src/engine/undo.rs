@@ -293,7 +293,7 @@ fn unit(unit: &str, before: &State, now: &State) -> Verdict {
         unit: unit.into(),
         enable: (was_enabled != *is_enabled).then_some(was_enabled),
         start: (was_active != *is_active).then_some(was_active),
-        restart: None,
+        ..UnitChange::default()
     };
     if change.enable.is_none() && change.start.is_none() {
         return Verdict::Nothing;

@@ -16,8 +16,8 @@ const NETWORKS: &str = "/etc/cni/net.d";
 
 /// Reads them all as root; who is not root sees none of them.
 pub async fn read(probe: &dyn Probe) -> Founded {
-    let api_server = text(probe, API_SERVER).await;
-    let controller_manager = text(probe, CONTROLLER_MANAGER).await;
+    let api_server = container(&text(probe, API_SERVER).await);
+    let controller_manager = container(&text(probe, CONTROLLER_MANAGER).await);
     let flags = text(probe, KUBELET_FLAGS).await;
     let names = probe.list(Utf8Path::new(NETWORKS)).await.ok().flatten().unwrap_or_default();
     Founded {
@@ -38,18 +38,25 @@ async fn text(probe: &dyn Probe, path: &str) -> String {
     String::from_utf8_lossy(&bytes.ok().flatten().unwrap_or_default()).into_owned()
 }
 
-/// The value of a flag of a static pod; the last one counts, as for the program itself.
-fn flag(manifest: &str, name: &str) -> Option<String> {
-    let pod: Value = serde_yaml::from_str(manifest).ok()?;
-    let command = pod.get("spec")?.get("containers")?.get(0)?.get("command")?.as_sequence()?.clone();
-    let start = format!("--{name}=");
-    command.iter().rev().find_map(|word| word.as_str()?.strip_prefix(&start).map(String::from))
+/// The container of a static pod; null where there is none.
+fn container(manifest: &str) -> Value {
+    let pod: Value = serde_yaml::from_str(manifest).unwrap_or_default();
+    pod.get("spec").and_then(|spec| spec.get("containers")?.get(0)).cloned().unwrap_or_default()
 }
 
-fn tag(manifest: &str) -> Option<String> {
-    let pod: Value = serde_yaml::from_str(manifest).ok()?;
-    let image = pod.get("spec")?.get("containers")?.get(0)?.get("image")?.as_str()?.to_string();
-    let image = image.split('@').next()?;
+/// The value of a flag of a container; the last one counts, as for the program itself.
+fn flag(container: &Value, name: &str) -> Option<String> {
+    let start = format!("--{name}=");
+    container
+        .get("command")?
+        .as_sequence()?
+        .iter()
+        .rev()
+        .find_map(|word| word.as_str()?.strip_prefix(&start).map(String::from))
+}
+
+fn tag(container: &Value) -> Option<String> {
+    let image = container.get("image")?.as_str()?.split('@').next()?;
     image.rsplit_once(':').map(|(_, tag)| tag.to_string()).filter(|tag| tag.starts_with('v'))
 }
 
@@ -125,6 +132,6 @@ spec:
     fn what_is_no_certificate_has_no_name() {
         assert_eq!(node_name(""), None);
         assert_eq!(node_name("-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n"), None);
-        assert_eq!(tag("spec: {containers: [{image: 'localhost:5000/x'}]}"), None);
+        assert_eq!(tag(&container("spec: {containers: [{image: 'localhost:5000/x'}]}")), None);
     }
 }

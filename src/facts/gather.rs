@@ -50,6 +50,8 @@ const EXECUTABLES: [&str; 32] = [
 const INVOCATION: &str = "/run/systemd/units/invocation:";
 const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
 const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
+/// Where kboot's haproxy listens on control planes, unless the inventory says otherwise.
+const BALANCED: u16 = 8443;
 /// linux/if.h
 const IFF_UP: u32 = 0x1;
 
@@ -104,6 +106,7 @@ impl Look<'_> {
             executables,
             packages: dpkg.packages,
             runtimes: self.runtimes().await?,
+            balancers: self.balancers().await?,
             node: self.node(uid).await?,
             resolv_conf: self.resolv_conf().await?,
             time_unix_ms: 0,
@@ -207,7 +210,8 @@ impl Look<'_> {
         let mut ports = network::listening(&self.text("/proc/net/tcp").await?);
         ports.extend(network::listening(&self.text("/proc/net/tcp6").await?));
         // Only links in /proc tell who listens, and a probe does not follow links.
-        let owners = match ports.is_empty() || !has_ss {
+        let is_bare = !ports.iter().any(|port| PORTS.contains(port) || *port == BALANCED);
+        let owners = match is_bare || !has_ss {
             true => String::new(),
             false => self.probe.query(&["ss", "-Hltnp"]).await?.stdout,
         };
@@ -236,6 +240,18 @@ impl Look<'_> {
             }
         }
         Ok(running)
+    }
+
+    async fn balancers(&self) -> Result<BTreeMap<String, ConfigOrigin>> {
+        let mut found = BTreeMap::new();
+        for (path, _) in CONFIGS {
+            if self.exists(path).await? {
+                // Who may not read it sees nobody's.
+                let text = self.text(path).await.unwrap_or_default();
+                found.insert(path.into(), ConfigOrigin::of(path, &text));
+            }
+        }
+        Ok(found)
     }
 
     async fn resolv_conf(&self) -> Result<String> {

@@ -1,8 +1,7 @@
 //! Parsers of the small files that say what a host is. Pure.
 
-use sha2::{Digest, Sha256};
-
 use super::Os;
+use crate::engine::sha256;
 
 /// /etc/os-release, with the shell's quoting.
 pub fn os_release(text: &str) -> Os {
@@ -41,17 +40,13 @@ pub fn kubeconfig_server(text: &str) -> Option<String> {
 /// SHA-256 of each certificate in a PEM file's DER form.
 pub fn certificate_digests(pem: &[u8]) -> Vec<String> {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
-    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).map(|der| hex(&Sha256::digest(&der))).collect()
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).map(|der| sha256(&der)).collect()
 }
 
 /// `df --output=avail / /var/lib`: a header and a number for each path.
 pub fn free_bytes(text: &str) -> Option<super::FreeBytes> {
     let mut numbers = text.lines().filter_map(|line| line.trim().parse().ok());
     Some(super::FreeBytes { root: numbers.next()?, var_lib: numbers.next()? })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unquote(value: &str) -> String {

@@ -4,6 +4,7 @@
 //! processes cost more than everything else together. Facts are judged elsewhere: this module knows nothing of what is
 //! wanted of a host, of inventories or of other hosts.
 
+mod balancer;
 mod founded;
 mod gather;
 mod host;
@@ -17,7 +18,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use balancer::{CONFIGS, ConfigOrigin};
 pub use gather::gather;
+pub use network::listening;
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.
 pub const PORTS: [u16; 6] = [6443, 10250, 10257, 10259, 2379, 2380];
@@ -61,7 +64,7 @@ pub struct Facts {
     pub routes: Vec<Route>,
     /// The device of the default route, IPv4's first.
     pub default_route: Option<String>,
-    /// Those of [`PORTS`] that something listens on.
+    /// The TCP ports that something listens on.
     pub listening: Vec<Listener>,
     /// The host's clock when it was asked, milliseconds since 1970.
     pub time_unix_ms: u64,
@@ -72,6 +75,9 @@ pub struct Facts {
     /// Container runtimes whose service runs.
     pub runtimes: BTreeSet<Runtime>,
     pub has_apt: bool,
+    /// Whose the configuration files of load balancers are, by their paths; those that are not there are left out.
+    #[serde(default)]
+    pub balancers: BTreeMap<String, ConfigOrigin>,
     pub node: NodeState,
     /// What an unprivileged process may still write, by file system; None where it could not be told.
     pub free_bytes: Option<FreeBytes>,

@@ -8,15 +8,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Interface, Listener, PORTS, Route};
+use super::{Interface, Listener, Route};
+use crate::proc;
 
 // linux/route.h and linux/ipv6_route.h
 const RTF_UP: u32 = 0x1;
 const RTF_GATEWAY: u32 = 0x2;
 const RTF_REJECT: u32 = 0x200;
 const RTF_LOCAL: u32 = 0x8000_0000;
-/// TCP_LISTEN in net/tcp_states.h
-const LISTEN: &str = "0A";
 
 /// The files that tell of a network namespace, each as its text.
 #[derive(Debug, Default)]
@@ -59,7 +58,7 @@ impl Files {
             .map(|entry| Route { destination: entry.destination, device: entry.device })
             .collect();
         let has_route = |name: &str| routes.iter().any(|route| route.device == name);
-        let interfaces = devices(&self.dev)
+        let interfaces = proc::links(&self.dev)
             // The host's ends of pods' links have no addresses, and a node has hundreds of them.
             .filter(|name| !name.starts_with("veth") || addresses.contains_key(*name) || has_route(name))
             .map(|name| Interface {
@@ -99,7 +98,7 @@ impl Files {
             placed.entry(device.into()).or_default().push(address.into());
         }
         let free: Vec<_> =
-            devices(&self.dev).filter(|name| !name.starts_with("veth") && !placed.contains_key(*name)).collect();
+            proc::links(&self.dev).filter(|name| !name.starts_with("veth") && !placed.contains_key(*name)).collect();
         if let ([device], [_, ..]) = (free.as_slice(), alone.as_slice()) {
             placed.insert((*device).into(), alone.drain(..).map(IpNet::from).collect());
         }
@@ -107,14 +106,9 @@ impl Files {
     }
 }
 
-/// Those of [`PORTS`] that something listens on, by /proc/net/tcp or tcp6.
+/// The ports that something listens on, by /proc/net/tcp or tcp6.
 pub fn listening(tcp: &str) -> BTreeSet<u16> {
-    let port = |line: &str| {
-        let fields: Vec<_> = line.split_whitespace().take(4).collect();
-        let [_, local, _, LISTEN] = fields[..] else { return None };
-        u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
-    };
-    tcp.lines().skip(1).filter_map(port).filter(|port| PORTS.contains(port)).collect()
+    proc::ports(tcp, proc::LISTEN).collect()
 }
 
 /// Who holds these ports, by what `ss -Hltnp` printed.
@@ -127,11 +121,6 @@ pub fn listeners(ports: &BTreeSet<u16>, ss: &str) -> Vec<Listener> {
     };
     let owners: BTreeMap<_, _> = ss.lines().filter_map(owner).collect();
     ports.iter().map(|&port| Listener { port, process: owners.get(&port).cloned() }).collect()
-}
-
-/// The devices in /proc/net/dev.
-fn devices(dev: &str) -> impl Iterator<Item = &str> {
-    dev.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim())
 }
 
 /// The addresses that fib_trie calls local, without networks' and broadcasts'.

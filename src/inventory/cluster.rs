@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::types::*;
 use super::versions::{RELEASES, Release, Version};
 
-/// The API server's port.
-pub const API_PORT: u16 = 6443;
 /// The label and taint of control planes.
 pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// The registry that Kubernetes' images are published in.
@@ -41,6 +39,22 @@ pub struct Taint {
     pub effect: String,
 }
 
+impl Host {
+    /// A host with every default.
+    pub fn new(name: impl Into<String>, address: IpAddr, roles: Vec<Role>) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            roles,
+            labels: BTreeMap::new(),
+            taints: None,
+            sysctls: BTreeMap::new(),
+            vars: BTreeMap::new(),
+            ssh: HostSsh::default(),
+        }
+    }
+}
+
 impl Cluster {
     /// What a command without an inventory starts from: one host, and every default.
     pub fn single(host: Host) -> Self {
@@ -49,6 +63,7 @@ impl Cluster {
             kind: Kind::Cluster,
             name: super::defaults::default_name(),
             endpoint: None,
+            vip: None,
             kubernetes: Kubernetes::default(),
             network: Network::default(),
             certificates: Certificates::default(),
@@ -79,28 +94,6 @@ impl Cluster {
 
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
-    }
-
-    /// The API server's name or address for nodes and people, without brackets. Default: the first control plane's
-    /// address.
-    pub fn endpoint_host(&self) -> String {
-        match self.endpoint.as_deref().and_then(split_endpoint) {
-            Some((host, _)) => host.to_owned(),
-            None => self.control_planes().next().map(|host| host.address.to_string()).unwrap_or_default(),
-        }
-    }
-
-    pub fn endpoint_port(&self) -> u16 {
-        self.endpoint.as_deref().and_then(split_endpoint).and_then(|(_, port)| port).unwrap_or(API_PORT)
-    }
-
-    /// `host:port`, an IPv6 address in brackets.
-    pub fn endpoint(&self) -> String {
-        let (host, port) = (self.endpoint_host(), self.endpoint_port());
-        match host.parse::<Ipv6Addr>() {
-            Ok(address) => format!("[{address}]:{port}"),
-            Err(_) => format!("{host}:{port}"),
-        }
     }
 
     /// `v1.37`
@@ -259,35 +252,6 @@ impl Repository {
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`; a bare IPv6 address is a host. None if it is neither.
-pub(super) fn split_endpoint(text: &str) -> Option<(&str, Option<u16>)> {
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Some((text, None));
-    }
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return None;
-    }
-    match port {
-        None => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => match port.parse() {
-            Ok(0) | Err(_) => None,
-            Ok(port) => Some((host, Some(port))),
-        },
-        Some(_) => None,
-    }
-}
-
 fn nth(subnet: IpNet, index: u32) -> IpAddr {
     match subnet {
         IpNet::V4(subnet) => Ipv4Addr::from(u32::from(subnet.network()).wrapping_add(index)).into(),
@@ -300,16 +264,7 @@ mod tests {
     use super::*;
 
     fn host(name: &str, address: &str, roles: &[Role]) -> Host {
-        Host {
-            name: name.into(),
-            address: address.parse().unwrap(),
-            roles: roles.to_vec(),
-            labels: Default::default(),
-            taints: None,
-            sysctls: Default::default(),
-            vars: Default::default(),
-            ssh: HostSsh::default(),
-        }
+        Host::new(name, address.parse().unwrap(), roles.to_vec())
     }
 
     fn cluster() -> Cluster {
@@ -325,26 +280,6 @@ mod tests {
         assert_eq!(cluster.workers().map(|h| &*h.name).collect::<Vec<_>>(), ["w1"]);
         assert_eq!(cluster.host("w1").unwrap().address.to_string(), "10.0.0.2");
         assert_eq!(cluster.host("w2"), None);
-    }
-
-    #[test]
-    fn endpoint_defaults_to_the_first_control_plane() {
-        let mut cluster = cluster();
-        assert_eq!(cluster.endpoint(), "10.0.0.1:6443");
-        for (endpoint, host, port, both) in [
-            ("api.example.com", "api.example.com", 6443, "api.example.com:6443"),
-            ("api.example.com:443", "api.example.com", 443, "api.example.com:443"),
-            ("[fd00::1]:443", "fd00::1", 443, "[fd00::1]:443"),
-            ("fd00::1", "fd00::1", 6443, "[fd00::1]:6443"),
-        ] {
-            cluster.endpoint = Some(endpoint.into());
-            assert_eq!(cluster.endpoint_host(), host);
-            assert_eq!(cluster.endpoint_port(), port);
-            assert_eq!(cluster.endpoint(), both);
-        }
-        for text in ["", ":6443", "a:b", "a:0", "a:65536", "a:+1", "[fd00::1", "[fd00::1]6443", "[a]:1", "a:1:2"] {
-            assert_eq!(split_endpoint(text), None, "{text}");
-        }
     }
 
     #[test]

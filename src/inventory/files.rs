@@ -216,6 +216,7 @@ pub fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".into(),
         std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "it is a folder".into(),
         std::io::ErrorKind::NotADirectory => "a part of the path is not a folder".into(),
         _ => error.to_string(),
     }

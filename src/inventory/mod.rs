@@ -11,6 +11,7 @@
 mod check;
 mod cluster;
 mod defaults;
+mod endpoint;
 mod files;
 pub(crate) mod format;
 mod mistake;
@@ -24,8 +25,9 @@ mod versions;
 mod words;
 mod yaml;
 
-pub use cluster::{API_PORT, CONTROL_PLANE, REGISTRY, SshTarget, Taint};
+pub use cluster::{CONTROL_PLANE, REGISTRY, SshTarget, Taint};
 pub use defaults::*;
+pub use endpoint::{API_PORT, Balance, CONTROL_PLANES, LOOPBACK};
 pub use mistake::{Mistake, Mistakes};
 pub use path::Path;
 pub use period::PeriodError;
@@ -38,11 +40,14 @@ pub use versions::{RELEASES, Release, Version};
 pub(crate) mod reading {
     pub(crate) use super::check::addons::FIELDS as KUBE_PROXY_FIELDS;
     pub(crate) use super::check::kubelet::FIELDS as KUBELET_FIELDS;
+    pub(crate) use super::files::reason;
     pub(crate) use super::format::{self, Flaw};
     pub(crate) use super::mistake::{quote, quote_path};
     pub(crate) use super::schema::of as schema_of;
+    #[cfg(test)]
+    pub(crate) use super::shape::only_known_keywords;
     pub(crate) use super::shape::shape;
-    pub(crate) use super::words::nearest;
+    pub(crate) use super::words::{did_you_mean, nearest};
     pub(crate) use super::yaml::{Kind, Node, Sort};
 }
 

@@ -173,7 +173,7 @@ impl<'a> Walk<'a> {
             [only] => format!("must be {}, not {}", quote(only), quote(text)),
             _ => format!("{} is none of {}", quote(text), list(choices)),
         };
-        let hint = words::nearest(text, choices).map(|word| format!("did you mean {}?", quote(word)));
+        let hint = words::did_you_mean(text, choices);
         self.report(Mistake::new(path.clone(), message).maybe_hint(hint), node);
         None
     }
@@ -361,19 +361,16 @@ fn describe(node: &Node) -> String {
     }
 }
 
+/// Panics at a keyword that this module neither reads nor knows to say nothing about shape. One that schemars begins to make for our types
+/// must be read here before it may be added.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inventory::schema;
-    use crate::inventory::yaml::INVENTORY;
-
-    /// Keywords that this module reads, and those that say nothing about shape. One that schemars begins to make for our
-    /// types must be read here before it may be added.
-    const KNOWN: [&str; 20] = [
+pub fn only_known_keywords(schema: &Value) {
+    const KNOWN: [&str; 21] = [
         "$defs",
         "$ref",
         "$schema",
         "additionalProperties",
+        "anyOf",
         "const",
         "default",
         "description",
@@ -391,23 +388,27 @@ mod tests {
         "title",
         "type",
     ];
-
-    fn keywords(schema: &Value) {
-        let Value::Object(fields) = schema else { return };
-        for (keyword, value) in fields {
-            assert!(KNOWN.contains(&keyword.as_str()), "`{keyword}` in {schema:#}");
-            match (keyword.as_str(), value) {
-                ("properties" | "$defs", Value::Object(schemas)) => schemas.values().for_each(keywords),
-                ("oneOf", Value::Array(schemas)) => schemas.iter().for_each(keywords),
-                ("items" | "additionalProperties", schema) => keywords(schema),
-                _ => {}
-            }
+    let Value::Object(fields) = schema else { return };
+    for (keyword, value) in fields {
+        assert!(KNOWN.contains(&keyword.as_str()), "`{keyword}` in {schema:#}");
+        match (keyword.as_str(), value) {
+            ("properties" | "$defs", Value::Object(schemas)) => schemas.values().for_each(only_known_keywords),
+            ("oneOf" | "anyOf", Value::Array(schemas)) => schemas.iter().for_each(only_known_keywords),
+            ("items" | "additionalProperties", schema) => only_known_keywords(schema),
+            _ => {}
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::schema;
+    use crate::inventory::yaml::INVENTORY;
 
     #[test]
     fn every_keyword_of_the_schema_is_known() {
-        keywords(schema::value());
+        only_known_keywords(schema::value());
     }
 
     /// What is left when everything is broken must still deserialize.

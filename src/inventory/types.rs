@@ -21,9 +21,14 @@ pub struct Cluster {
     /// The cluster's name: the context's name in kubeconfigs, and `clusterName` in kubeadm's configuration.
     #[serde(default = "default_name")]
     pub name: String,
-    /// `host` or `host:port` by which nodes and people reach the API server. Default: the first control plane's address, port 6443.
+    /// `host` or `host:port` by which nodes and people reach the API server, where you have something that leads there. Without it
+    /// and without `vip`: the first control plane's address, port 6443, and each worker balances over all control planes by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// An address that the control planes hold among themselves; it is then the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vip")]
+    pub vip: Option<Vip>,
     /// What is installed.
     #[serde(default)]
     pub kubernetes: Kubernetes,
@@ -69,6 +74,40 @@ pub struct Cluster {
     /// The machines, at least one of them a control plane.
     #[schemars(length(min = 1), example = &"[{name: n1, address: 10.0.0.11, roles: [control-plane]}]")]
     pub hosts: Vec<Host>,
+}
+
+/// A virtual address: whichever control plane holds it passes connections on to all of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Vip {
+    /// A free address in the control planes' network.
+    #[schemars(with = "String", extend("format" = "ip"), example = &"10.0.0.10")]
+    pub address: IpAddr,
+    /// The port that clients use. Default: 8443, for the API server itself has 6443; with kube-vip 6443.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
+    /// The network interface that gets the address. Default: on each control plane the one that has the host's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// What moves the address.
+    #[serde(default)]
+    pub provider: VipProvider,
+    /// The number by which the control planes know each other's VRRP messages; no two clusters in a network may share it. Default:
+    /// the last part of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 255))]
+    pub router_id: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VipProvider {
+    /// keepalived and haproxy, from the distribution's packages.
+    #[default]
+    Keepalived,
+    /// kube-vip, in a static pod.
+    KubeVip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,7 @@
 //! "Did you mean": the known word that a mistyped one is nearest to.
 
+use super::mistake::quote;
+
 /// What other tools call it.
 const ELSEWHERE: [(&str, &str); 6] = [
     ("master", "control-plane"),
@@ -9,6 +11,11 @@ const ELSEWHERE: [(&str, &str); 6] = [
     ("agent", "worker"),
     ("ip", "address"),
 ];
+
+/// A hint that names the known word that somebody most likely meant.
+pub fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
+    Some(format!("did you mean {}?", quote(nearest(word, known)?)))
+}
 
 /// The known word that somebody most likely meant, if any is near enough.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {

@@ -27,12 +27,7 @@ pub struct Connector {
 impl Connector {
     /// What reads by a kubeconfig file; None where there is no such file.
     pub async fn view_by(&self, probe: &dyn Probe, path: &Utf8Path) -> Result<Option<View>> {
-        let text = match probe.read(path).await {
-            // It is planned, and so is the API server that it leads to.
-            Err(failure) if failure.is_unforeseen() => None,
-            read => read?,
-        };
-        let Some(text) = text else { return Ok(None) };
+        let Some(text) = read(probe, path).await? else { return Ok(None) };
         Ok(Some(View::new(self.client(path, text).await?)))
     }
 
@@ -49,10 +44,10 @@ impl Connector {
     /// The same, by a server that must prove to be of this name or address.
     pub async fn view_as(&self, probe: &dyn Probe, name: &str) -> Result<Option<View>> {
         for path in ADMIN_FILES {
-            let Some(text) = probe.read(Utf8Path::new(path)).await? else { continue };
-            let client = connect(&text, Some(name)).await;
-            let client = client.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
-            return Ok(Some(View::new(client)));
+            let path = Utf8Path::new(path);
+            if let Some(text) = read(probe, path).await? {
+                return Ok(Some(View::new(connect_by(path, &text, Some(name)).await?)));
+            }
         }
         Ok(None)
     }
@@ -70,8 +65,7 @@ impl Connector {
     /// What reads and what writes by a kubeconfig file.
     pub async fn open(path: &Utf8Path) -> Result<(View, Writer)> {
         let text = std::fs::read(path).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))?;
-        let client =
-            connect(&text, None).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        let client = connect_by(path, &text, None).await?;
         Ok((View::new(client.clone()), Writer::new(client)))
     }
 
@@ -90,13 +84,26 @@ impl Connector {
                 return Ok(client.clone());
             }
         }
-        let client =
-            connect(&text, None).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))?;
+        let client = connect_by(path, &text, None).await?;
         self.clients.lock().expect("no panic while held").insert(path.into(), (text, client.clone()));
         Ok(client)
     }
 }
 
+/// A kubeconfig file's text.
+async fn read(probe: &dyn Probe, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    match probe.read(path).await {
+        // It is planned, and so is the API server that it leads to.
+        Err(failure) if failure.is_unforeseen() => Ok(None),
+        read => read,
+    }
+}
+
+async fn connect_by(path: &Utf8Path, text: &[u8], name: Option<&str>) -> Result<Client> {
+    connect(text, name).await.map_err(|cause| Failure::new(format!("failed to use {path}: {cause}")))
+}
+
+/// `name` is what the server must prove to be, if it is not what the kubeconfig says.
 async fn connect(text: &[u8], name: Option<&str>) -> Result<Client, String> {
     let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
     // The further lines of the error show the file's own, and keys and tokens are what it holds.

@@ -8,4 +8,4 @@ pub mod health;
 mod objects;
 
 pub use connect::Connector;
-pub use objects::{Applied, Evicted, View, Writer, comparable};
+pub use objects::{Applied, Evicted, View, Writer};

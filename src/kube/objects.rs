@@ -6,7 +6,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Result, comparable};
 
 /// The name under which kboot owns fields.
 const MANAGER: &str = "kboot";
@@ -217,20 +217,6 @@ fn to_value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).expect("an object is JSON")
 }
 
-/// An object without what every write changes and what others own: its status and its bookkeeping.
-pub fn comparable(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(fields) = object.as_object_mut() {
-        fields.remove("status");
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        for field in ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"] {
-            metadata.remove(field);
-        }
-    }
-    object
-}
-
 /// What went wrong, in a word that tells an unreachable API server from one that says no.
 fn explain(error: kube::Error, what: &str) -> Failure {
     match error {
@@ -258,18 +244,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn bookkeeping_does_not_count_as_a_difference() {
-        let a = json!({"metadata": {"name": "x", "resourceVersion": "1", "uid": "a"}, "status": {"a": 1}, "data": {"k": "v"}});
-        let b = json!({"metadata": {"name": "x", "resourceVersion": "2"}, "data": {"k": "v"}});
-        assert_eq!(comparable(&a), comparable(&b));
-        assert_ne!(comparable(&a), comparable(&json!({"metadata": {"name": "x"}, "data": {"k": "w"}})));
-    }
 }

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::balancer;
 use super::emit::emit;
 use super::kubeadm::component_hash;
 use super::patch::patched;
 use super::template::{RenderError, Template};
 use super::yaml::{document, merge, objects};
-use crate::inventory::{Cluster, PatchTarget};
+use crate::inventory::{Balance, CONTROL_PLANES, Cluster, PatchTarget};
 
 /// What kube-proxy's configuration depends on beyond the inventory; it is one for all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +33,8 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
     let own = &cluster.kube_proxy.config;
     merge(&mut configuration, &own.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
     let configuration = emit(&configuration);
-    let kubeconfig = emit(&kubeconfig(&cluster.endpoint()));
+    let (host, port) = cluster.node_endpoint();
+    let kubeconfig = emit(&kubeconfig(&host, port));
     // As with the kubelet's: kubeadm's own defaults would not do here, so it mustn't think that they were never changed.
     let is_default = values.can_set_conntrack && own.is_empty();
     let digest = component_hash(&[&configuration, &kubeconfig]);
@@ -43,6 +45,9 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
         "kubeconfig": kubeconfig,
         "hash": hash,
         "digest": digest,
+        // Nodes that join may read this object before they have a certificate.
+        "controlPlanesKey": CONTROL_PLANES,
+        "controlPlanes": (cluster.balance() == Balance::Local).then(|| balancer::control_planes(cluster)),
     });
     patch_objects(cluster, "DaemonSet", PatchTarget::KubeProxyDaemonSet, objects(Template::KubeProxy, &context)?)
 }
@@ -76,11 +81,11 @@ fn patch_objects(
 
 /// The service account's token and CA, which every pod has, and the endpoint rather than the service's address, which
 /// works only once kube-proxy does.
-fn kubeconfig(endpoint: &str) -> Value {
+fn kubeconfig(host: &str, port: u16) -> Value {
     const SECRETS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
     let cluster = json!({
         "certificate-authority": format!("{SECRETS}/ca.crt"),
-        "server": format!("https://{endpoint}"),
+        "server": format!("https://{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.into() }),
     });
     json!({
         "apiVersion": "v1",

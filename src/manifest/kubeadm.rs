@@ -68,8 +68,9 @@ pub(super) fn component_hash(values: &[&str]) -> String {
 fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
     let settings = |pod: StaticPod| component(&pod.settings(cluster));
     let mut api_server = settings(StaticPod::ApiServer);
-    if !cluster.certificates.extra_sans.is_empty() {
-        api_server["certSANs"] = json!(cluster.certificates.extra_sans);
+    let names = cluster.api_names();
+    if !names.is_empty() {
+        api_server["certSANs"] = json!(names);
     }
     let mut etcd = settings(StaticPod::Etcd);
     if let Some(etcd) = etcd.as_object_mut() {

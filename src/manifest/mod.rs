@@ -8,6 +8,7 @@
 //! input gives the same bytes. It may use [`crate::inventory`]; it must not know steps, changes or the API client.
 
 mod addons;
+mod balancer;
 mod emit;
 mod host;
 mod kubeadm;
@@ -20,6 +21,7 @@ mod template;
 mod yaml;
 
 pub use addons::{KubeProxyValues, coredns, kube_proxy};
+pub use balancer::{BALANCER_MARK, haproxy_config, keepalived_config, kube_vip};
 pub use host::{
     MIRROR_MARK, MODULES, SYSCTLS, apt_pin, apt_source, containerd_config, crictl_config, mirror_hosts, modules_load,
     parse_sysctl_conf, sysctl_conf, sysctls,

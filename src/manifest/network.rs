@@ -25,12 +25,13 @@ pub fn pod_network(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
 
 /// Flannel with VXLAN. Each node's subnet comes from the controller manager.
 pub fn flannel(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
+    let (host, port) = cluster.node_endpoint();
     let values = json!({
         "cluster": cluster,
         "image": FLANNEL,
         "pluginImage": FLANNEL_PLUGIN,
-        "endpointHost": cluster.endpoint_host(),
-        "endpointPort": cluster.endpoint_port(),
+        "endpointHost": host,
+        "endpointPort": port,
     });
     objects(Template::Flannel, &values)
 }

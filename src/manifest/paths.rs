@@ -10,6 +10,10 @@ pub const KUBELET_FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 pub const KUBELET_DROPIN: &str = "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf";
 pub const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
 pub const CERTS_D: &str = "/etc/containerd/certs.d";
+/// The cluster's certificate authority.
+pub const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
+pub const HAPROXY_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+pub const KEEPALIVED_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 pub const CRICTL_CONFIG: &str = "/etc/crictl.yaml";
 pub const MODULES_LOAD: &str = "/etc/modules-load.d/kubernetes.conf";
 /// Late in the order, so that the distribution's own files don't undo it.
@@ -22,6 +26,10 @@ pub const CONTAINERD_PREFERENCES: &str = "/etc/apt/preferences.d/containerd";
 
 pub fn static_pod(pod: StaticPod) -> String {
     format!("{MANIFESTS}/{}.yaml", pod.name())
+}
+
+pub fn kube_vip() -> String {
+    format!("{MANIFESTS}/kube-vip.yaml")
 }
 
 /// The mirror settings of one registry, as `registry.k8s.io`.

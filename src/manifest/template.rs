@@ -84,6 +84,9 @@ templates! {
     KubeProxyConfiguration => "addons/kube-proxy-configuration.yaml",
     KubeProxy => "addons/kube-proxy.yaml",
     CoreDns => "addons/coredns.yaml",
+    Haproxy => "balancer/haproxy.cfg",
+    Keepalived => "balancer/keepalived.conf",
+    KubeVip => "balancer/kube-vip.yaml",
     Flannel => "addons/flannel.yaml",
     Weave => "addons/weave.yaml",
 }

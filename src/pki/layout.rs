@@ -61,10 +61,10 @@ impl LayoutParams {
             node_name: host.name.clone(),
             advertise_address: host.address,
             bind_port: API_PORT,
-            endpoint: cluster.endpoint.clone(),
+            endpoint: cluster.front(),
             service_subnet: cluster.network.service_subnet,
             dns_domain: cluster.network.dns_domain.clone(),
-            certificates: cluster.certificates.clone(),
+            certificates: Certificates { extra_sans: cluster.api_names(), ..cluster.certificates.clone() },
         }
     }
 

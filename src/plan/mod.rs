@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Change, Drift, Event, Kind, Promise};
+use crate::engine::{Change, Drift, Event, Kind, Promise, sha256};
 use crate::inventory::{self, Cluster};
 use crate::playbook::Playbook;
 
@@ -87,7 +87,7 @@ impl SavedPlan {
 
 /// By which an inventory that has changed since is known.
 pub fn digest_of(cluster: &Cluster) -> String {
-    seal::sha256(inventory::print(cluster).as_bytes())
+    sha256(inventory::print(cluster).as_bytes())
 }
 
 /// What a host may do in a phase; nothing where nothing is planned.

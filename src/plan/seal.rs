@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{SavedPlan, VERSION};
+use crate::engine::sha256;
 
 /// Why a text is no plan that can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,9 +60,4 @@ impl SavedPlan {
 
 fn zeros() -> String {
     "0".repeat(64)
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

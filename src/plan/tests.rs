@@ -1,11 +1,9 @@
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::engine::{Content, FileMode, Proposed};
-use crate::inventory::{Host, HostSsh, Role};
+use crate::inventory::{Host, Role};
 
 fn write(path: &str, before: Option<&str>, after: &str) -> Change {
     let content = |text: &str| Content::Text(text.into());
@@ -25,16 +23,7 @@ fn hosts(events: &[Event]) -> Hosts {
 }
 
 fn plan(hosts: Hosts) -> SavedPlan {
-    let host = Host {
-        name: "n1".into(),
-        address: IpAddr::from([10, 0, 0, 1]),
-        roles: vec![Role::ControlPlane],
-        labels: Default::default(),
-        taints: None,
-        sysctls: Default::default(),
-        vars: Default::default(),
-        ssh: HostSsh::default(),
-    };
+    let host = Host::new("n1", [10, 0, 0, 1].into(), vec![Role::ControlPlane]);
     let cluster = Cluster::single(host);
     SavedPlan::new(&cluster, &crate::playbook::builtin("up"), hosts, "/i.yaml", "2026-11-22T20:00:00Z".into())
 }

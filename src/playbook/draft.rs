@@ -90,8 +90,8 @@ struct Making<'a> {
 /// Each part is made before any is used, so that all mistakes in them are told.
 impl Making<'_> {
     fn wanted(&mut self, task: &written::Task, place: &Place) -> Option<Wanted> {
-        None.or_else(|| task.file.as_ref().map(|file| self.file(file, &place.key("file"))))
-            .or_else(|| task.template.as_ref().map(|template| self.template(template, &place.key("template"))))
+        None.or_else(|| task.file.as_ref().map(|file| self.file(file, &place.key("file"), false)))
+            .or_else(|| task.template.as_ref().map(|file| self.file(&file.as_file(), &place.key("template"), true)))
             .or_else(|| task.directory.as_ref().map(|directory| self.directory(directory, &place.key("directory"))))
             .or_else(|| task.package.as_ref().map(|package| self.package(package, &place.key("package"))))
             .or_else(|| task.unit.as_ref().map(|unit| self.unit(unit, &place.key("unit"))))
@@ -103,7 +103,7 @@ impl Making<'_> {
             .flatten()
     }
 
-    fn file(&mut self, file: &written::File, place: &Place) -> Option<Wanted> {
+    fn file(&mut self, file: &written::File, place: &Place, is_template: bool) -> Option<Wanted> {
         let path = self.path(&place.key("path"), &file.path);
         if file.state == Presence::Absent {
             if file.content.is_some() || file.source.is_some() {
@@ -111,28 +111,15 @@ impl Making<'_> {
             }
             return Some(Wanted::NoFile { path: path? });
         }
-        let content = self.content(place, &file.content, &file.source, file.secret, false);
+        let content = self.content(file, place, is_template);
         let mode = self.mode(place, &file.mode, if file.secret { FileMode::PRIVATE } else { FileMode::PUBLIC });
         Some(Wanted::File { path: path?, content: content?, mode: mode? })
     }
 
-    fn template(&mut self, file: &written::Template, place: &Place) -> Option<Wanted> {
-        let path = self.path(&place.key("path"), &file.path);
-        let content = self.content(place, &file.content, &file.source, file.secret, true);
-        let mode = self.mode(place, &file.mode, if file.secret { FileMode::PRIVATE } else { FileMode::PUBLIC });
-        Some(Wanted::File { path: path?, content: content?, mode: mode? })
-    }
-
-    fn content(
-        &mut self,
-        place: &Place,
-        content: &Option<String>,
-        source: &Option<String>,
-        is_secret: bool,
-        is_template: bool,
-    ) -> Option<Content> {
+    fn content(&mut self, file: &written::File, place: &Place, is_template: bool) -> Option<Content> {
+        let is_secret = file.secret;
         let text = |text: String| if is_secret { Content::Secret(text) } else { Content::Text(text) };
-        match (content, source, self.beside) {
+        match (&file.content, &file.source, self.beside) {
             (Some(content), None, _) if is_template => self.text(&place.key("content"), content).map(text),
             (Some(content), None, _) => Some(text(content.clone())),
             (None, Some(_), Some((source, bytes))) => match (is_template, std::str::from_utf8(bytes)) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera, TeraResult};
 
 use crate::facts::Facts;
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::{did_you_mean, nearest, quote};
 use crate::inventory::{Cluster, Host};
 
 /// What a template may name.
@@ -128,10 +128,8 @@ fn roots(tera: &Tera) -> Vec<String> {
 
 fn unknown_root(text: &str, root: &str) -> Flaw {
     let start = first_word(text, root);
-    let hint = match nearest(root, &ROOTS) {
-        Some(name) => format!("did you mean {}?", quote(name)),
-        None => format!("templates know {}; values of your own are `vars.{root}`", ROOTS.join(", ")),
-    };
+    let hint = did_you_mean(root, &ROOTS)
+        .unwrap_or_else(|| format!("templates know {}; values of your own are `vars.{root}`", ROOTS.join(", ")));
     Flaw {
         message: format!("the variable {} is not defined", quote(root)),
         hint: Some(hint),
@@ -218,20 +216,11 @@ fn whole_name(text: &str, range: Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{HostSsh, Role};
+    use crate::inventory::Role;
     use serde_json::json;
 
     fn values() -> Values {
-        let host = Host {
-            name: "n1".into(),
-            address: "10.0.0.1".parse().unwrap(),
-            roles: vec![Role::ControlPlane],
-            labels: Default::default(),
-            taints: None,
-            sysctls: Default::default(),
-            vars: Default::default(),
-            ssh: HostSsh::default(),
-        };
+        let host = Host::new("n1", [10, 0, 0, 1].into(), vec![Role::ControlPlane]);
         let cluster = Cluster::single(host.clone());
         Values::new(&cluster, &host, &json!({"ntp": "10.0.0.9", "deep": {"er": 1}}), None)
     }

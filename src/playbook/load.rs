@@ -13,7 +13,7 @@ use super::read::read;
 use super::source::{self, Findings, Place, PlaybookError, Source};
 use super::written::{Document, Group, Hosts, Step};
 use crate::engine::Item;
-use crate::inventory::reading::{format, nearest, quote, quote_path};
+use crate::inventory::reading::{did_you_mean, format, quote, quote_path, reason};
 use crate::inventory::{Cluster, Path};
 
 /// Reads a playbook file, what it extends, and the files beside it.
@@ -127,15 +127,14 @@ impl Loader {
         }
         let is_file = target.contains('/') || target.ends_with(".yaml") || target.ends_with(".yml");
         let Some(folder) = folder.filter(|_| is_file) else {
-            let hint = match nearest(target, &names) {
-                Some(name) => format!("did you mean {}?", quote(name)),
-                None => format!("built in are {}; a file is named by its path, as `./base.yaml`", names.join(", ")),
-            };
+            let hint = did_you_mean(target, &names).unwrap_or_else(|| {
+                format!("built in are {}; a file is named by its path, as `./base.yaml`", names.join(", "))
+            });
             self.findings.add(place, format!("there is no playbook {}", quote(target)), Some(hint));
             return None;
         };
         let path = folder.join(target);
-        let read = path.canonicalize_utf8().map_err(|error| source::reason(&error));
+        let read = path.canonicalize_utf8().map_err(|error| reason(&error));
         let read = read.and_then(|real| Ok((text(&real)?, real)));
         let (text, real) = match read {
             Ok(read) => read,
@@ -270,10 +269,8 @@ impl Loader {
         if names.contains(&name) {
             return;
         }
-        let hint = match nearest(name, &names) {
-            Some(name) => format!("did you mean {}?", quote(name)),
-            None => "the built-in playbooks show all steps: `kboot playbook show up`".into(),
-        };
+        let hint = did_you_mean(name, &names)
+            .unwrap_or_else(|| "the built-in playbooks show all steps: `kboot playbook show up`".into());
         self.findings.add(place, format!("there is no step {}", quote(name)), Some(hint));
     }
 

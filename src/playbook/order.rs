@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::model::Phase;
 use super::source::{Findings, Source};
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::{did_you_mean, quote};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -65,10 +65,7 @@ pub fn free_name(wanted: &str, phases: &[Phase]) -> String {
 
 /// The hint for a phase's name that is none.
 pub fn meant(name: &str, names: &[&str]) -> String {
-    match nearest(name, names) {
-        Some(name) => format!("did you mean {}?", quote(name)),
-        None => format!("the phases are {}", names.join(", ")),
-    }
+    did_you_mean(name, names).unwrap_or_else(|| format!("the phases are {}", names.join(", ")))
 }
 
 /// Every phase that is waited for must come before the one that waits.

@@ -51,48 +51,11 @@ pub fn read(text: String, origin: &Utf8Path, findings: &mut Findings) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The keywords that `shape` reads, and those that say nothing about shape.
-    const KNOWN: [&str; 21] = [
-        "$defs",
-        "$ref",
-        "$schema",
-        "additionalProperties",
-        "anyOf",
-        "const",
-        "default",
-        "description",
-        "enum",
-        "examples",
-        "format",
-        "items",
-        "maximum",
-        "minItems",
-        "minimum",
-        "oneOf",
-        "pattern",
-        "properties",
-        "required",
-        "title",
-        "type",
-    ];
-
-    fn keywords(schema: &Value) {
-        let Value::Object(fields) = schema else { return };
-        for (keyword, value) in fields {
-            assert!(KNOWN.contains(&keyword.as_str()), "`{keyword}` in {schema:#}");
-            match (keyword.as_str(), value) {
-                ("properties" | "$defs", Value::Object(schemas)) => schemas.values().for_each(keywords),
-                ("oneOf" | "anyOf", Value::Array(schemas)) => schemas.iter().for_each(keywords),
-                ("items" | "additionalProperties", schema) => keywords(schema),
-                _ => {}
-            }
-        }
-    }
+    use crate::inventory::reading::only_known_keywords;
 
     #[test]
     fn every_keyword_of_the_schema_is_known() {
-        keywords(&SCHEMA);
+        only_known_keywords(&SCHEMA);
     }
 
     /// What is left when everything is broken must still deserialize.

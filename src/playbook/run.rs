@@ -1,7 +1,7 @@
 //! Walks a playbook on all hosts at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
@@ -69,7 +69,7 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         begun: Mutex::default(),
     };
     join_all(members.iter().map(|member| async {
-        let result = walk(plan, member, &shared, events).await;
+        let result = Walk { plan, member, shared: &shared, events }.walk().await;
         if plan.mode == Mode::Apply {
             end(member, result, events).await;
         }
@@ -130,119 +130,125 @@ fn takes_part(plan: &Plan<'_>, phase: &Phase, member: &Member) -> bool {
     plan.cluster.host(&member.host).is_some_and(|host| phase.hosts.matches(host, &plan.inputs))
 }
 
-async fn walk(plan: &Plan<'_>, member: &Member, shared: &Shared, events: &mpsc::UnboundedSender<Event>) -> Result<()> {
-    let mut result = Ok(());
-    for phase in &plan.playbook.phases {
-        if !takes_part(plan, phase, member) {
-            continue;
-        }
-        let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
-        if result.is_ok() {
-            result = ready(plan, phase, member, shared, &sink).await;
-            if let Err(failure) = &result {
-                sink.emit(Kind::Note { text: failure.cause.clone() });
+/// One host's way through the playbook.
+struct Walk<'a> {
+    plan: &'a Plan<'a>,
+    member: &'a Member,
+    shared: &'a Shared,
+    events: &'a mpsc::UnboundedSender<Event>,
+}
+
+impl Walk<'_> {
+    async fn walk(&self) -> Result<()> {
+        let mut result = Ok(());
+        for phase in &self.plan.playbook.phases {
+            if !takes_part(self.plan, phase, self.member) {
+                continue;
             }
+            let sink = self.sink(phase);
+            if result.is_ok() {
+                result = self.ready(phase, &sink).await;
+                if let Err(failure) = &result {
+                    sink.emit(Kind::Note { text: failure.cause.clone() });
+                }
+            }
+            match &result {
+                Ok(()) => result = self.in_turn(phase, &sink).await,
+                Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
+            }
+            let succeeded = usize::from(result.is_ok());
+            if result.is_err() {
+                self.inputs().joining.remove(&self.member.host);
+            }
+            self.shared.gates[&phase.name].send_modify(|progress| {
+                progress.left -= 1;
+                progress.succeeded += succeeded;
+            });
         }
-        match &result {
-            Ok(()) => result = in_turn(plan, phase, member, shared, events).await,
-            Err(_) => sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 }),
+        result
+    }
+
+    fn sink(&self, phase: &Phase) -> Sink {
+        Sink::new(&self.member.host, self.events.clone()).phase(&phase.name)
+    }
+
+    fn inputs(&self) -> MutexGuard<'_, Inputs> {
+        self.shared.inputs.lock().expect("no panic while held")
+    }
+
+    /// Waits for what the phase needs of other hosts.
+    async fn ready(&self, phase: &Phase, sink: &Sink) -> Result<()> {
+        for name in &phase.after {
+            self.wait_for(name, sink).await?;
         }
-        let succeeded = usize::from(result.is_ok());
+        if self.plan.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
+    /// Waits until another phase has ended everywhere. It must have succeeded somewhere, if it is for any host at all.
+    async fn wait_for(&self, name: &str, sink: &Sink) -> Result<()> {
+        let plan = self.plan;
+        let mut progress = self.shared.gates[name].subscribe();
+        let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
+        if progress.borrow().left > 0 && !takes_part(plan, phase, self.member) {
+            sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
+        }
+        let ended = *progress.wait_for(|progress| progress.left == 0).await.expect("the sender outlives the walk");
+        let is_for_nobody = phase_size(plan, phase) == 0;
+        if ended.succeeded == 0 && !is_for_nobody {
+            return Err(Failure::new(format!("not tried, for the phase {name} failed on the hosts that it needs"))
+                .hint("mend what failed there, then run the same command again"));
+        }
+        Ok(())
+    }
+
+    /// One phase, once it is the host's turn.
+    async fn in_turn(&self, phase: &Phase, sink: &Sink) -> Result<()> {
+        let Some(turns) = self.shared.turns.get(&phase.name).filter(|_| self.member.facts.node.is_member()) else {
+            return self.one(phase).await;
+        };
+        if turns.are_all_taken() {
+            sink.emit(Kind::Waiting { what: "the hosts before it to be done".into() });
+        }
+        let skipped = |failure: Failure| {
+            sink.emit(Kind::Note { text: failure.cause.clone() });
+            sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
+            failure
+        };
+        let _place = turns.take().await.map_err(skipped)?;
+        if self.plan.cancel.is_cancelled() {
+            return Err(skipped(Failure::interrupted()));
+        }
+        let result = self.one(phase).await;
         if result.is_err() {
-            shared.inputs.lock().expect("no panic while held").joining.remove(&member.host);
+            turns.failed(&self.member.host);
         }
-        shared.gates[&phase.name].send_modify(|progress| {
-            progress.left -= 1;
-            progress.succeeded += succeeded;
-        });
+        result
     }
-    result
-}
 
-/// Waits for what the phase needs of other hosts.
-async fn ready(plan: &Plan<'_>, phase: &Phase, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
-    for name in &phase.after {
-        wait_for(plan, name, member, shared, sink).await?;
+    async fn one(&self, phase: &Phase) -> Result<()> {
+        let Self { plan, member, shared, events } = self;
+        let inputs = self.inputs().clone();
+        let context =
+            Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
+        let run = PhaseRun {
+            phase: phase.name.clone(),
+            steps: shared.work.steps(&phase.name, &member.host),
+            mode: plan.mode,
+            run: plan.run.clone(),
+            drift: plan.drift,
+            wait_lock: plan.wait_lock,
+            promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
+            context,
+        };
+        let Outputs { join, authorities, has_begun } = member.client.run(run, events).await?;
+        if has_begun {
+            shared.begun.lock().expect("no panic while held").insert(member.host.clone());
+        }
+        let mut inputs = self.inputs();
+        inputs.join = join.or(inputs.join.take());
+        inputs.authorities = authorities.or(inputs.authorities.take());
+        Ok(())
     }
-    if plan.cancel.is_cancelled() { Err(Failure::interrupted()) } else { Ok(()) }
-}
-
-/// One phase on one host, once it is the host's turn.
-async fn in_turn(
-    plan: &Plan<'_>,
-    phase: &Phase,
-    member: &Member,
-    shared: &Shared,
-    events: &mpsc::UnboundedSender<Event>,
-) -> Result<()> {
-    let Some(turns) = shared.turns.get(&phase.name).filter(|_| member.facts.node.is_member()) else {
-        return one(plan, phase, member, shared, events).await;
-    };
-    let sink = Sink::new(&member.host, events.clone()).phase(&phase.name);
-    if turns.are_all_taken() {
-        sink.emit(Kind::Waiting { what: "the hosts before it to be done".into() });
-    }
-    let skipped = |failure: Failure| {
-        sink.emit(Kind::Note { text: failure.cause.clone() });
-        sink.emit(Kind::PhaseFinished { outcome: Outcome::Skipped, millis: 0 });
-        failure
-    };
-    let _place = turns.take().await.map_err(skipped)?;
-    if plan.cancel.is_cancelled() {
-        return Err(skipped(Failure::interrupted()));
-    }
-    let result = one(plan, phase, member, shared, events).await;
-    if result.is_err() {
-        turns.failed(&member.host);
-    }
-    result
-}
-
-async fn one(
-    plan: &Plan<'_>,
-    phase: &Phase,
-    member: &Member,
-    shared: &Shared,
-    events: &mpsc::UnboundedSender<Event>,
-) -> Result<()> {
-    let inputs = shared.inputs.lock().expect("no panic while held").clone();
-    let context =
-        Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
-    let run = PhaseRun {
-        phase: phase.name.clone(),
-        steps: shared.work.steps(&phase.name, &member.host),
-        mode: plan.mode,
-        run: plan.run.clone(),
-        drift: plan.drift,
-        wait_lock: plan.wait_lock,
-        promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
-        context,
-    };
-    let Outputs { join, authorities, has_begun } = member.client.run(run, events).await?;
-    if has_begun {
-        shared.begun.lock().expect("no panic while held").insert(member.host.clone());
-    }
-    let mut inputs = shared.inputs.lock().expect("no panic while held");
-    inputs.join = join.or(inputs.join.take());
-    inputs.authorities = authorities.or(inputs.authorities.take());
-    Ok(())
-}
-
-/// Waits until another phase has ended everywhere. It must have succeeded somewhere, if it is for any host at all.
-async fn wait_for(plan: &Plan<'_>, name: &str, member: &Member, shared: &Shared, sink: &Sink) -> Result<()> {
-    let mut progress = shared.gates[name].subscribe();
-    let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
-    let own = usize::from(takes_part(plan, phase, member));
-    if progress.borrow().left > 0 && own == 0 {
-        sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
-    }
-    let ended = *progress.wait_for(|progress| progress.left == 0).await.expect("the sender outlives the walk");
-    let is_for_nobody = phase_size(plan, phase) == 0;
-    if ended.succeeded == 0 && !is_for_nobody {
-        return Err(Failure::new(format!("not tried, for the phase {name} failed on the hosts that it needs"))
-            .hint("mend what failed there, then run the same command again"));
-    }
-    Ok(())
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {

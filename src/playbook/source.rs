@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::inventory::reading::Node;
+use crate::inventory::reading::{Node, reason};
 use crate::inventory::{Mistake, Mistakes, Path};
 
 /// A file that was read.
@@ -173,16 +173,6 @@ impl fmt::Display for Reports<'_> {
             write!(f, "{separator}{mistakes}")?;
         }
         Ok(())
-    }
-}
-
-/// Why a file can't be read, in a word.
-pub fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "it is a folder".into(),
-        _ => error.to_string(),
     }
 }
 

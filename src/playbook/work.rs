@@ -11,7 +11,7 @@ use super::written::Hosts;
 use crate::engine::Item;
 use crate::facts::Facts;
 use crate::inventory::Cluster;
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::{did_you_mean, quote};
 use crate::steps::task::{Task, Work};
 
 /// By phase and host.
@@ -98,10 +98,7 @@ fn check_hosts(phase: &Phase, cluster: &Cluster, findings: &mut Findings) {
     let Hosts::Names(names) = &phase.hosts else { return };
     let known: Vec<&str> = cluster.hosts.iter().map(|host| host.name.as_str()).collect();
     for (index, name) in names.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
-        let hint = match nearest(name, &known) {
-            Some(name) => format!("did you mean {}?", quote(name)),
-            None => format!("it has {}", known.join(", ")),
-        };
+        let hint = did_you_mean(name, &known).unwrap_or_else(|| format!("it has {}", known.join(", ")));
         let place = phase.place.key("hosts").index(index);
         findings.add(&place, format!("the inventory has no host {}", quote(name)), Some(hint));
     }

@@ -354,6 +354,14 @@ pub struct ObjectWait {
     pub condition: Option<String>,
 }
 
+impl Template {
+    /// The file that it makes, its content not filled in yet.
+    pub fn as_file(&self) -> File {
+        let Self { path, content, source, mode, secret } = self.clone();
+        File { path, content, source, mode, secret, state: Presence::Present }
+    }
+}
+
 impl Task {
     /// The fields that say what the task is, those that are set.
     pub fn kinds(&self) -> Vec<&'static str> {

@@ -34,6 +34,8 @@ pub enum Check {
     Port(u16),
     HostAddress,
     SubnetOverlap,
+    Balancer,
+    VirtualAddress,
 }
 
 impl Check {
@@ -59,6 +61,8 @@ impl Check {
             Self::ClusterSettings,
             Self::HostAddress,
             Self::SubnetOverlap,
+            Self::Balancer,
+            Self::VirtualAddress,
         ];
         plain
             .into_iter()
@@ -98,6 +102,8 @@ impl fmt::Display for Check {
             Self::Port(port) => write!(f, "Port-{port}"),
             Self::HostAddress => f.write_str("HostAddress"),
             Self::SubnetOverlap => f.write_str("SubnetOverlap"),
+            Self::Balancer => f.write_str("Balancer"),
+            Self::VirtualAddress => f.write_str("VirtualAddress"),
         }
     }
 }

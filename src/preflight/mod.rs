@@ -3,6 +3,7 @@
 //! Pure functions of the inventory and of [`Facts`]: nothing here looks at a host or asks a clock. What a step will mend is
 //! a warning that says so; what no step can mend, or what must not be done unasked, is an error.
 
+mod balancer;
 mod catalogue;
 mod identity;
 mod ignore;
@@ -72,7 +73,8 @@ pub fn check(cluster: &Cluster, facts: &BTreeMap<String, Facts>, clocks: &BTreeM
             .chain(runtime::check(subject))
             .chain(membership::check(subject, &subjects))
             .chain(settings::check(subject))
-            .chain(network::check(subject));
+            .chain(network::check(subject))
+            .chain(balancer::check(subject));
         findings.extend(found.map(|finding| Finding { host: Some(subject.host.name.clone()), ..finding }));
     }
     findings

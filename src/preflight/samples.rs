@@ -66,6 +66,7 @@ fn facts(host: &Host) -> Facts {
         packages: BTreeMap::new(),
         runtimes: [].into(),
         has_apt: true,
+        balancers: BTreeMap::new(),
         node: NodeState::default(),
         free_bytes: Some(FreeBytes { root: 10_000_000_000, var_lib: 10_000_000_000 }),
         resolv_conf: "/etc/resolv.conf".into(),

@@ -58,12 +58,11 @@ fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> V
     ] {
         findings.extend(kept(field, known.as_deref(), &wanted));
     }
-    // Without an endpoint of its own the cluster has the control planes' addresses.
+    // With nothing in front each control plane's administrators ask its own API server; a host that moved has told its address.
     let known = founded.endpoint.as_deref();
-    let is_of_control_plane =
-        cluster.control_planes().any(|host| known == Some(&format!("{}:{}", host.address, crate::inventory::API_PORT)));
-    if cluster.endpoint.is_some() || (has_own_address && !is_of_control_plane) {
-        findings.extend(kept("endpoint", founded.endpoint.as_deref(), &cluster.endpoint()));
+    let is_of_control_plane = cluster.control_planes().any(|host| known == Some(&cluster.admin_endpoint(host)));
+    if !is_of_control_plane && (has_own_address || cluster.front().is_some()) {
+        findings.extend(kept("endpoint", known, &cluster.endpoint()));
     }
     findings.extend(version(cluster, founded.version.as_deref()));
     findings

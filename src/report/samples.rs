@@ -183,6 +183,7 @@ pub(super) fn plan() -> Vec<Event> {
                 enable: Some(true),
                 start: None,
                 restart: Some("its configuration changes".into()),
+                reloads: false,
             }),
             Change::Remove { path: "/etc/cni/net.d/87-podman.conflist".into() },
         ]),
@@ -231,6 +232,7 @@ pub(super) fn every_change() -> Vec<Event> {
         enable: Some(true),
         start: Some(true),
         restart: Some("new configuration".into()),
+        reloads: false,
     };
     let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
     let request = crate::pki::CertificateRequest::authority("kubernetes", 24, algorithm);

@@ -1,7 +1,7 @@
 //! Numbers and times as people write them.
 
 /// `1 change`, `2 changes`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub fn count(number: usize, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::dpkg::{Status, matches_version};
 use super::{Resource, apt_lock, command};
@@ -132,7 +132,7 @@ const POLICY: [&str; 6] = ["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Di
 
 /// The version that apt would take, in what `apt-cache policy` says of several packages: the candidate, or of the versions that fit
 /// a pattern the highest, which is told first. None where no list has the package.
-fn candidate(policy: &str, package: &Package) -> Option<String> {
+pub(super) fn candidate(policy: &str, package: &Package) -> Option<String> {
     let lines = policy.lines().skip_while(|line| line.strip_suffix(':') != Some(&package.name)).skip(1);
     let own: Vec<&str> = lines.take_while(|line| line.starts_with(' ')).collect();
     let Some(wanted) = &package.version else {
@@ -230,8 +230,7 @@ impl Resource for CandidateAtLeast {
             return Ok(Some(version.into()));
         }
         let policy = probe.query(&POLICY.into_iter().chain([self.package]).collect::<Vec<_>>()).await?;
-        let candidate = policy.stdout.lines().find_map(|line| line.trim().strip_prefix("Candidate: "));
-        Ok(candidate.filter(|version| *version != "(none)").map(String::from))
+        Ok(candidate(&policy.stdout, &Package::any(self.package)))
     }
 
     fn diff(&self, version: Self::Observed) -> Result<Planned> {
@@ -302,15 +301,23 @@ pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-dow
 
 /// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
 pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
-    let Some(source) = source else {
-        // A repository that is not kboot's and does not answer is no reason to stop: what is missing shows when it is installed.
-        let argv = ["apt-get", "update", "-q"];
-        let output = command::output(&argv, &QUIET, None).await?;
-        if !output.is_success() {
-            tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
-        }
-        return Ok(());
-    };
+    let Some(source) = source else { return refresh_all(&QUIET).await };
+    refresh_one(source, &QUIET).await.map_err(|failure| {
+        failure
+            .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))
+    })
+}
+
+/// A repository that is not kboot's and does not answer is no reason to stop: what is missing shows when it is installed.
+pub(super) async fn refresh_all(environment: &[(&str, &str)]) -> Result<()> {
+    let output = command::output(&["apt-get", "update", "-q"], environment, None).await?;
+    if !output.is_success() {
+        tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
+    }
+    Ok(())
+}
+
+pub(super) async fn refresh_one(source: &Utf8Path, environment: &[(&str, &str)]) -> Result<()> {
     let list = format!("Dir::Etc::SourceList={source}");
     let argv = [
         "apt-get",
@@ -327,11 +334,7 @@ pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
         "-o",
         "Acquire::Retries=3",
     ];
-    command::run_with(&argv, &QUIET).await.map_err(|failure| {
-        failure
-            .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))
-    })?;
-    Ok(())
+    command::run_with(&argv, environment).await.map(drop)
 }
 
 pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>) -> Result<()> {
@@ -480,7 +483,7 @@ mod tests {
 
     #[test]
     fn the_version_that_apt_would_take_is_known_where_its_lists_are() {
-        let policy = "kubelet:\n  Installed: 1.37.0-1.1\n  Candidate: 1.38.0-1.1\n  Version table:\n     1.38.0-1.1 990\n        500 http://k Packages\n     1.37.2-1.2 990\n        500 http://k Packages\n     1.37.2-1.1 990\n        500 http://k Packages\n *** 1.37.0-1.1 100\n        100 /var/lib/dpkg/status\nsocat:\n  Installed: (none)\n  Candidate: 1.7\n  Version table:\n     1.7 500\n        500 http://d Packages\n";
+        let policy = "kubelet:\n  Installed: 1.37.0-1.1\n  Candidate: 1.38.0-1.1\n  Version table:\n     1.38.0-1.1 990\n        500 http://k Packages\n     1.37.2-1.2 990\n        500 http://k Packages\n     1.37.2-1.1 990\n        500 http://k Packages\n *** 1.37.0-1.1 100\n        100 /var/lib/dpkg/status\nsocat:\n  Installed: (none)\n  Candidate: 1.7\n  Version table:\n     1.7 500\n        500 http://d Packages\ngone:\n  Installed: (none)\n  Candidate: (none)\n";
         let of = |package: Package| candidate(policy, &package);
         assert_eq!(of(Package::version("kubelet", "1.37.2-*")).as_deref(), Some("1.37.2-1.2"));
         assert_eq!(of(Package::version("kubelet", "1.37.0-1.1")).as_deref(), Some("1.37.0-1.1"));
@@ -488,6 +491,7 @@ mod tests {
         assert_eq!(of(Package::any("kubelet")).as_deref(), Some("1.38.0-1.1"));
         assert_eq!(of(Package::any("socat")).as_deref(), Some("1.7"));
         assert_eq!(of(Package::any("kubeadm")), None);
+        assert_eq!(of(Package::any("gone")), None);
         let Planned::Changes(changes) =
             kubelet().diff((Status::default(), [("kubelet".into(), "1.37.2-1.2".into())].into())).unwrap()
         else {

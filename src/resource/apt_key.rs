@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, file, web};
-use crate::engine::{Change, Content, Failure, FileMode, Planned, Probe, Result};
+use crate::engine::{Change, Content, Failure, FileMode, Planned, Probe, Result, now_millis};
 use crate::openpgp;
 
 /// A keyring that holds the key with this fingerprint.
@@ -80,8 +80,7 @@ fn check(key: &[u8], fingerprint: &str, whose: &str, now: u64) -> Result<()> {
 }
 
 fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    now_millis() / 1000
 }
 
 /// `roots` as for [`web::client`].

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::apt::{FREE, OPTIONS, QUIET};
+use super::apt::{FREE, OPTIONS, Package, QUIET, candidate};
 use super::command;
 use crate::engine::{Failure, PackageLock, PackagePin, Result};
 
@@ -37,7 +37,7 @@ pub(super) fn preferences<'a>(pins: impl Iterator<Item = (&'a str, &'a str)>) ->
 
 /// Apt with further environment variables and options.
 pub(super) struct Apt {
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(&'static str, String)>,
     pub options: Vec<String>,
 }
 
@@ -58,7 +58,9 @@ impl Apt {
         }
         let mut argv = vec!["apt-cache", "policy"];
         argv.extend(names.iter().map(String::as_str));
-        Ok(candidates(&self.run(&argv).await?))
+        let policy = self.run(&argv).await?;
+        let candidate = |name: &String| Some((name.clone(), candidate(&policy, &Package::any(name))?));
+        Ok(names.iter().filter_map(candidate).collect())
     }
 
     /// These versions with the digests that the repositories' indexes give.
@@ -74,13 +76,16 @@ impl Apt {
     }
 
     async fn run(&self, argv: &[&str]) -> Result<String> {
-        let mut environment = QUIET.to_vec();
-        environment.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let [program, verb, rest @ ..] = argv else { return Err(Failure::new("an incomplete command")) };
         let mut full = vec![*program, *verb];
         full.extend(self.options.iter().map(String::as_str));
         full.extend(rest);
-        Ok(command::run_with(&full, &environment).await?.stdout)
+        Ok(command::run_with(&full, &self.environment()).await?.stdout)
+    }
+
+    pub fn environment(&self) -> Vec<(&str, &str)> {
+        let more = self.environment.iter().map(|(name, value)| (*name, value.as_str()));
+        QUIET.into_iter().chain(more).collect()
     }
 }
 
@@ -93,19 +98,6 @@ fn installed(simulation: &str) -> BTreeMap<String, String> {
         Some((name.to_string(), version.to_string()))
     };
     simulation.lines().filter_map(one).collect()
-}
-
-fn candidates(policy: &str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
-    let mut package = "";
-    for line in policy.lines() {
-        match (line.strip_suffix(':'), line.trim().strip_prefix("Candidate: ")) {
-            (Some(name), _) if !line.starts_with(' ') => package = name,
-            (_, Some(version)) if version != "(none)" => drop(found.insert(package.to_string(), version.to_string())),
-            _ => {}
-        }
-    }
-    found
 }
 
 /// A package's digest in an index. Repositories that have different packages of the same version are an error.
@@ -181,12 +173,6 @@ mod tests {
     fn a_simulation_tells_what_would_be_installed() {
         let expected = [("containerd.io", "2.3.7-1~debian.12~bookworm"), ("libc6:i386", "2.36-9"), ("netbase", "6.4")];
         assert_eq!(installed(SIMULATION), expected.map(|(name, version)| (name.into(), version.into())).into());
-    }
-
-    #[test]
-    fn a_policy_tells_the_candidates() {
-        let policy = "kubelet:\n  Installed: 1.37.1-1.1\n  Candidate: 1.37.2-1.1\n  Version table:\n     1.37.2-1.1 1001\n        500 http://x Packages\nnone:\n  Installed: (none)\n  Candidate: (none)\n";
-        assert_eq!(candidates(policy), [("kubelet".to_string(), "1.37.2-1.1".to_string())].into());
     }
 
     fn record(name: &str, architecture: &str, digit: &str) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Foresight, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Foresight, Planned, Probe, Result};
 
 /// The wanted state of one thing on a host.
 #[async_trait]
@@ -95,10 +95,6 @@ impl AnyStep for Converge {
 
     fn deadline(&self) -> Duration {
         self.deadline
-    }
-
-    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        Evidence::default()
     }
 }
 

@@ -107,7 +107,6 @@ fn metadata_of(metadata: &std::fs::Metadata) -> Metadata {
         gid: metadata.gid(),
         size: metadata.size(),
         inode: metadata.ino(),
-        changed: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
     }
 }
 
@@ -175,7 +174,7 @@ fn writable(content: &Content) -> Result<Vec<u8>> {
     content.bytes().ok_or_else(|| Failure::new("only the digest of this content is known, so it can't be written"))
 }
 
-/// Whether a path exists, links followed.
+/// The text of a file that must be there.
 pub(super) fn read_text(path: &Utf8Path) -> Result<String> {
     Ok(fs::read_to_string(path)?)
 }

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 
 use super::{Resource, command};
 use crate::engine::{Change, Planned, Probe, Result};
+use crate::proc;
 
 /// No network links of these names.
 pub struct LinksAbsent {
@@ -19,7 +20,7 @@ impl Resource for LinksAbsent {
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
         // Unlike /sys/class/net, this is always of the network namespace that we are in.
         let table = probe.read_text(Utf8Path::new("/proc/net/dev")).await?.unwrap_or_default();
-        Ok(links(&table))
+        Ok(proc::links(&table).map(String::from).collect())
     }
 
     fn diff(&self, links: Vec<String>) -> Result<Planned> {
@@ -33,11 +34,6 @@ impl Resource for LinksAbsent {
         };
         Ok(Planned::of(links.into_iter().filter(is_unwanted).map(delete).collect()))
     }
-}
-
-/// The names in /proc/net/dev, whose first two lines are a head.
-fn links(table: &str) -> Vec<String> {
-    table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_string())).collect()
 }
 
 /// No rules and chains of Kubernetes or of a pod network; all others stay.
@@ -58,7 +54,7 @@ impl Resource for FilterRules {
 
     fn diff(&self, rules: Self::Observed) -> Result<Planned> {
         let Some(rules) = rules else { return Ok(Planned::Satisfied) };
-        let unwanted = rules.lines().filter(|line| is_ours(line)).count();
+        let unwanted = rules.lines().filter(|line| FilterRules::is_ours(line)).count();
         if unwanted == 0 {
             return Ok(Planned::Satisfied);
         }
@@ -67,24 +63,20 @@ impl Resource for FilterRules {
     }
 }
 
-impl FilterRules {
-    /// Whether a line of iptables-save is a rule or a chain of Kubernetes or a pod network.
-    pub fn is_ours(line: &str) -> bool {
-        is_ours(line)
-    }
-}
-
 /// How kube-proxy, the kubelet, the CNI plugins, flannel and weave name their chains and mark their rules.
 const SIGNS: [&str; 7] = ["KUBE-", "CNI-", "FLANNEL", "WEAVE", "flanneld", "cni0", "weave"];
 
-fn is_ours(line: &str) -> bool {
-    (line.starts_with('-') || line.starts_with(':')) && SIGNS.iter().any(|sign| line.contains(sign))
+impl FilterRules {
+    /// Whether a line of iptables-save is a rule or a chain of Kubernetes or a pod network.
+    pub fn is_ours(line: &str) -> bool {
+        (line.starts_with('-') || line.starts_with(':')) && SIGNS.iter().any(|sign| line.contains(sign))
+    }
 }
 
 pub(super) async fn remove_rules(program: &str) -> Result<()> {
     let save = format!("{program}-save");
     let saved = command::output(&[&save], &[], None).await?;
-    let kept: Vec<&str> = saved.stdout.lines().filter(|line| !is_ours(line)).collect();
+    let kept: Vec<&str> = saved.stdout.lines().filter(|line| !FilterRules::is_ours(line)).collect();
     let text = format!("{}\n", kept.join("\n"));
     let restore = format!("{program}-restore");
     let output = command::output(&[&restore], &[], Some(text.as_bytes())).await?;
@@ -96,17 +88,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_read_below_the_head() {
-        let table = "Inter-|   Receive\n face |bytes\n    lo: 0 0\nflannel.1:10 1\n";
-        assert_eq!(links(table), ["lo", "flannel.1"]);
-    }
-
-    #[test]
     fn only_rules_of_kubernetes_and_the_pod_network_are_ours() {
-        assert!(is_ours(":KUBE-SERVICES - [0:0]"));
-        assert!(is_ours("-A FORWARD -m comment --comment \"flanneld forward\" -j FLANNEL-FWD"));
-        assert!(!is_ours(":INPUT ACCEPT [0:0]"));
-        assert!(!is_ours("-A INPUT -p tcp --dport 22 -j ACCEPT"));
-        assert!(!is_ours("# KUBE- in a comment"));
+        assert!(FilterRules::is_ours(":KUBE-SERVICES - [0:0]"));
+        assert!(FilterRules::is_ours("-A FORWARD -m comment --comment \"flanneld forward\" -j FLANNEL-FWD"));
+        assert!(!FilterRules::is_ours(":INPUT ACCEPT [0:0]"));
+        assert!(!FilterRules::is_ours("-A INPUT -p tcp --dport 22 -j ACCEPT"));
+        assert!(!FilterRules::is_ours("# KUBE- in a comment"));
     }
 }

@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{AnyResource, Resource};
-use crate::engine::{Change, Failure, Planned, Probe, Result};
-use crate::kube::{Applied, Connector, comparable};
+use crate::engine::{Change, Failure, Planned, Probe, Result, comparable};
+use crate::kube::{Applied, Connector};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use reqwest::header::{ACCEPT, AUTHORIZATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde::Deserialize;
-use sha2::Digest as _;
 
 use super::web::{cause, client};
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Result, sha256};
 
 /// An index of several platforms' images, or one image, in OCI's form and in Docker's.
 const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -82,8 +81,7 @@ impl Reference {
         let answer = self.request(client, Method::GET, base, token.as_deref()).await?;
         let bytes = answer.error_for_status().map_err(|error| cause(&error))?.bytes().await;
         let bytes = bytes.map_err(|error| cause(&error))?;
-        let hex: String = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("sha256:{hex}"))
+        Ok(format!("sha256:{}", sha256(&bytes)))
     }
 
     async fn request(

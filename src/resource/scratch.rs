@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
-use super::apt::QUIET;
+use super::apt;
 use super::apt_key::{self, AptKey, KeySource};
 use super::apt_lock::{self, Apt};
-use super::command;
 use crate::engine::{Failure, PackagePin, Result};
 
 const FOLDER: &str = "/var/tmp";
@@ -84,20 +83,10 @@ impl Scratch {
 
     /// Reads the lists. Sources that were put in must work; the host's others may be broken.
     pub async fn refresh(&self) -> Result<()> {
-        let environment = self.environment();
-        let environment: Vec<(&str, &str)> =
-            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let output = command::output(&["apt-get", "update", "-q"], &environment, None).await?;
-        if !output.is_success() {
-            tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
-        }
+        let apt = self.apt();
+        apt::refresh_all(&apt.environment()).await?;
         for source in &self.sources {
-            let list = format!("Dir::Etc::sourcelist={source}");
-            let strict =
-                ["-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any", "-o", "Acquire::Retries=3"];
-            let mut argv = vec!["apt-get", "update", "-q", "-o", &list, "-o", "Dir::Etc::sourceparts=-"];
-            argv.extend(strict);
-            command::run_with(&argv, &environment).await.map_err(|failure| {
+            apt::refresh_one(source, &apt.environment()).await.map_err(|failure| {
                 let name = source.file_stem().unwrap_or_default();
                 failure.hint(format!("see that this host reaches the repository `packages.{name}` of the inventory, and that its key is the right one"))
             })?;
@@ -121,12 +110,7 @@ impl Scratch {
     }
 
     fn apt(&self) -> Apt {
-        Apt { environment: self.environment(), options: Vec::new() }
-    }
-
-    fn environment(&self) -> Vec<(String, String)> {
-        let own = [("APT_CONFIG".to_string(), self.at("apt.conf").to_string())];
-        QUIET.iter().map(|(name, value)| (name.to_string(), value.to_string())).chain(own).collect()
+        Apt { environment: vec![("APT_CONFIG", self.at("apt.conf").into())], options: Vec::new() }
     }
 
     fn at(&self, path: &str) -> Utf8PathBuf {

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::dpkg::Status;
 use super::{image, kernel, unit};
-use crate::engine::{Failure, FileKind, Probe, Result, State, Thing};
-use crate::kube::{Connector, comparable};
+use crate::engine::{Failure, FileKind, Probe, Result, State, Thing, comparable};
+use crate::kube::Connector;
 
 /// Never fails: what can't be told is unknown.
 pub async fn state(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> State {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, command, file};
-use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange};
+use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange, sha256};
 
 /// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
 const STARTED: &str = "/run/kboot/started";
@@ -19,11 +19,13 @@ pub struct Unit {
     files: Vec<Utf8PathBuf>,
     is_running: Option<bool>,
     is_enabled: Option<bool>,
+    /// Whether it takes up its files by `systemctl reload`.
+    reloads: bool,
 }
 
 impl Unit {
     pub fn new(name: impl Into<String>, is_running: Option<bool>, is_enabled: Option<bool>) -> Self {
-        Self { name: name.into(), files: Vec::new(), is_running, is_enabled }
+        Self { name: name.into(), files: Vec::new(), is_running, is_enabled, reloads: false }
     }
 
     /// Running, and enabled.
@@ -41,6 +43,11 @@ impl Unit {
         self
     }
 
+    /// It takes its files up without ending.
+    pub fn reloads(self) -> Self {
+        Self { reloads: true, ..self }
+    }
+
     /// The drop-in that has the digests noted.
     fn drop_in(&self) -> Utf8PathBuf {
         Utf8PathBuf::from(format!("/etc/systemd/system/{}.d/50-kboot.conf", self.name))
@@ -50,13 +57,17 @@ impl Unit {
     /// what the service reads, or older.
     fn drop_in_text(&self) -> String {
         let files: Vec<&str> = self.files.iter().map(|file| file.as_str()).collect();
-        format!(
+        let note = format!(
+            "-+/bin/sh -c 'mkdir -p {STARTED}; rm -f {STARTED}/%n; sha256sum {} >{STARTED}/%n 2>/dev/null'\n",
+            files.join(" ")
+        );
+        let start = format!(
             "# What the service reads is noted when it starts, so that kboot knows when it must be restarted.\n\
              [Service]\n\
-             ExecStartPre=-+/bin/sh -c 'mkdir -p {STARTED}; rm -f {STARTED}/%n; \
-             sha256sum {} >{STARTED}/%n 2>/dev/null'\n",
-            files.join(" ")
-        )
+             ExecStartPre={note}"
+        );
+        // After the unit's own commands: one that fails, as for a wrong file, leaves the note as it is.
+        if self.reloads { format!("{start}ExecReload={note}") } else { start }
     }
 
     fn note(&self) -> Utf8PathBuf {
@@ -97,7 +108,7 @@ impl Resource for Unit {
         observed.is_noted = note.is_some();
         let note = note.unwrap_or_default();
         for file in &self.files {
-            let now = probe.read(file).await?.map(|bytes| digest(&bytes));
+            let now = probe.read(file).await?.map(|bytes| sha256(&bytes));
             if now.as_deref() != noted(&note, file) || !observed.is_noted {
                 observed.changed.push(file.clone());
             }
@@ -118,6 +129,7 @@ impl Resource for Unit {
         if self.is_running == Some(true) && observed.is_active && !observed.changed.is_empty() {
             let files: Vec<&str> = observed.changed.iter().map(|path| path.as_str()).collect();
             let files = files.join(", ");
+            change.reloads = self.reloads;
             change.restart =
                 Some(if observed.is_noted { format!("{files} changed") } else { format!("to take up {files}") });
         }
@@ -165,11 +177,6 @@ pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     })
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub(super) async fn set(change: &UnitChange) -> Result<()> {
     let unit = change.unit.as_str();
     command::run(&["systemctl", "daemon-reload"]).await?;
@@ -179,6 +186,7 @@ pub(super) async fn set(change: &UnitChange) -> Result<()> {
         None => {}
     }
     let verb = match (&change.restart, change.start) {
+        (Some(_), _) if change.reloads => "reload",
         (Some(_), _) | (None, Some(true)) => "restart",
         (None, Some(false)) => "stop",
         (None, None) => return Ok(()),
@@ -222,7 +230,7 @@ mod tests {
 
     /// As sha256sum prints it.
     fn note(files: &[(&str, &str)]) -> String {
-        files.iter().map(|(file, text)| format!("{}  {file}\n", digest(text.as_bytes()))).collect()
+        files.iter().map(|(file, text)| format!("{}  {file}\n", sha256(text.as_bytes()))).collect()
     }
 
     async fn changes(unit: &Unit, host: &FakeHost) -> Vec<String> {
@@ -265,6 +273,18 @@ mod tests {
         assert_eq!(changes(&kubelet(), &host).await, [format!("create {DROP_IN} (0644)"), start.clone()]);
         assert_eq!(changes(&Unit::running("kubelet.service"), &host).await, [start]);
         assert_eq!(changes(&Unit::stopped("kubelet.service"), &host).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_service_that_can_is_reloaded_and_notes_that_as_well() {
+        let unit = kubelet().reloads();
+        let host =
+            running().file(DROP_IN, unit.drop_in_text()).file(NOTE, note(&[("/etc/a", "1\n"), ("/etc/b", "1\n")]));
+        assert_eq!(changes(&unit, &host).await, ["kubelet.service: reload (/etc/b changed)"]);
+        let text = unit.drop_in_text();
+        let [.., start, reload] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert_eq!(reload.replace("ExecReload", "ExecStartPre"), start);
+        assert!(!kubelet().drop_in_text().contains("ExecReload"));
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! The host is what it was before the first run; what is not is told, with its reason.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
-use crate::baseline::{Baseline, Difference, Kind, explain, gather};
-use crate::engine::{AnyStep, Evidence, Planned, Probe, Remark, Result};
+use crate::baseline::{Baseline, Difference, Kind, explain};
+use crate::engine::{AnyStep, Planned, Probe, Remark, Result};
 
 use super::Context;
 
@@ -42,14 +40,6 @@ impl AnyStep for CompareWithBaseline {
         Ok(Planned::Satisfied)
     }
 
-    fn deadline(&self) -> Duration {
-        Duration::from_secs(60)
-    }
-
-    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        Evidence::default()
-    }
-
     async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
         if !self.is_due {
             return Ok(Vec::new());
@@ -61,14 +51,13 @@ impl AnyStep for CompareWithBaseline {
             let why = format!("this host may not delete it; on a control plane: `kubectl delete node {node}`");
             remarks.push(leftover("node in the cluster", node, why));
         }
-        let Some(before) = Baseline::load(probe).await? else {
+        let Some(mut left) = Baseline::differences(probe).await? else {
             if self.was_member {
                 let text = "what this host was before it became a node was never written down, so nothing was compared";
                 remarks.push(Remark::Warning(text.into()));
             }
             return Ok(remarks);
         };
-        let mut left = before.compare(&gather(probe).await?);
         let kept = self.keeps_packages.then(|| take_packages(&mut left)).filter(|count| *count > 0);
         if let Some(count) = kept {
             let why = "they stay with their files and repositories, as --keep-packages asks".into();

@@ -69,9 +69,7 @@ impl AnyResource for FormerContainerd {
         let mut changes = Vec::new();
         // The source last: as long as it is there, the others are known for kboot's.
         for path in [paths::CONTAINERD_PREFERENCES, &keyring, paths::CONTAINERD_SOURCE] {
-            if let Planned::Changes(more) = AnyResource::plan(&Absent::new(path), probe).await? {
-                changes.extend(more);
-            }
+            changes.extend(AnyResource::plan(&Absent::new(path), probe).await?.into_changes());
         }
         Ok(Planned::of(changes))
     }

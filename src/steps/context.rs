@@ -35,8 +35,8 @@ pub struct Inputs {
     /// Hosts whose nodes are yet to register. One that failed to is not among them.
     #[serde(default)]
     pub joining: BTreeSet<String>,
-    /// The token to be made if there is no usable one, and the hours that it lives.
-    pub token: Option<(Token, u32)>,
+    /// The token to be made if there is no usable one.
+    pub token: Option<Token>,
     /// Tokens that are to be there once the cluster is, instead of that one.
     #[serde(default)]
     pub tokens: Vec<(Token, Grant)>,
@@ -95,11 +95,13 @@ pub enum UndoScope {
 }
 
 impl UndoScope {
+    pub const ALL: &str = "all";
+
     /// As it stands in the journal of the run that takes back.
     pub fn name(&self) -> &str {
         match self {
             Self::Run(id) => id,
-            Self::All => "all",
+            Self::All => Self::ALL,
         }
     }
 

@@ -1,61 +1,32 @@
 //! The pods of the nodes that leave the cluster have gone elsewhere, as far as their disruption budgets let them.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
-use crate::kube::{Connector, View};
+use crate::engine::{AnyStep, Change, Result};
+use crate::kube::View;
 
 use super::Make;
+use super::parting::{Lenient, Parting};
 
-/// How long an API server that does not answer is waited for: a node can be reset without it.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
-pub struct DrainNodes {
-    kube: Connector,
+struct DrainNodes {
     nodes: Vec<String>,
     seconds: u64,
-    course: Mutex<Course>,
+    /// Draining is tried once: pods that don't go are told, and end with their node.
+    is_tried: AtomicBool,
 }
 
-/// How far the step is. Draining is tried once.
-#[derive(Default)]
-struct Course {
-    began: Option<Instant>,
-    is_tried: bool,
-    remarks: Vec<String>,
-}
-
-pub fn step(make: &Make<'_>) -> DrainNodes {
+pub fn step(make: &Make<'_>) -> impl AnyStep + use<> {
     let inputs = &make.context.inputs;
-    DrainNodes {
-        kube: make.services.kube.clone(),
-        nodes: inputs.leaving.clone(),
-        seconds: inputs.drain_seconds,
-        course: Mutex::default(),
-    }
-}
-
-impl DrainNodes {
-    async fn changes(&self, view: &View) -> Result<Vec<Change>> {
-        let mut changes = Vec::new();
-        for node in &self.nodes {
-            let Some(object) = view.get("v1", "Node", None, node).await? else { continue };
-            let pods = evictable(&view.pods_on(node).await?);
-            let is_cordoned = object["spec"]["unschedulable"] == true;
-            if !pods.is_empty() || !is_cordoned {
-                changes.push(Change::DrainNode { node: node.clone(), pods, seconds: self.seconds });
-            }
-        }
-        Ok(changes)
-    }
+    let drain =
+        DrainNodes { nodes: inputs.leaving.clone(), seconds: inputs.drain_seconds, is_tried: AtomicBool::default() };
+    Lenient::new(make, drain)
 }
 
 #[async_trait]
-impl AnyStep for DrainNodes {
+impl Parting for DrainNodes {
     fn id(&self) -> &str {
         "drain-nodes"
     }
@@ -64,48 +35,25 @@ impl AnyStep for DrainNodes {
         "Drain the nodes that leave".into()
     }
 
-    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let is_late = {
-            let mut course = self.course.lock().expect("no panic while held");
-            if course.is_tried {
-                return Ok(Planned::Satisfied);
-            }
-            course.began.get_or_insert_with(Instant::now).elapsed() > PATIENCE
-        };
-        let found = match self.kube.view(probe).await? {
-            Some(view) => self.changes(&view).await,
-            None => Ok(Vec::new()),
-        };
-        let mut course = self.course.lock().expect("no panic while held");
-        match found {
-            Ok(changes) => {
-                course.is_tried = true;
-                Ok(Planned::of(changes))
-            }
-            Err(failure) if failure.retryable && !is_late => Ok(Planned::after("an answer of the API server")),
-            Err(failure) => {
-                course.is_tried = true;
-                course.remarks.push(format!("no node is drained: {}", failure.cause));
-                Ok(Planned::Satisfied)
+    async fn changes(&self, view: &View) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        if self.is_tried.load(Ordering::Relaxed) {
+            return Ok(changes);
+        }
+        for node in &self.nodes {
+            let Some(object) = view.get("v1", "Node", None, node).await? else { continue };
+            let pods = evictable(&view.pods_on(node).await?);
+            let is_cordoned = object["spec"]["unschedulable"] == true;
+            if !pods.is_empty() || !is_cordoned {
+                changes.push(Change::DrainNode { node: node.clone(), pods, seconds: self.seconds });
             }
         }
+        self.is_tried.store(true, Ordering::Relaxed);
+        Ok(changes)
     }
 
-    fn deadline(&self) -> Duration {
-        PATIENCE * 3
-    }
-
-    async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        Evidence::default()
-    }
-
-    /// Pods that don't go are told; they end with their node.
-    fn is_lenient(&self) -> bool {
-        true
-    }
-
-    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
-        Ok(self.course.lock().expect("no panic while held").remarks.iter().cloned().map(Remark::Warning).collect())
+    fn omitted(&self, cause: &str) -> String {
+        format!("no node is drained: {cause}")
     }
 }
 

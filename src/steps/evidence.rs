@@ -20,6 +20,14 @@ pub async fn kubelet(probe: &dyn Probe) -> Vec<String> {
     told[told.len().saturating_sub(MOST)..].iter().map(|line| format!("kubelet: {line}")).collect()
 }
 
+/// The end of a service's journal.
+pub async fn journal(probe: &dyn Probe, service: &str) -> Vec<String> {
+    let unit = format!("{service}.service");
+    let argv = ["journalctl", "-u", &unit, "-n", LINES, "--no-pager", "-o", "cat"];
+    let Ok(output) = probe.query(&argv).await else { return Vec::new() };
+    output.stdout.lines().map(|line| format!("{service}: {line}")).collect()
+}
+
 /// As Kubernetes' components write one: `E1122 17:00:00.123456 …`.
 fn is_error(line: &str) -> bool {
     line.strip_prefix('E').is_some_and(|rest| rest.len() > 4 && rest.bytes().take(4).all(|byte| byte.is_ascii_digit()))

@@ -1,8 +1,9 @@
-//! The distribution's packages that a node needs, and those by which the other repositories are reached.
+//! The distribution's packages that a node needs, and those by which the other repositories are reached; haproxy and keepalived
+//! where this host leads to the API servers.
 
 use crate::resource::{Converge, Installed, Package};
 
-use super::Context;
+use super::{Context, configure_balancer};
 
 /// From the distribution. kubeadm's preflight checks name most of them; the rest fetch and check packages.
 const PACKAGES: [&str; 10] =
@@ -21,14 +22,14 @@ fn package(name: &str) -> Package {
 }
 
 pub fn step(context: &Context) -> Converge {
-    let packages = packages();
+    let packages = packages(context);
     Converge::new("install-prerequisites", "Install prerequisites")
         .deadline(context.install_deadline())
         .with(Installed { packages, sources: Vec::new(), refresh_all: true, lock: context.package_lock() })
 }
 
 /// Whatever version of these a host has is the host's own matter.
-pub(super) fn packages() -> Vec<Package> {
+pub(super) fn packages(context: &Context) -> Vec<Package> {
     let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
-    PACKAGES.map(package).into_iter().chain(optional).collect()
+    PACKAGES.map(package).into_iter().chain(configure_balancer::packages(context)).chain(optional).collect()
 }

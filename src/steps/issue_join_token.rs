@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::bootstrap::Token;
-use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, Grant, Listed, NAMESPACE};
+use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE};
 use crate::engine::{Change, Planned, Probe, Result, Step};
 use crate::kube::Connector;
 
@@ -20,7 +20,7 @@ pub struct IssueJoinToken {
     kube: Connector,
     server: String,
     is_joining: bool,
-    candidate: Option<(Token, u32)>,
+    candidate: Option<Token>,
     /// The user's own.
     wanted: Vec<(Token, Grant)>,
     outputs: Outbox,
@@ -100,8 +100,8 @@ impl Step for IssueJoinToken {
         match (observed, &self.candidate) {
             (Observed::Unneeded | Observed::Found { has_usable: true, .. }, _) => Planned::Satisfied,
             (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),
-            (Observed::Found { now, .. }, Some((token, hours))) => {
-                let expires = now + time::Duration::hours(i64::from(*hours));
+            (Observed::Found { now, .. }, Some(token)) => {
+                let expires = now + DEFAULT_LIFETIME;
                 let grant =
                     Grant { description: Some("made by kboot for joining nodes".into()), ..Grant::join(Some(expires)) };
                 let object = token_secret::secret_object(token, &grant);
@@ -137,7 +137,7 @@ mod tests {
             kube: Connector::default(),
             server: "https://10.0.0.1:6443".into(),
             is_joining: true,
-            candidate: Some((token("aaaaaa"), 24)),
+            candidate: Some(token("aaaaaa")),
             wanted: wanted.iter().map(|id| (token(id), Grant::join(None))).collect(),
             outputs: Outbox::default(),
             deadline: Duration::ZERO,

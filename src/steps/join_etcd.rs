@@ -11,6 +11,7 @@ use camino::Utf8Path;
 use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, MemberAction, MemberChange, Planned, Probe, Result};
 use crate::etcd::{Client, Member};
 use crate::inventory::Cluster;
+use crate::kube::Connector;
 use crate::manifest::{self, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, paths};
 use crate::resource::{AnyResource, Converge, Directory, File, etcd_credentials};
 
@@ -21,7 +22,6 @@ pub const ETCD_DATA: &str = "/var/lib/etcd/member";
 
 pub struct JoinEtcd {
     step: Converge,
-    endpoints: Vec<String>,
 }
 
 pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
@@ -36,14 +36,15 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         cluster: context.cluster.clone(),
         name: host.name.clone(),
         address: host.address,
-        endpoints: endpoints.clone(),
+        endpoints,
+        kube: make.services.kube.clone(),
     };
     let step = Converge::new("join-etcd", "Join the cluster's etcd")
         .deadline(context.ready_deadline())
         .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
         .with(membership);
-    Ok(JoinEtcd { step, endpoints })
+    Ok(JoinEtcd { step })
 }
 
 #[async_trait]
@@ -65,13 +66,7 @@ impl AnyStep for JoinEtcd {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let mut lines = Vec::new();
-        if let Ok(Some(credentials)) = etcd_credentials(probe).await
-            && let Err(failure) = Client::find(&self.endpoints, &credentials).await
-        {
-            lines.extend(failure.evidence);
-        }
-        lines.extend(evidence::containers(probe, &["etcd"]).await);
+        let mut lines = evidence::containers(probe, &["etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `crictl ps -a --name etcd`, `crictl logs ID` and `journalctl -u kubelet` on the host, and etcd's log on the \
                     other control planes";
@@ -79,12 +74,18 @@ impl AnyStep for JoinEtcd {
     }
 }
 
+#[derive(Clone)]
 struct Membership {
     cluster: Cluster,
     name: String,
     address: std::net::IpAddr,
+    /// Client URLs of the other members. None where no inventory says who they are: then the cluster does.
     endpoints: Vec<String>,
+    kube: Connector,
 }
+
+/// What kubeadm notes on etcd's pods.
+const CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 
 #[async_trait]
 impl AnyResource for Membership {
@@ -92,13 +93,17 @@ impl AnyResource for Membership {
         let Some(credentials) = etcd_credentials(probe).await? else {
             return Ok(Planned::until(vec![self.change(MemberAction::Add)], "the certificates by which etcd is asked"));
         };
-        let members = match Client::find(&self.endpoints, &credentials).await {
-            Ok((_, members)) => members,
+        let found = match self.endpoints(probe).await {
+            Ok(endpoints) => Client::find(&endpoints, &credentials).await.map(|(_, members)| (endpoints, members)),
+            Err(failure) => Err(failure),
+        };
+        let (endpoints, members) = match found {
+            Ok(found) => found,
             Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the other etcd members")),
             Err(failure) => return Err(failure),
         };
         let has_data = probe.list(Utf8Path::new(ETCD_DATA)).await?.is_some();
-        match self.next(&members, has_data)? {
+        match (Self { endpoints, ..self.clone() }).next(&members, has_data)? {
             Next::Plan(planned) => Ok(planned),
             Next::Write => {
                 let file = File::text(paths::static_pod(StaticPod::Etcd), self.manifest(&members)?);
@@ -122,6 +127,22 @@ enum Next {
 impl Membership {
     fn peer_url(&self) -> String {
         etcd_peer_url(self.address)
+    }
+
+    async fn endpoints(&self, probe: &dyn Probe) -> Result<Vec<String>> {
+        if !self.endpoints.is_empty() {
+            return Ok(self.endpoints.clone());
+        }
+        let unknown = || Failure::new("the cluster does not say where its etcd is").retryable();
+        let view = self.kube.view(probe).await?.ok_or_else(unknown)?;
+        let pods = view.list("v1", "Pod", Some("kube-system"), "component=etcd").await?;
+        let others = pods.iter().filter(|pod| pod["spec"]["nodeName"] != self.name.as_str());
+        let urls: Vec<String> = others
+            .filter_map(|pod| pod["metadata"]["annotations"][CLIENT_URLS].as_str())
+            .flat_map(|urls| urls.split(','))
+            .map(String::from)
+            .collect();
+        if urls.is_empty() { Err(unknown()) } else { Ok(urls) }
     }
 
     fn change(&self, action: MemberAction) -> Change {
@@ -200,6 +221,7 @@ mod tests {
             name: "n2".into(),
             address: "10.0.0.2".parse().unwrap(),
             endpoints: vec!["https://10.0.0.1:2379".into()],
+            kube: Connector::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod apply_addons;
 mod apply_cluster_objects;
 mod apply_dns;
 mod compare_with_baseline;
+mod configure_balancer;
 mod configure_containerd;
 mod configure_crictl;
 mod configure_kubelet;
@@ -28,6 +29,7 @@ mod label_nodes;
 mod later;
 mod load_kernel_modules;
 mod mark_control_plane;
+mod parting;
 mod pull_images;
 mod readiness;
 mod remove_bootstrap_kubeconfig;
@@ -80,12 +82,13 @@ pub struct Make<'a> {
 type Maker = fn(&Make<'_>) -> Result<Box<dyn AnyStep>>;
 
 /// Every step, by the name that playbooks use.
-const STEPS: [(&str, Maker); 54] = [
+const STEPS: &[(&str, Maker)] = &[
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
     ("check-etcd-majority", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Check)?)),
     ("compare-with-baseline", |make| boxed(compare_with_baseline::step(make.context))),
+    ("configure-balancer", |make| boxed(configure_balancer::step(make.context)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
     ("configure-crictl", |_| boxed(configure_crictl::step()?)),
     ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),
@@ -147,7 +150,7 @@ fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
 }
 
 fn later(make: &Make<'_>, step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
-    boxed(later::Later::new(make.context, step))
+    Ok(later::later(make.context, step))
 }
 
 /// Makes the step of this name.

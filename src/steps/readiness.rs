@@ -44,14 +44,19 @@ fn question(daemon_set: &Value) -> Option<Question> {
     if get["host"].is_string() || get["scheme"].as_str().is_some_and(|scheme| scheme != "HTTP") {
         return None;
     }
-    let port = match &get["port"] {
+    let port = http_port(container)?;
+    Some(Question { port, path: get["path"].as_str().unwrap_or("/").into() })
+}
+
+/// The port of a container's readiness probe, which may have a name.
+pub(super) fn http_port(container: &Value) -> Option<u64> {
+    match &container["readinessProbe"]["httpGet"]["port"] {
         Value::String(name) => {
             let ports = container["ports"].as_array()?;
-            ports.iter().find(|port| port["name"] == name.as_str())?["containerPort"].as_u64()?
+            ports.iter().find(|port| port["name"] == name.as_str())?["containerPort"].as_u64()
         }
-        number => number.as_u64()?,
-    };
-    Some(Question { port, path: get["path"].as_str().unwrap_or("/").into() })
+        number => number.as_u64(),
+    }
 }
 
 fn labels(daemon_set: &Value) -> String {

@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::baseline::{Baseline, Kind};
 use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result, Step};
+use crate::proc;
 use crate::resource::DpkgStatus;
 
 use super::Context;
@@ -32,10 +33,15 @@ const OF_NODES: [&str; 12] = [
 /// The container runtime's, which may serve others as well: they go when no package of it is left.
 const OF_RUNTIME: [&str; 5] =
     ["/etc/containerd", "/opt/containerd", "/run/containerd", "/run/nri", "/var/lib/containerd"];
+/// haproxy's, which go when its package is not left.
+const OF_BALANCER: [&str; 4] = ["/run/haproxy", "/run/haproxy-master.sock", "/run/haproxy.pid", "/var/lib/haproxy"];
+const BALANCER: &str = "haproxy";
 const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
 /// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.
-const BY_THE_WAY: [&str; 9] = [
+const BY_THE_WAY: [&str; 11] = [
     "/etc/systemd/system/containerd.service.d",
+    "/etc/systemd/system/haproxy.service.d",
+    "/etc/systemd/system/keepalived.service.d",
     "/etc/systemd/system/kubelet.service.d",
     "/run/netns",
     "/run/xtables.lock",
@@ -63,6 +69,7 @@ pub struct Observed {
     /// Paths that belong to installed packages.
     owned: BTreeSet<String>,
     has_runtime: bool,
+    has_balancer: bool,
 }
 
 /// What is at a path.
@@ -86,9 +93,9 @@ impl Step for RemoveNodeFiles {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let mountinfo = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        let points: BTreeSet<&str> = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+        let points: BTreeSet<String> = proc::mount_points(&mountinfo).collect();
         let mut present = BTreeMap::new();
-        for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(BY_THE_WAY) {
+        for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
             let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };
             let names = match metadata.kind {
                 FileKind::Directory => probe.list(Utf8Path::new(path)).await?.unwrap_or_default(),
@@ -106,6 +113,7 @@ impl Step for RemoveNodeFiles {
         Ok(Observed {
             baseline: Baseline::load(probe).await?,
             owned: owned(probe, present.keys().copied()).await?,
+            has_balancer: status.package(BALANCER).is_some(),
             has_runtime: RUNTIMES.iter().any(|name| status.package(name).is_some()),
             present,
             caches,
@@ -132,14 +140,15 @@ impl RemoveNodeFiles {
     fn at(&self, path: &str, found: &Found, observed: &Observed) -> Vec<Change> {
         let is_of_runtime = OF_RUNTIME.contains(&path);
         let is_by_the_way = BY_THE_WAY.contains(&path);
-        if is_of_runtime && observed.has_runtime {
+        let is_of_balancer = OF_BALANCER.contains(&path);
+        if is_of_runtime && observed.has_runtime || is_of_balancer && observed.has_balancer {
             return Vec::new();
         }
         let folder = Utf8Path::new(path);
         let gone = || vec![Change::Remove { path: folder.into() }];
         let emptied = || found.names.iter().map(|name| Change::Remove { path: folder.join(name) }).collect::<Vec<_>>();
         let Some(baseline) = &observed.baseline else {
-            return match (is_by_the_way || is_of_runtime, found.is_mount_point) {
+            return match (is_by_the_way || is_of_runtime || is_of_balancer, found.is_mount_point) {
                 (true, _) => Vec::new(),
                 (false, true) => emptied(),
                 (false, false) => gone(),
@@ -266,6 +275,15 @@ mod tests {
             .file("/etc/kubernetes/manifests/.keep", "")
             .file("/var/lib/dpkg/info/kubelet.list", "/etc\n/etc/kubernetes\n");
         assert_eq!(changes(&ALL, &host).await, ["remove /var/lib/etcd/member", "remove /var/log/pods"]);
+    }
+
+    #[tokio::test]
+    async fn a_balancers_files_go_with_its_package() {
+        let left = || host().file("/var/lib/kboot/baseline.json", baseline(&[])).file("/var/lib/haproxy/dev/log", "");
+        assert_eq!(changes(&ALL, &left()).await, ["remove /var/lib/haproxy"]);
+        let status = "Package: haproxy\nStatus: install ok installed\nVersion: 2\n";
+        let there = left().file("/var/lib/dpkg/status", status);
+        assert_eq!(ALL.diff(ALL.observe(&there).await.unwrap()), Planned::Satisfied);
     }
 
     #[tokio::test]

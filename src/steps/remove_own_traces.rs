@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::baseline::{Baseline, Difference, gather};
+use crate::baseline::{Baseline, Difference};
 use crate::engine::{Change, Journal, Planned, Probe, Result, Step};
 
 use super::Context;
@@ -44,10 +44,7 @@ impl Step for RemoveOwnTraces {
             names.retain(|name| !Journal::PATH.ends_with(name.as_str()));
         }
         let is_there = !names.is_empty();
-        let left = match Baseline::load(probe).await? {
-            Some(before) if is_there => before.compare(&gather(probe).await?),
-            _ => Vec::new(),
-        };
+        let left = if is_there { Baseline::differences(probe).await?.unwrap_or_default() } else { Vec::new() };
         Ok(Observed { is_there, left })
     }
 

@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
-use sha2::Digest as _;
 
-use crate::engine::{Change, Content, Guard, Metadata, Output, Planned, Probe, Result};
+use crate::engine::{Change, Content, Guard, Metadata, Output, Planned, Probe, Result, sha256};
 use crate::kube::Connector;
 use crate::manifest::{self, KubeProxyValues};
 
 use super::{Context, Make, Outputs, Services, build, unrendered};
 
 /// The steps that write what kboot renders.
-const EVERYWHERE: [&str; 6] = [
+const EVERYWHERE: [&str; 7] = [
     "load-kernel-modules",
     "set-sysctls",
     "configure-repositories",
     "configure-crictl",
+    "configure-balancer",
     "configure-containerd",
     "configure-kubelet",
 ];
@@ -92,8 +92,7 @@ fn sorted(value: &Value) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", sha256(bytes))
 }
 
 /// A host where nothing is.

@@ -51,7 +51,7 @@ impl Wanted {
         for package in install_packages::packages(context) {
             wanted.own(package, question, status);
         }
-        for Package { name, is_optional, .. } in install_prerequisites::packages() {
+        for Package { name, is_optional, .. } in install_prerequisites::packages(context) {
             if status.version(&name).is_none() {
                 wanted.missing.insert(name.clone());
             }

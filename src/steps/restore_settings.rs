@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use crate::baseline::{Baseline, Difference, Kind, gather};
+use crate::baseline::{Baseline, Difference, Kind};
 use crate::engine::{Change, Planned, Probe, Result, Step, UnitChange};
 
 /// Parameters, each with the value that a node's part gives it; None where it computes one.
@@ -44,10 +44,7 @@ impl Step for RestoreSettings {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<Difference>> {
-        match Baseline::load(probe).await? {
-            Some(before) => Ok(before.compare(&gather(probe).await?)),
-            None => Ok(Vec::new()),
-        }
+        Ok(Baseline::differences(probe).await?.unwrap_or_default())
     }
 
     fn diff(&self, differences: Vec<Difference>) -> Planned {

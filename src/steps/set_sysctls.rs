@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{Change, Planned, Probe, Result};
+use crate::engine::{Planned, Probe, Result};
 use crate::manifest::{self, paths};
 use crate::resource::{AnyResource, Converge, File, Sysctl};
 
@@ -31,13 +31,13 @@ impl AnyResource for Sysctls {
             let Some(old) = before.get(key) else { continue };
             // Somebody who has changed it since wants it so.
             if Sysctl::read(probe, key).await?.as_ref() == Some(value) {
-                back.extend(Sysctl::new(key, old).changes(probe).await?);
+                back.extend(AnyResource::plan(&Sysctl::new(key, old), probe).await?.into_changes());
             }
         }
         before.retain(|key, _| is_wanted(key));
         for (key, value) in &self.wanted {
             let sysctl = Sysctl::new(key, value);
-            changes.extend(sysctl.changes(probe).await?);
+            changes.extend(AnyResource::plan(&sysctl, probe).await?.into_changes());
             if !set.contains_key(key)
                 && let Some(old) = Sysctl::read(probe, key).await?.filter(|old| *old != sysctl.value)
             {
@@ -46,30 +46,16 @@ impl AnyResource for Sysctls {
         }
         // What was before is on record as long as it is needed: before anything is set, and until all is set back.
         let file = File::text(paths::SYSCTL, manifest::sysctl_conf(&self.wanted, &before).map_err(unrendered)?);
-        if let Planned::Changes(write) = AnyResource::plan(&file, probe).await? {
-            back.extend(write);
-        }
+        back.extend(AnyResource::plan(&file, probe).await?.into_changes());
         back.extend(changes);
         Ok(Planned::of(back))
-    }
-}
-
-trait Changes {
-    async fn changes(&self, probe: &dyn Probe) -> Result<Vec<Change>>;
-}
-
-impl Changes for Sysctl {
-    async fn changes(&self, probe: &dyn Probe) -> Result<Vec<Change>> {
-        match AnyResource::plan(self, probe).await? {
-            Planned::Changes(changes) => Ok(changes),
-            _ => Ok(Vec::new()),
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Change;
     use crate::engine::fake::FakeHost;
 
     fn sysctls(wanted: &[(&str, &str)]) -> Sysctls {

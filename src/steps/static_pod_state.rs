@@ -5,6 +5,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::readiness::http_port;
+
 /// A container that ends sooner than this after its start has not come up at all.
 const STILLBORN: time::Duration = time::Duration::seconds(10);
 /// From this start on such an end is no accident any more.
@@ -154,13 +156,7 @@ impl Status {
 /// `https://127.0.0.1:10259/readyz`
 fn health(container: &Value) -> Option<String> {
     let get = &container["readinessProbe"]["httpGet"];
-    let port = match &get["port"] {
-        Value::String(name) => {
-            let ports = container["ports"].as_array()?;
-            ports.iter().find(|port| port["name"] == name.as_str())?["containerPort"].as_u64()?
-        }
-        number => number.as_u64()?,
-    };
+    let port = http_port(container)?;
     let host = get["host"].as_str().filter(|host| !host.is_empty()).unwrap_or("127.0.0.1");
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
     let scheme = get["scheme"].as_str().unwrap_or("HTTP").to_lowercase();

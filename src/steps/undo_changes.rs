@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{
-    AnyStep, Change, Entry, Evidence, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange,
-    Verdict, take_back, touched,
+    AnyStep, Change, Entry, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange, Verdict,
+    take_back, touched,
 };
 use crate::kube::Connector;
 use crate::resource;
@@ -59,10 +59,6 @@ impl AnyStep for UndoChanges {
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         Ok(Planned::of(self.way(probe).await?.changes))
-    }
-
-    async fn evidence(&self, _: &dyn Probe) -> Evidence {
-        Evidence::default()
     }
 
     fn is_lenient(&self) -> bool {
@@ -156,7 +152,7 @@ impl UndoChanges {
 
 fn restarted(unit: String) -> Change {
     let restart = Some("its configuration was taken back".into());
-    Change::SetUnit(UnitChange { unit, enable: None, start: None, restart })
+    Change::SetUnit(UnitChange { unit, restart, ..UnitChange::default() })
 }
 
 fn subject(touched: &Touched) -> String {

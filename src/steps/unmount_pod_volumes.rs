@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 
 use crate::engine::{Change, Planned, Probe, Result, Step};
+use crate::proc;
 
 /// Where network namespaces have names.
 const NAMESPACES: &str = "/run/netns";
@@ -58,15 +59,7 @@ fn of_pods(mountinfo: &str) -> Vec<String> {
             || point.starts_with("/run/containerd/io.containerd.grpc.v1.cri/")
             || (point.starts_with("/run/containerd/") && point.contains("/k8s.io/"))
     };
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(is_of_pod).collect()
-}
-
-/// The kernel writes a space as `\040`, and so on.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_string(), |text, (code, character)| text.replace(code, character))
+    proc::mount_points(mountinfo).filter(is_of_pod).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct WaitForApiServer {
 pub fn step(make: &Make<'_>) -> WaitForApiServer {
     WaitForApiServer {
         kube: make.services.kube.clone(),
-        endpoint: make.context.cluster.endpoint(),
+        endpoint: make.context.host().map(|host| make.context.cluster.admin_endpoint(host)).unwrap_or_default(),
         deadline: make.context.ready_deadline(),
     }
 }

@@ -30,7 +30,7 @@ pub fn step(make: &Make<'_>) -> WaitForStaticPods {
     WaitForStaticPods {
         kube: make.services.kube.clone(),
         is_old: context.facts.node.is_control_plane(),
-        names: context.cluster.certificates.extra_sans.clone(),
+        names: context.cluster.api_names(),
         deadline: context.ready_deadline(),
     }
 }

@@ -15,11 +15,18 @@ pub const BOOTSTRAP_CONF: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 
 pub struct WriteBootstrapKubeconfig {
     cluster: String,
+    /// Which API server the kubelet asks.
+    server: Option<String>,
     join: Option<Join>,
 }
 
 pub fn step(context: &Context) -> WriteBootstrapKubeconfig {
-    WriteBootstrapKubeconfig { cluster: context.cluster.name.clone(), join: context.inputs.join.clone() }
+    let cluster = &context.cluster;
+    WriteBootstrapKubeconfig {
+        cluster: cluster.name.clone(),
+        server: cluster.host(&context.host).map(|host| cluster.kubelet_server(host)),
+        join: context.inputs.join.clone(),
+    }
 }
 
 /// What is on the host.
@@ -55,7 +62,8 @@ impl Step for WriteBootstrapKubeconfig {
         }
         let Some(join) = &self.join else { return Planned::after("a join token of the control plane") };
         let token = join.token.expose();
-        let kubeconfig = Kubeconfig::bootstrap(&self.cluster, &join.server, &join.ca_pem, token).to_yaml();
+        let server = self.server.as_ref().unwrap_or(&join.server);
+        let kubeconfig = Kubeconfig::bootstrap(&self.cluster, server, &join.ca_pem, token).to_yaml();
         let mut changes = Vec::new();
         if ca.as_ref() != Some(&join.ca_pem) {
             changes.push(write(

@@ -13,7 +13,12 @@ use super::{Context, unrendered};
 
 pub fn step(context: &Context) -> Result<Converge> {
     let host = context.host()?;
-    let pods = StaticPods { cluster: context.cluster.clone(), name: host.name.clone(), address: host.address };
+    let pods = StaticPods {
+        cluster: context.cluster.clone(),
+        name: host.name.clone(),
+        address: host.address,
+        is_joining: context.inputs.newcomers.contains(&host.name),
+    };
     Ok(Converge::new("write-static-pods", "Write the control plane's static pods")
         .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
@@ -25,6 +30,8 @@ struct StaticPods {
     cluster: Cluster,
     name: String,
     address: std::net::IpAddr,
+    /// Then etcd's manifest is written when the member is added, and here only looked after.
+    is_joining: bool,
 }
 
 impl StaticPods {
@@ -58,10 +65,12 @@ impl AnyResource for StaticPods {
         let mut changes: Vec<Change> = Vec::new();
         for pod in StaticPod::ALL {
             let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
-            let file = File::text(Utf8PathBuf::from(paths::static_pod(pod)), text).mode(FileMode::PRIVATE);
-            if let Planned::Changes(more) = AnyResource::plan(&file, probe).await? {
-                changes.extend(more);
+            let path = Utf8PathBuf::from(paths::static_pod(pod));
+            if pod == StaticPod::Etcd && self.is_joining && probe.stat(&path).await?.is_none() {
+                continue;
             }
+            let file = File::text(path, text).mode(FileMode::PRIVATE);
+            changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))
     }

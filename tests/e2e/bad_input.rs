@@ -1,9 +1,9 @@
 //! Inventories that don't fit the hosts, and hosts that can't be used: each is told for what it is, before anything is changed.
 
 use crate::events::Run;
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
+use crate::whole::{AGENT, Whole};
 
 pub const TESTS: &[Test] = &[
     Test {
@@ -130,7 +130,7 @@ fn preflight(lab: &Lab) {
     lab.on("n1", "systemd-run --unit=squatter systemd-socket-activate -l 6443 /bin/cat && sleep 0.5").ok();
     lab.on("n2", "mkdir -p /etc/kubernetes && printf 'apiVersion: v1\\nkind: Config\\nclusters: [{name: x, cluster: {server: \"https://192.0.2.7:6443\"}}]\\ncontexts: [{name: x, context: {cluster: x, user: x}}]\\ncurrent-context: x\\nusers: [{name: x, user: {token: t}}]\\n' >/etc/kubernetes/kubelet.conf").ok();
 
-    let before = HOSTS.map(|host| Footprint::of(lab, host));
+    let before = HOSTS.map(|host| Whole::of(lab, host));
     let run = refused(lab, &lab.inventory(), "n1", &["6443", "systemd-socket-"]);
     told(&run, "n2", &["192.0.2.7", "kboot reset"]);
     let steps: Vec<String> =
@@ -138,9 +138,7 @@ fn preflight(lab: &Lab) {
     assert!(steps.iter().any(|step| step.contains("UniqueMachineID")), "{steps:?}");
     assert!(steps.iter().any(|step| step.contains("Port-6443")), "{steps:?}");
     assert!(steps.iter().any(|step| step.contains("ExistingCluster")), "{steps:?}");
-    before
-        .iter()
-        .for_each(|footprint| footprint.still_holds(lab, &["path /var/lib/kboot", "path /var/lib/kboot/agent"]));
+    before.iter().for_each(|host| host.still_holds(lab, &AGENT));
 
     // What is ignored is a warning, and the rest still counts.
     let inventory = lab.inventory();

@@ -1,9 +1,9 @@
 //! Hosts on which nobody has done anything yet.
 
 use crate::events::Run;
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
+use crate::whole::{AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[Test {
     name: "bare::a_dry_run_touches_nothing_and_shows_everything",
@@ -12,19 +12,17 @@ pub const TESTS: &[Test] = &[Test {
 }];
 
 const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
-/// Where the agent is kept: it must be on the host to look at it.
-const AGENT: [&str; 2] = ["path /var/lib/kboot", "path /var/lib/kboot/agent"];
 
 fn a_dry_run_touches_nothing_and_shows_everything(lab: &Lab) {
     lab.bare(&HOSTS);
-    let before = HOSTS.map(|host| Footprint::of(lab, host));
+    let before = HOSTS.map(|host| Whole::of(lab, host));
     let inventory = lab.inventory();
 
     let done = lab.kboot(&["up", "-i", &inventory, "--dry-run"]).ok();
     let run = Run::of(lab, &["up", "-i", &inventory, "--dry-run"]).ends(0);
 
-    for footprint in &before {
-        footprint.still_holds(lab, &AGENT);
+    for whole in &before {
+        whole.still_holds(lab, &AGENTS_FOLDERS);
     }
     done.says(&[
         "n1",

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, eventually};
 use crate::events::Run;
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
+use crate::whole::Whole;
 
 pub const TESTS: &[Test] = &[
     Test { name: "by_hand::init_makes_a_control_plane_and_tells_how_to_join", needs: None, run: init },
@@ -34,7 +34,7 @@ fn init(lab: &Lab) {
     lab.bare(&["n1", "n2"]);
     bring(lab, "n1");
     bring(lab, "n2");
-    let before = Footprint::of(lab, "n1");
+    let before = Whole::of(lab, "n1");
     lab.kboot_on("n1", &format!("init {CONFIG} --dry-run")).ok().says(&["kube-apiserver.yaml", "kubelet"]);
     before.still_holds(lab, &[]);
 
@@ -77,7 +77,7 @@ fn join_with(lab: &Lab, token: &str, hash: &str, more: &str) -> Done {
 fn refused_joins(lab: &Lab) {
     let (good, hash) = join_line(lab, "1h");
     let (short, _) = join_line(lab, "1s");
-    let before = Footprint::of(lab, "n2");
+    let before = Whole::of(lab, "n2");
     let wrong_hash = format!("sha256:{}", "0".repeat(64));
     let (id, secret) = good.split_once('.').expect("a token has two halves");
     let turned: String = secret.chars().rev().collect();

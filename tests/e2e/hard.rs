@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::command::eventually;
 use crate::events::{Run, text};
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
+use crate::whole::{AGENT, Whole};
 
 pub const TESTS: &[Test] = &[
     Test { name: "hard::only_debug_builds_have_the_hook_that_kills", needs: None, run: hook },
@@ -49,11 +49,11 @@ fn full_journal(lab: &Lab) {
         touch /var/lib/kboot/journal.jsonl
         mount --bind /run/full/journal /var/lib/kboot/journal.jsonl";
     lab.on("n1", full).ok();
-    let before = Footprint::of(lab, "n1");
+    let before = Whole::of(lab, "n1");
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(1);
     assert!(run.causes("n1").concat().contains("No space left"), "{run}");
     assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
-    before.still_holds(lab, &["path /var/lib/kboot/agent"]);
+    before.still_holds(lab, &AGENT);
     lab.on("n1", "umount /var/lib/kboot/journal.jsonl /run/full && rm /var/lib/kboot/journal.jsonl").ok();
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::events::Run;
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::suite::Test;
+use crate::whole::{AGENT, AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[
     Test { name: "lock::a_lock_is_made_without_a_trace", needs: None, run: a_lock_is_made_without_a_trace },
@@ -41,9 +41,9 @@ fn line<'a>(lock: &'a str, part: &str) -> &'a str {
 fn a_lock_is_made_without_a_trace(lab: &Lab) {
     lab.bare(&["n1"]);
     let (inventory, path) = (inventory(lab), lock(lab));
-    let before = Footprint::of(lab, "n1");
+    let before = Whole::of(lab, "n1");
     lab.kboot(&["lock", "-i", &inventory, "--lock-file", &path]).ok();
-    before.still_holds(lab, &["path /var/lib/kboot", "path /var/lib/kboot/agent"]);
+    before.still_holds(lab, &AGENTS_FOLDERS);
     let text = read(&path);
 
     // The digests are those of the packages themselves, and of what the registry has.
@@ -77,7 +77,7 @@ fn a_lock_is_made_without_a_trace(lab: &Lab) {
 fn what_is_not_as_locked_is_refused(lab: &Lab) {
     lab.bare(&["n1"]);
     let (inventory, good) = (inventory(lab), lock(lab));
-    let before = Footprint::of(lab, "n1");
+    let before = Whole::of(lab, "n1");
     let refused = |text: &str, code: i32, says: &[&str]| {
         let path = lab.scratch("e2e-bad.lock").display().to_string();
         std::fs::write(&path, text).expect("it is the tests' own folder");
@@ -114,7 +114,7 @@ fn what_is_not_as_locked_is_refused(lab: &Lab) {
     let pause = line(&text, "registry.k8s.io/pause").rsplit(' ').next().expect("its digest").to_string();
     refused(&text, 1, &["registry.k8s.io/pause:3.10.2 is not the image that was locked", moved.trim(), &pause]);
     lab.testbed(&["move", "back"]).ok();
-    before.still_holds(lab, &["path /var/lib/kboot", "path /var/lib/kboot/agent"]);
+    before.still_holds(lab, &AGENT);
 }
 
 fn a_run_keeps_to_its_lock(lab: &Lab) {

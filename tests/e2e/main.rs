@@ -14,8 +14,8 @@ mod cluster;
 mod command;
 mod control_planes;
 mod edits;
+mod endpoint;
 mod events;
-mod footprint;
 mod hard;
 mod killed;
 mod kubeadm;
@@ -48,6 +48,7 @@ fn main() -> std::process::ExitCode {
         control_planes::TESTS,
         by_hand::TESTS,
         kubeadm::TESTS,
+        endpoint::TESTS,
         reset::TESTS,
     ])
 }

@@ -5,10 +5,10 @@ use rustix::process::Signal;
 use crate::agreement::differences;
 use crate::cluster;
 use crate::events::Run;
-use crate::footprint::Footprint;
 use crate::lab::{Lab, RUN};
 use crate::suite::Test;
 use crate::up::CLUSTER;
+use crate::whole::{AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[
     Test { name: "plan::a_kept_plan_makes_the_cluster_that_it_says", needs: None, run: a_kept_plan },
@@ -30,9 +30,9 @@ fn a_kept_plan(lab: &Lab) {
     lab.touch(&["n1"]);
     let inventory = lab.inventory_of(&["n1"]);
     let file = lab.scratch("kept.json").display().to_string();
-    let before = Footprint::of(lab, "n1");
+    let before = Whole::of(lab, "n1");
     let plan = Run::of(lab, &["plan", "-i", &inventory, "--out", &file]).ends(0);
-    before.still_holds(lab, &["path /var/lib/kboot", "path /var/lib/kboot/agent"]);
+    before.still_holds(lab, &AGENTS_FOLDERS);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("it is there").permissions());
     assert_eq!(mode & 0o777, 0o600, "others can read the plan");
 

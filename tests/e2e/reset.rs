@@ -35,7 +35,7 @@ fn note(lab: &Lab, host: &'static str) {
 #[track_caller]
 fn is_as_before(lab: &Lab, host: &str) {
     let before = BEFORE.lock().unwrap_or_else(|lock| lock.into_inner());
-    before.get(host).expect("it was looked at before").still_holds(lab);
+    before.get(host).expect("it was looked at before").is_restored(lab);
 }
 
 /// Two servers of one deployment on n2, one that may go at any time, and one whose budget lets none of it go.

@@ -1,4 +1,4 @@
-//! All that a host is, looked at by a shell that knows nothing of kboot: what a reset must leave as it found it.
+//! All that a host is, looked at by a shell that knows nothing of kboot: to show that something left it as it was.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -13,11 +13,16 @@ for disk in $disks; do
   test -d "$disk" || continue
   find "$disk" -xdev -printf 'path %p\t%y %m %U:%G %l\n'
 done
-find / -xdev -path /var/log/journal -prune -o -type f -print0 | xargs -0 -r -n 500 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)/digest \2\t\1/'
+find / /tmp /var/lib/containerd /var/lib/etcd /var/lib/kubelet -xdev -path /var/log/journal -prune -o -type f -print0 | xargs -0 -r -n 500 sha256sum | sed 's/^\([0-9a-f]*\)  \(.*\)/digest \2\t\1/'
 dpkg-query -W -f 'package ${Package}\t${Version} ${Status}\n'
 systemctl list-units --all --plain --no-legend | awk '{ print "unit " $1 "\t" $2, $3, $4 }'
 systemctl list-unit-files --plain --no-legend | awk '{ print "unit-file " $1 "\t" $2 }'
-find /proc/sys -type f -perm -400 | while read -r f; do printf 'sysctl %s\t%s\n' "${f#/proc/sys/}" "$(tr '\n\t' '  ' <"$f" 2>/dev/null)"; done
+find /proc/sys -type f -perm -400 -printf 'sysctl %P\t\n'
+find /proc/sys -type f -perm -400 -print0 | xargs -0 grep -asH '' | awk '{
+  at = index($0, ":"); name = substr($0, 11, at - 11); value = substr($0, at + 1); gsub(/\t/, " ", value)
+  if (name != last) { if (last != "") print "sysctl " last "\t" text; last = name; text = "" }
+  text = text value " "
+} END { print "sysctl " last "\t" text }'
 sed 's/ .*//; s/^/module /; s/$/\t/' /proc/modules 2>/dev/null
 awk '{ print "mount " $2 "\t" $1, $3, $4 }' /proc/mounts
 awk 'NR > 1 { print "swap " $1 "\t" $2 }' /proc/swaps
@@ -36,18 +41,15 @@ ps -eo comm= | sort -u | awk '{ print "process " $0 "\t" }'
 echo done
 "#;
 
-/// What moves on a host that nobody resets: how its names begin, and why it says nothing.
-const MOVES: [(&str, &str); 25] = [
+/// What moves on a host that nobody touches: how its names begin, and why it says nothing.
+const MOVES: [(&str, &str); 23] = [
     ("path /run/agetty.reload", "the login prompt's, which shows the host's name and addresses"),
     ("path /var/log/journal/", "the journal is written by whatever runs"),
-    ("path /var/log/apt/", "a log: it tells what was done, and it was done"),
-    ("path /var/log/dpkg.log", "a log"),
-    ("path /var/log/alternatives.log", "a log"),
-    ("digest /var/log/", "logs grow"),
-    ("digest /var/lib/dpkg/status-old", "dpkg's copy of its database before the last change"),
+    ("digest /var/log/wtmp", "logins are written down there"),
+    ("digest /var/log/btmp", "logins are written down there"),
+    ("digest /var/log/lastlog", "logins are written down there"),
     ("path /var/backups/", "copies that a timer makes at midnight"),
     ("digest /var/backups/", "copies that a timer makes at midnight"),
-    ("digest /var/cache/debconf/", "debconf's copies of its database before the last change"),
     ("digest /var/lib/systemd/random-seed", "systemd's own, written when it likes"),
     ("path /var/lib/systemd/timers/", "when timers ran last"),
     ("path /run/systemd/", "sessions, and the units that run for them"),
@@ -56,6 +58,7 @@ const MOVES: [(&str, &str); 25] = [
     ("mount /run/user/", "the folder of a login session"),
     ("path /run/log/journal", "the journal"),
     ("path /tmp/systemd-private-", "services' own temporary folders"),
+    ("digest /tmp/systemd-private-", "services' own temporary folders"),
     ("unit session-", "a login session"),
     ("unit user", "a login session"),
     ("unit run-user-", "a login session"),
@@ -70,6 +73,23 @@ const COUNTERS: [(&str, &str); 3] = [
     ("sysctl net/netfilter/nf_conntrack_count", "connections that the kernel remembers for a while"),
     ("path /run/utmp", "who is logged in"),
 ];
+/// What a reset leaves, and should.
+const KEPT: [(&str, &str); 10] = [
+    ("digest /etc/passwd-", "the user database before the last user that came or went"),
+    ("digest /etc/group-", "as above"),
+    ("digest /etc/shadow-", "as above"),
+    ("digest /etc/gshadow-", "as above"),
+    ("path /var/log/apt/", "a log: it tells what was done, and it was done"),
+    ("path /var/log/dpkg.log", "a log"),
+    ("path /var/log/alternatives.log", "a log"),
+    ("digest /var/log/", "logs grow"),
+    ("digest /var/lib/dpkg/status-old", "dpkg's copy of its database before the last change"),
+    ("digest /var/cache/debconf/", "debconf's copies of its database before the last change"),
+];
+/// The folders of an agent that ran there, and the agent itself where it stays.
+pub const AGENTS_FOLDERS: [&str; 2] = ["path /var/lib/kboot", "path /var/lib/kboot/agent"];
+pub const AGENT: [&str; 4] =
+    [AGENTS_FOLDERS[0], AGENTS_FOLDERS[1], "path /var/lib/kboot/agent/kboot-*", "digest /var/lib/kboot/agent/kboot-*"];
 /// What looks and who lets it in: processes of the look itself.
 const LOOKERS: [&str; 11] =
     ["ps", "sort", "awk", "sh", "sshd", "(sd-pam)", "systemd", "sudo", "mawk", "bash", "sftp-server"];
@@ -84,7 +104,8 @@ fn moves(name: &str) -> bool {
 /// A host at one moment.
 pub struct Whole {
     host: String,
-    things: BTreeMap<String, String>,
+    /// By kind and name, how it is.
+    pub things: BTreeMap<String, String>,
 }
 
 impl Whole {
@@ -115,26 +136,48 @@ impl Whole {
         Self { host: host.into(), things }
     }
 
-    /// What is different now, a line a thing.
+    /// What is different after a reset, a line a thing.
     #[track_caller]
     pub fn leftovers(&self, lab: &Lab) -> Vec<String> {
+        self.differences(lab, |name| !KEPT.iter().any(|(prefix, _)| name.starts_with(prefix)))
+    }
+
+    /// A reset has left the host as it was.
+    #[track_caller]
+    pub fn is_restored(&self, lab: &Lab) {
+        self.has_none(&self.leftovers(lab));
+    }
+
+    /// Nobody has touched the host. `allowed` are names that may be new, some by their beginning and a `*`.
+    #[track_caller]
+    pub fn still_holds(&self, lab: &Lab, allowed: &[&str]) {
+        let is_allowed = |name: &str| {
+            !self.things.contains_key(name)
+                && allowed
+                    .iter()
+                    .any(|known| known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start)))
+        };
+        self.has_none(&self.differences(lab, |name| !is_allowed(name)));
+    }
+
+    #[track_caller]
+    fn differences(&self, lab: &Lab, counts: impl Fn(&str) -> bool) -> Vec<String> {
         let now = Self::of(lab, &self.host);
         let mut different = Vec::new();
-        for (name, state) in &self.things {
+        for (name, state) in self.things.iter().filter(|(name, _)| counts(name)) {
             match now.things.get(name) {
                 Some(same) if same == state => {}
                 Some(other) => different.push(format!("{name}: {state} became {other}")),
                 None => different.push(format!("{name} is gone")),
             }
         }
-        different
-            .extend(now.things.keys().filter(|name| !self.things.contains_key(*name)).map(|n| format!("{n} is new")));
+        let is_new = |name: &&String| !self.things.contains_key(*name) && counts(name);
+        different.extend(now.things.keys().filter(is_new).map(|name| format!("{name} is new")));
         different
     }
 
     #[track_caller]
-    pub fn still_holds(&self, lab: &Lab) {
-        let different = self.leftovers(lab);
+    fn has_none(&self, different: &[String]) {
         let (count, shown) = (different.len(), different.iter().take(60).cloned().collect::<Vec<_>>().join("\n"));
         assert!(different.is_empty(), "{} is not as it was, in {count} things\n{shown}", self.host);
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::footprint::Footprint;
 use crate::lab::Lab;
 use crate::objects::objects;
+use crate::whole::Whole;
 
 /// What is the same after every good run: things of the host and objects of the cluster, by name.
 pub struct Good {
@@ -16,8 +16,8 @@ impl Good {
     /// Looks once nothing moves any more.
     #[track_caller]
     pub fn of(lab: &Lab, host: &'static str) -> Self {
-        let footprint = Footprint::of(lab, host);
-        let things = footprint.things.iter().filter(|(name, _)| is_lasting(name));
+        let whole = Whole::of(lab, host);
+        let things = whole.things.iter().filter(|(name, _)| is_lasting(name));
         let mut things: BTreeMap<String, String> =
             things.map(|(name, state)| (subnetless(&peerless(name)), undated(&cardless(state)))).collect();
         things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), subnetless(&state))));
@@ -93,12 +93,16 @@ fn is_lasting(name: &str) -> bool {
         "/var/lib/systemd",
     ];
     // There, but with other content: keys, certificates, what names them, and what tells the time.
+    const SYSCTLS: [&str; 3] =
+        ["net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
     const SECRET: [&str; 6] = [".key", ".crt", ".pem", ".pub", ".conf", "-old"];
     let Some((kind, rest)) = name.split_once(' ') else { return true };
     if rest.contains("fe80::") || rest.contains("veth") || rest.contains("cni-") || has_number(rest) {
         return false;
     }
     match kind {
+        // Made anew at each boot, and by what runs.
+        "path" | "digest" if rest.starts_with("/run") => false,
         "path" => !MOVING.iter().any(|path| rest.starts_with(path)),
         "digest" => {
             let is_secret = rest.starts_with("/etc/kubernetes") || rest.starts_with("/var/lib/kubelet/pki");
@@ -108,9 +112,12 @@ fn is_lasting(name: &str) -> bool {
         }
         // Of pods.
         "mount" => !rest.starts_with("/var/lib/kubelet/pods") && !rest.starts_with("/run/containerd"),
-        "unit" => !rest.contains("containerd-") && !rest.contains("kubelet-pods"),
-        "process" | "socket" | "cgroup" => false,
-        _ => true,
+        "unit" => {
+            let is_made = [".scope", ".slice", ".device"].iter().any(|kind| rest.ends_with(kind));
+            !is_made && !rest.contains("containerd-") && !rest.contains("kubelet-pods")
+        }
+        "sysctl" => SYSCTLS.contains(&rest),
+        _ => ["package", "unit-file", "link", "address", "route", "swap"].contains(&kind),
     }
 }
 

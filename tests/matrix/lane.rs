@@ -117,7 +117,7 @@ impl<'a> Setting<'a> {
         self.killed(case);
         self.scene.disarm();
         self.scene.reset().ends(0);
-        before.still_holds(self.scene.lab);
+        before.is_restored(self.scene.lab);
     }
 
     fn killed(&self, case: &Case) {

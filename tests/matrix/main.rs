@@ -17,13 +17,11 @@ mod command;
 #[path = "../e2e/events.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod events;
-#[path = "../e2e/footprint.rs"]
-#[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
-mod footprint;
 #[path = "../e2e/lab.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod lab;
 #[path = "../e2e/whole.rs"]
+#[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod whole;
 
 mod case;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::engine::{
-    AnyStep, Cancel, Content, Drift, Evidence, Failure, FileKind, Host, Journal, Metadata, Mode, Outcome, Output,
-    Planned, Probe, Result, RunInfo, Runner, Sink,
+    AnyStep, Cancel, Content, Drift, Failure, FileKind, Host, Journal, Metadata, Mode, Outcome, Output, Planned, Probe,
+    Result, RunInfo, Runner, Sink,
 };
 
 /// All of a host that a test wants to see again.
@@ -135,7 +135,7 @@ impl Probe for MemoryHost {
             State::Directory { .. } => FileKind::Directory,
             _ => return Ok(None),
         };
-        Ok(Some(Metadata { kind, mode: 0, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
+        Ok(Some(Metadata { kind, mode: 0, uid: 0, gid: 0, size: 0, inode: 0 }))
     }
 
     async fn link(&self, _: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
@@ -236,7 +236,12 @@ impl Wish {
             if (is_enabled, is_active) != (*enable, *start) {
                 let enable = (is_enabled != *enable).then_some(*enable);
                 let start = (is_active != *start).then_some(*start);
-                changes.push(Change::SetUnit(UnitChange { unit: unit.clone(), enable, start, restart: None }));
+                changes.push(Change::SetUnit(UnitChange {
+                    unit: unit.clone(),
+                    enable,
+                    start,
+                    ..UnitChange::default()
+                }));
             }
         }
         if self.without_swap {
@@ -285,10 +290,6 @@ impl AnyStep for Doer {
 
     fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_secs(1)
-    }
-
-    async fn evidence(&self, _: &dyn Probe) -> Evidence {
-        Evidence::default()
     }
 }
 

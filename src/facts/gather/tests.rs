@@ -206,7 +206,7 @@ impl Probe for ThisMachine {
     async fn stat(&self, path: &Utf8Path) -> Result<Option<crate::engine::Metadata>> {
         use crate::engine::{FileKind, Metadata};
         let found = absent(fs_err::symlink_metadata(path))?;
-        Ok(found.map(|_| Metadata { kind: FileKind::Other, mode: 0, uid: 0, gid: 0, size: 0, inode: 0, changed: 0 }))
+        Ok(found.map(|_| Metadata { kind: FileKind::Other, mode: 0, uid: 0, gid: 0, size: 0, inode: 0 }))
     }
     async fn link(&self, _: &Utf8Path) -> Result<Option<camino::Utf8PathBuf>> {
         Ok(None)

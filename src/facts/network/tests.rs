@@ -182,12 +182,12 @@ fn routes_that_refuse_or_are_down() {
 }
 
 #[test]
-fn listeners_on_the_ports_of_interest() {
+fn listeners_and_their_ports() {
     let tcp = "  sl  local_address rem_address   st tx_queue rx_queue\n\
                \x20  0: 0100007F:2811 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n\
                \x20  1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n\
                \x20  2: 0B004D0A:192B 0B004D0A:9C40 01 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n";
-    assert_eq!(listening(tcp), [10257].into());
+    assert_eq!(listening(tcp), [22, 10257].into());
     let tcp6 = "  sl  local_address\n   0: 00000000000000000000000000000000:192B 00000000000000000000000000000000:0000 0A 0 0\n";
     assert_eq!(listening(tcp6), [6443].into());
     assert_eq!(listening(""), BTreeSet::new());

@@ -80,10 +80,8 @@ fn taints(taints: &[String], path: &Path, findings: &mut Findings) {
         };
         if !EFFECTS.contains(&taint.effect.as_str()) {
             let message = format!("{} is not a taint's effect", quote(&taint.effect));
-            let hint = match words::nearest(&taint.effect, &EFFECTS) {
-                Some(effect) => format!("did you mean {}?", quote(effect)),
-                None => format!("the effects are `{}`", EFFECTS.join("`, `")),
-            };
+            let hint = words::did_you_mean(&taint.effect, &EFFECTS)
+                .unwrap_or_else(|| format!("the effects are `{}`", EFFECTS.join("`, `")));
             findings.add(Mistake::new(place.clone(), message).hint(hint));
         }
         findings.take(&place, format::qualified_name(&taint.key));

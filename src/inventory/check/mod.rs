@@ -11,6 +11,7 @@ mod packages;
 mod patches;
 mod settings;
 mod sysctls;
+mod vip;
 
 use super::format::Flaw;
 use super::mistake::Mistake;
@@ -66,6 +67,7 @@ pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     addons::check(cluster, findings);
     patches::check(cluster, findings);
     network::check(cluster, findings);
+    vip::check(cluster, findings);
     sysctls::check(cluster, findings);
     packages::check(cluster, findings);
     hosts::check(cluster, findings);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Findings;
-use crate::inventory::cluster::split_endpoint;
+use crate::inventory::endpoint::split_endpoint;
 use crate::inventory::format;
 use crate::inventory::mistake::{Mistake, quote};
 use crate::inventory::path::Path;

@@ -109,10 +109,8 @@ fn check_component(component: &Component, path: &Path, findings: &mut Findings) 
             && !PATH_TYPES.contains(&kind.as_str())
         {
             let message = format!("{} is no type of host path", quote(kind));
-            let hint = match words::nearest(kind, &PATH_TYPES) {
-                Some(word) => format!("did you mean {}?", quote(word)),
-                None => format!("the types are `{}`", PATH_TYPES.join("`, `")),
-            };
+            let hint = words::did_you_mean(kind, &PATH_TYPES)
+                .unwrap_or_else(|| format!("the types are `{}`", PATH_TYPES.join("`, `")));
             findings.add(Mistake::new(path.key("pathType"), message).hint(hint));
         }
         for (field, value, seen) in [("name", &volume.name, &mut names), ("mountPath", &volume.mount_path, &mut mounts)]
@@ -182,7 +180,7 @@ fn images(cluster: &Cluster, findings: &mut Findings) {
 /// `host[:port]`
 fn registry(text: &str) -> Result<(), Flaw> {
     let host = text.split_once(':').map_or(text, |(host, _)| host);
-    if crate::inventory::cluster::split_endpoint(text).is_some() && format::host(host).is_ok() {
+    if crate::inventory::endpoint::split_endpoint(text).is_some() && format::host(host).is_ok() {
         return Ok(());
     }
     let flaw = Flaw::new(format!("{} is not a registry's name", quote(text)));

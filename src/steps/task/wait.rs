@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::kube::Connector;
+use crate::proc;
 
 use super::Task;
 use crate::steps::evidence;
@@ -116,7 +117,7 @@ impl Step for WaitFor {
             Wait::Port(port) => {
                 for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
                     let table = probe.read_text(Utf8Path::new(table)).await?.unwrap_or_default();
-                    if listens(&table, *port) {
+                    if proc::ports(&table, proc::LISTEN).any(|listened| listened == *port) {
                         return Ok(true);
                     }
                 }
@@ -146,17 +147,6 @@ impl Step for WaitFor {
             Wait::File(_) | Wait::Port(_) => Evidence::default(),
         }
     }
-}
-
-/// Whether a socket of the kernel's table (proc(5)) is in the state LISTEN on this port.
-fn listens(table: &str, port: u16) -> bool {
-    const LISTEN: &str = "0A";
-    table.lines().skip(1).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let local = fields.next().and_then(|address| address.rsplit_once(':')).map(|(_, port)| port);
-        let number = local.and_then(|port| u16::from_str_radix(port, 16).ok());
-        number == Some(port) && fields.nth(1) == Some(LISTEN)
-    })
 }
 
 #[cfg(test)]

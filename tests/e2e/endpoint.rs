@@ -1,0 +1,314 @@
+//! The API through a control plane's end: what is in front of three of them goes on, for workers' own balancers and for a virtual
+//! address. A writer makes numbered objects all the while; what was acknowledged is there, and the longest time without is told.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cluster::condition;
+use crate::command::{Running, eventually};
+use crate::events::{Run, text};
+use crate::lab::Lab;
+use crate::suite::{Test, say};
+
+pub const TESTS: &[Test] = &[
+    Test { name: "endpoint::one_control_plane_grows_to_three_under_load", needs: None, run: grows },
+    Test { name: "endpoint::a_local_balancer_outlives_a_killed_control_plane", needs: LOCAL, run: local_killed },
+    Test { name: "endpoint::a_local_balancer_outlives_a_network_cut", needs: LOCAL, run: local_cut },
+    Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", needs: LOCAL, run: local_mended },
+    Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_a_network_cut", needs: VIP, run: vip_cut },
+    Test { name: "endpoint::a_reset_takes_all_of_it_away", needs: VIP, run: reset },
+];
+
+const LOCAL: Option<&str> = Some("endpoint::one_control_plane_grows_to_three_under_load");
+const VIP: Option<&str> = Some("endpoint::a_virtual_address_is_the_endpoint");
+
+const CONTROL_PLANES: [&str; 3] = ["n1", "n2", "n3"];
+/// Where the writer is: a worker that nobody harms.
+const WORKER: &str = "n4";
+const ADDRESS: &str = "10.77.0.100";
+const LOCAL_SERVER: &str = "https://127.0.0.1:6443";
+const VIP_SERVER: &str = "https://10.77.0.100:8443";
+/// The longest time without an acknowledged write.
+const LONGEST_GAP: Duration = Duration::from_secs(10);
+
+/// Writes as an administrator until it is told to stop; a line for each write that was acknowledged: its number, and when. It tries each
+/// number once: whether one came through without an answer is nobody's to know.
+const WRITER: &str = r#"
+cd /root/writer
+field() { sed -n "s/.*$1: //p" admin.conf | base64 -d; }
+field certificate-authority-data >ca; field client-certificate-data >crt; (umask 077; field client-key-data >key)
+i=0
+while [ ! -e stop ]; do
+  i=$((i + 1))
+  code=$(curl -s -o answer -w '%{http_code}' --connect-timeout 1 --max-time 2 --cacert ca --cert crt --key key \
+    -H 'Content-Type: application/json' -d '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"w-'$i'","labels":{"w":"w"}}}' \
+    SERVER/api/v1/namespaces/default/configmaps)
+  case $code in
+    201) echo "$i $(date +%s%3N)" >>acknowledged ;;
+    *) echo "$i $(date +%s%3N) $code $(tr -d '\n' <answer)" >>failed ;;
+  esac
+  sleep 0.05
+done
+"#;
+
+struct Writer<'a> {
+    lab: &'a Lab,
+    server: &'static str,
+    running: Running,
+}
+
+impl<'a> Writer<'a> {
+    /// Starts it; it has written something.
+    #[track_caller]
+    fn start(lab: &'a Lab, server: &'static str) -> Self {
+        let kubeconfig = lab.on("n1", "cat /etc/kubernetes/admin.conf").ok().stdout;
+        let bring = format!(
+            "rm -rf /root/writer; mkdir -m 700 /root/writer; cat >/root/writer/admin.conf <<'END'\n{kubeconfig}\nEND\n"
+        );
+        lab.on(WORKER, &bring).ok();
+        let writer = Self { lab, server, running: lab.start_on(WORKER, &WRITER.replace("SERVER", server)) };
+        writer.writes(Duration::from_secs(20));
+        writer
+    }
+
+    fn count(&self) -> usize {
+        let said = self.lab.on(WORKER, "cat /root/writer/acknowledged 2>/dev/null | wc -l").ok().stdout;
+        said.trim().parse().expect("a number")
+    }
+
+    /// It writes, for a while from now on.
+    #[track_caller]
+    fn writes(&self, limit: Duration) {
+        let before = self.count();
+        eventually(limit, "writes are acknowledged", || match self.count() {
+            now if now >= before + 20 => Ok(()),
+            now => Err(format!("{now} so far; {}", self.lab.on(WORKER, "tail -n 3 /root/writer/failed").text())),
+        });
+    }
+
+    /// Stops it. What was acknowledged is there, and the longest gap was bearable; it is told as `what`.
+    #[track_caller]
+    fn end(self, what: &str) {
+        let Self { lab, server, running } = self;
+        lab.on(WORKER, "touch /root/writer/stop").ok();
+        running.wait(Duration::from_secs(10));
+        let acknowledged = lab.on(WORKER, "cat /root/writer/acknowledged").ok().stdout;
+        let writes: Vec<(u64, u64)> = acknowledged
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(number, at)| (number.parse().expect("a number"), at.parse().expect("milliseconds")))
+            .collect();
+        let script = format!(
+            "cd /root/writer; curl -sS --max-time 20 --cacert ca --cert crt --key key \
+             '{server}/api/v1/namespaces/default/configmaps?labelSelector=w=w'"
+        );
+        let list: Value = serde_json::from_str(&lab.on(WORKER, &script).ok().stdout).expect("a list");
+        let items = list["items"].as_array().expect("a list has items");
+        let there: Vec<String> = items.iter().map(|item| text(&item["metadata"]["name"])).collect();
+        let lost: Vec<&u64> =
+            writes.iter().map(|(number, _)| number).filter(|number| !there.contains(&format!("w-{number}"))).collect();
+        let gap = writes.windows(2).map(|pair| pair[1].1 - pair[0].1).max().expect("more than one write");
+        let failed = lab.on(WORKER, "cat /root/writer/failed 2>/dev/null | wc -l").ok().stdout;
+        say(&format!(
+            "\n    {what}: {} acknowledged writes, {} lost, {} failed, longest gap {:.1} s ... ",
+            writes.len(),
+            lost.len(),
+            failed.trim(),
+            gap as f64 / 1000.0
+        ));
+        let delete = format!(
+            "cd /root/writer; curl -sS -o /dev/null --max-time 30 -X DELETE --cacert ca --cert crt --key key \
+             '{server}/api/v1/namespaces/default/configmaps?labelSelector=w=w'"
+        );
+        lab.on(WORKER, &delete).ok();
+        assert!(lost.is_empty(), "acknowledged, and not there: {lost:?}");
+        let failures = lab.on(WORKER, "tail -n 20 /root/writer/failed").text();
+        assert!(Duration::from_millis(gap) < LONGEST_GAP, "{gap} ms without an acknowledged write\n{failures}");
+    }
+}
+
+/// The lab's inventory of these control planes and the worker, with more fields.
+fn inventory(lab: &Lab, name: &str, control_planes: &[&str], more: &[(&str, &str)]) -> String {
+    lab.inventory_with(name, |inventory| {
+        for (field, value) in more {
+            let value = serde_yaml::from_str(value).expect("it is YAML");
+            inventory.as_mapping_mut().expect("fields").insert((*field).into(), value);
+        }
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        hosts.retain(|host| host["name"].as_str().is_some_and(|name| control_planes.contains(&name) || name == WORKER));
+        for host in hosts {
+            let role = if host["name"] == WORKER { "worker" } else { "control-plane" };
+            let host = host.as_mapping_mut().expect("fields");
+            host.insert("roles".into(), vec![role.to_string()].into());
+            host.remove("taints");
+        }
+    })
+}
+
+/// Bare hosts, a fourth among them.
+#[track_caller]
+fn four(lab: &Lab) {
+    lab.touch(&CONTROL_PLANES);
+    lab.bare(&CONTROL_PLANES);
+    lab.touch(&CONTROL_PLANES);
+    lab.testbed(&["host", "add", WORKER]).ok();
+}
+
+#[track_caller]
+fn kubectl(lab: &Lab, host: &str, arguments: &str) -> String {
+    let line = format!("kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s {arguments}");
+    lab.on(host, &line).ok().stdout
+}
+
+/// All four nodes are Ready, as this control plane sees it.
+#[track_caller]
+fn all_are_ready(lab: &Lab, host: &str) {
+    eventually(Duration::from_secs(90), "all nodes are Ready", || {
+        let line = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s get nodes -o json";
+        let done = lab.on(host, line);
+        let list: Value = serde_json::from_str(&done.stdout).map_err(|_| done.to_string())?;
+        let nodes = list["items"].as_array().ok_or("no list")?;
+        let ready = nodes.iter().filter(|node| condition(node, "Ready") == "True").count();
+        if ready == 4 { Ok(()) } else { Err(format!("{ready} are")) }
+    });
+}
+
+/// A host is gone at once while the writer writes, and comes back.
+#[track_caller]
+fn killed(lab: &Lab, server: &'static str, host: &str, what: &str) {
+    let writer = Writer::start(lab, server);
+    lab.testbed(&["host", "kill", host]).ok();
+    writer.writes(Duration::from_secs(30));
+    writer.end(what);
+    lab.testbed(&["host", "start", host]).ok();
+    all_are_ready(lab, CONTROL_PLANES.into_iter().find(|other| *other != host).expect("there are three"));
+}
+
+/// The same with its cable pulled: it goes on, and nobody hears of it.
+#[track_caller]
+fn cut(lab: &Lab, server: &'static str, host: &str, what: &str) {
+    let writer = Writer::start(lab, server);
+    let link = format!("v-{host}");
+    lab.exec(&["ip", "link", "set", &link, "down"]).ok();
+    writer.writes(Duration::from_secs(30));
+    lab.exec(&["ip", "link", "set", &link, "up"]).ok();
+    // Its coming back costs nothing either.
+    writer.writes(Duration::from_secs(30));
+    writer.end(what);
+    all_are_ready(lab, CONTROL_PLANES.into_iter().find(|other| *other != host).expect("there are three"));
+}
+
+/// A worker of a single control plane's cluster moves to its own balancer, with everything on it, and never loses the API.
+fn grows(lab: &Lab) {
+    four(lab);
+    let one = inventory(lab, "endpoint-one", &["n1"], &[]);
+    Run::of(lab, &["up", "-i", &one]).ends(0);
+    let servers = "grep -h server: /etc/kubernetes/kubelet.conf";
+    lab.on(WORKER, servers).ok().says(&["https://10.77.0.11:6443"]);
+    let writer = Writer::start(lab, "https://10.77.0.11:6443");
+    let three = inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    writer.writes(Duration::from_secs(20));
+    writer.end("one control plane grows to three, asked by its address");
+    lab.on(WORKER, servers).ok().says(&[LOCAL_SERVER]);
+    // A control plane's own server answers there already.
+    for host in CONTROL_PLANES {
+        let address = format!("https://10.77.0.1{}:6443", &host[1..]);
+        lab.on(host, servers).ok().says(&[&address]);
+        lab.on(host, "! test -e /etc/haproxy").ok();
+    }
+    let proxy = kubectl(lab, "n1", "-n kube-system get configmap kube-proxy -o yaml");
+    assert!(proxy.contains(LOCAL_SERVER), "{proxy}");
+    all_are_ready(lab, "n2");
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+}
+
+fn local_killed(lab: &Lab) {
+    for host in CONTROL_PLANES {
+        killed(lab, LOCAL_SERVER, host, &format!("local balancer, {host} killed"));
+    }
+}
+
+fn local_cut(lab: &Lab) {
+    for host in CONTROL_PLANES {
+        cut(lab, LOCAL_SERVER, host, &format!("local balancer, {host}'s network cut"));
+    }
+}
+
+/// What somebody does to the balancer is mended by the next run, without a restart; what is somebody's own is refused.
+fn local_mended(lab: &Lab) {
+    let three = inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]);
+    let pid = || lab.on(WORKER, "systemctl show -P MainPID haproxy").ok().stdout;
+    let before = pid();
+    lab.on(WORKER, "sed -i '/server n2 /d' /etc/haproxy/haproxy.cfg").ok();
+    let run = Run::of(lab, &["up", "-i", &three]).ends(0);
+    let made: Vec<String> = run.of_kind("change-finished").map(|event| text(&event["change"]["change"])).collect();
+    assert_eq!(made, ["write-file", "set-unit"], "{run}");
+    assert_eq!(pid(), before, "haproxy was restarted\n{run}");
+    lab.on(
+        WORKER,
+        "cp /etc/haproxy/haproxy.cfg /root/; printf 'frontend web\\n  bind *:80\\n' >/etc/haproxy/haproxy.cfg",
+    )
+    .ok();
+    lab.kboot(&["up", "-i", &three]).ends(1).says(&["Balancer", "/etc/haproxy/haproxy.cfg is somebody's own"]);
+    lab.on(WORKER, "grep -q web /etc/haproxy/haproxy.cfg && cp /root/haproxy.cfg /etc/haproxy/").ok();
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+}
+
+fn vip_inventory(lab: &Lab) -> String {
+    inventory(lab, "endpoint-vip", &CONTROL_PLANES, &[("vip", &format!("{{address: {ADDRESS}}}"))])
+}
+
+fn vip(lab: &Lab) {
+    four(lab);
+    let inventory = vip_inventory(lab);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    lab.on(WORKER, "grep server: /etc/kubernetes/kubelet.conf; ! test -e /etc/haproxy").ok().says(&[VIP_SERVER]);
+    let info = kubectl(lab, "n3", "-n kube-public get configmap cluster-info -o yaml");
+    assert!(info.contains(VIP_SERVER), "{info}");
+    holder(lab);
+    all_are_ready(lab, "n1");
+    Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
+}
+
+/// The control plane that has the address; just one has.
+#[track_caller]
+fn holder(lab: &Lab) -> &'static str {
+    let has = |host: &&str| lab.on(host, "ip -br addr show eth0").text().contains(ADDRESS);
+    let mut found = Vec::new();
+    eventually(Duration::from_secs(20), "one control plane has the address", || {
+        found = CONTROL_PLANES.into_iter().filter(has).collect();
+        if found.len() == 1 { Ok(()) } else { Err(format!("{found:?} have it")) }
+    });
+    found[0]
+}
+
+fn vip_killed(lab: &Lab) {
+    let first = holder(lab);
+    killed(lab, VIP_SERVER, first, &format!("virtual address, its holder {first} killed"));
+    let second = holder(lab);
+    assert_ne!(first, second, "who comes back takes the address from who has it");
+    let other = CONTROL_PLANES.into_iter().find(|host| *host != second).expect("there are three");
+    killed(lab, VIP_SERVER, other, &format!("virtual address, {other} killed that has it not"));
+}
+
+fn vip_cut(lab: &Lab) {
+    let first = holder(lab);
+    cut(lab, VIP_SERVER, first, &format!("virtual address, its holder {first}'s network cut"));
+    holder(lab);
+}
+
+fn reset(lab: &Lab) {
+    let inventory = vip_inventory(lab);
+    let done = lab.kboot(&["reset", "-i", &inventory, "--yes"]).ok();
+    for host in CONTROL_PLANES {
+        let left = "ls -d /etc/haproxy /etc/keepalived /var/lib/haproxy /run/haproxy* 2>/dev/null; ip -br addr show eth0; \
+                    dpkg -l haproxy keepalived 2>/dev/null | grep '^ii'; true";
+        let said = lab.on(host, left).ok().stdout;
+        assert!(said.lines().count() == 1 && !said.contains(ADDRESS), "{host}: {said}\n{done}");
+    }
+    lab.testbed(&["host", "remove", WORKER]).ok();
+}

@@ -13,6 +13,7 @@ mod history;
 mod hosts;
 mod init;
 mod join;
+mod kubeadm;
 mod kubeconfig;
 mod lock;
 mod lock_file;

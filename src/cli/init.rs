@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 
+use crate::bootstrap::{CertificateKey, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Cni, Host, Role};
@@ -16,6 +17,7 @@ use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
+use super::control_plane::UploadArgs;
 use super::exit::{Problem, print, unreadable};
 use super::kubeadm::{self, Said};
 use super::run::{self, Job, Reach, RunArgs};
@@ -31,6 +33,7 @@ Examples:
   kboot init --apiserver-advertise-address 10.0.0.1 --pod-network-cidr 10.244.0.0/16
   kboot init --config cluster.yaml --dry-run
   kboot init --config kubeadm.yaml
+  kboot init --upload-certs
   kboot init --patches /etc/kubernetes/patches")]
 pub struct Init {
     #[command(flatten)]
@@ -54,6 +57,8 @@ pub struct Init {
     /// The pod network. Default: flannel; none for your own
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(["flannel", "weave", "none"]).map(|name| cni(&name)))]
     cni: Option<Cni>,
+    #[command(flatten)]
+    upload: UploadArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -98,6 +103,13 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let names = &self.run.ignore_preflight;
         run::ignore(names)?;
+        let key = self.upload.key()?;
+        let upload = match &key {
+            Some(key) => {
+                Some((key.clone(), Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?))
+            }
+            None => None,
+        };
         let (cluster, said) = self.cluster()?;
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
         let job = Job {
@@ -106,6 +118,7 @@ impl Init {
             ignore,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
+                inputs.certificate_key.clone_from(&upload);
                 inputs.tokens.clone_from(&said.tokens);
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
@@ -115,7 +128,7 @@ impl Init {
         let ended = run::run(job, global, Stream::Err).await?;
         if ended.is_success() && mode == Mode::Apply && said.tells_join_command() {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
-            tell(&cluster, line)?;
+            tell(&cluster, line, key.as_ref())?;
         }
         Ok(self.run.dry.code(&ended))
     }
@@ -323,7 +336,15 @@ pub fn hostname() -> Result<String, Problem> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase())
 }
 
-fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
+fn tell(cluster: &Cluster, join: Option<String>, key: Option<&CertificateKey>) -> Result<(), Problem> {
+    let control_plane = match (&join, key) {
+        (Some(line), Some(key)) => format!(
+            "To add a control plane within two hours, run there as root; whoever has this line has the cluster:\n\n\
+             \x20 {line} --control-plane --certificate-key {}\n\n",
+            key.expose()
+        ),
+        _ => String::new(),
+    };
     let join = join.map_or_else(
         || "  kboot token create --print-join-command     prints the line for the other machines".to_string(),
         |line| format!("  {line}"),
@@ -331,7 +352,7 @@ fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
     print(&format!(
         "\nThe control plane of {name} is up.\n\nTo use it:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n  kubectl get nodes\n\n\
          or as another user, copy /etc/kubernetes/admin.conf to ~/.kube/config.\n\n\
-         To add a worker, run there as root:\n\n{join}\n\n",
+         To add a worker, run there as root:\n\n{join}\n\n{control_plane}",
         name = cluster.name,
     ))
 }

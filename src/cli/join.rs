@@ -16,19 +16,21 @@ use crate::facts::Facts;
 use crate::inventory::{API_PORT, CONTROL_PLANES, Cluster, Host, HostSsh, Role};
 use crate::kube::{Connector, View};
 use crate::kubeadm::Discovery;
+use crate::manifest::{StaticPod, paths};
 use crate::pki::kubeconfig::{Credentials, Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
 use super::Global;
+use super::control_plane::{self, ControlPlaneArgs};
 use super::exit::{Problem, remark, unreadable};
 use super::init::{MachineArgs, require_root, validated};
 use super::kubeadm::{self, Said, Way};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
-/// Make this machine a worker of a cluster
+/// Make this machine a worker of a cluster, or one more control plane
 ///
 /// Run as root on the machine itself, with the line that `kboot init` or `kboot token create --print-join-command` printed. The
 /// cluster is known by the hash of its certificate authority; nothing is changed before that has been verified.
@@ -38,6 +40,7 @@ use super::token;
 Examples:
   kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:…
   kboot join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:…
+  kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:… --control-plane --certificate-key-file key
   kboot join --config kubeadm-join.yaml")]
 pub struct Join {
     /// The API server; the port is 6443 if none is given
@@ -57,6 +60,8 @@ pub struct Join {
     #[arg(long, conflicts_with = "ca_hashes")]
     insecure_skip_ca_verification: bool,
     #[command(flatten)]
+    control_plane: ControlPlaneArgs,
+    #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
     run: RunArgs,
@@ -74,10 +79,13 @@ impl Join {
             None => self.by_flags()?,
         };
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
-        let only = [cluster.hosts[0].name.clone()];
+        let own = &cluster.hosts[0];
+        let (only, is_control_plane) = ([own.name.clone()], own.is_control_plane());
+        let key = self.control_plane.key()?;
         // What is in front of this cluster is the cluster's to say.
         cluster.vip = None;
-        let join = match is_member() {
+        let mut authorities = None;
+        let join = match is_member(is_control_plane) {
             true => {
                 // It knows the cluster already, and the cluster knows it: no token is needed for another look.
                 let (view, _) = Connector::open(Utf8Path::new(KUBELET_CONF)).await?;
@@ -85,7 +93,13 @@ impl Join {
                 adopt(&view, &mut cluster).await?;
                 None
             }
-            false => Some(discover(way, &mut cluster).await?),
+            false => {
+                let (join, view) = discover(way, &mut cluster).await?;
+                if is_control_plane {
+                    authorities = control_plane::authorities(&view, key.as_ref()).await?;
+                }
+                Some(join)
+            }
         };
         let job = Job {
             only: &only,
@@ -95,6 +109,12 @@ impl Join {
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.join = join.clone();
+                if is_control_plane {
+                    // Here nobody leads: the cluster is elsewhere.
+                    inputs.leader = None;
+                    inputs.newcomers = only.clone().into();
+                    inputs.authorities = authorities.clone();
+                }
                 Ok(())
             },
             ..Job::new("join", &cluster, Reach::Here, mode)
@@ -119,10 +139,13 @@ impl Join {
             .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
         // Preflight says so too, but comes after the cluster has been asked for its settings.
         require_root()?;
-        let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
-        if host.is_control_plane() {
-            return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
-                .hint("run `kboot init` there; `kboot join` makes workers"));
+        let (mut cluster, host) = self.machine.resolve(self.control_plane.role())?;
+        if host.is_control_plane() != self.control_plane.control_plane {
+            let (role, hint) = match host.is_control_plane() {
+                true => ("a control plane", "add --control-plane, or run `kboot init` there for a new cluster"),
+                false => ("a worker", "leave --control-plane out"),
+            };
+            return Err(Problem::usage(format!("{} is {role} in the configuration", host.name)).hint(hint));
         }
         // Checked as a cluster's, which has to have a control plane.
         cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
@@ -188,9 +211,11 @@ impl Join {
     }
 }
 
-/// Whether the kubelet has joined and has its certificate.
-fn is_member() -> bool {
-    [KUBELET_CONF, ROTATED_CLIENT_PEM].iter().all(|path| Utf8Path::new(path).exists())
+/// Whether the kubelet has joined and has its certificate. A control plane's has it from the start; its API server comes last.
+fn is_member(is_control_plane: bool) -> bool {
+    let api_server = paths::static_pod(StaticPod::ApiServer);
+    let last = is_control_plane.then_some(api_server.as_str());
+    [KUBELET_CONF, ROTATED_CLIENT_PEM].into_iter().chain(last).all(|path| Utf8Path::new(path).exists())
 }
 
 /// `host:port` of the API server that this machine's kubelet asks.
@@ -205,7 +230,7 @@ fn authority(url: &str) -> String {
 }
 
 /// Verifies the cluster, and takes over from it what nodes must agree on.
-async fn discover(way: Way, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
+async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View), Problem> {
     let (ClusterInfo { server, ca_pem }, token, named) = match way.discovery {
         Discovery::Token { endpoint, token, pins } => {
             let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
@@ -223,17 +248,14 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<JoinInputs, Problem
     };
     cluster.endpoint = Some(authority(&server));
     // With nothing in front the cluster's own word names one control plane, and that may be down; the one that was named has answered.
-    let mut adopted = Ok(());
-    for url in [named, server.clone()] {
-        let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &url, &ca_pem, token.expose());
-        let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
-        adopted = adopt(&view, cluster).await;
-        if adopted.is_ok() {
-            break;
-        }
+    let by = |url: &str| Kubeconfig::bootstrap(&cluster.name, url, &ca_pem, token.expose()).to_yaml();
+    let kubeconfigs = [by(&named), by(&server)];
+    let mut view = Connector::view_of(kubeconfigs[0].expose_secret()).await?;
+    if adopt(&view, cluster).await.is_err() {
+        view = Connector::view_of(kubeconfigs[1].expose_secret()).await?;
+        adopt(&view, cluster).await?;
     }
-    adopted?;
-    Ok(JoinInputs { server, ca_pem, token })
+    Ok((JoinInputs { server, ca_pem, token }, view))
 }
 
 /// The cluster's address and authority in a kubeconfig that the user trusts, and the token: the user's own or the file's.
@@ -256,6 +278,9 @@ fn read_discovery(path: &str, token: Option<Token>) -> Result<(ClusterInfo, Toke
 /// Version, networks and kubelet settings, from the ConfigMaps that kubeadm and kboot write.
 async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     let configuration = document(view, "kubeadm-config", "ClusterConfiguration").await?;
+    if cluster.hosts[0].is_control_plane() {
+        control_plane::take_over(&configuration, cluster)?;
+    }
     let text = |value: &Value| value.as_str().map(String::from);
     let networking = &configuration["networking"];
     if let Some(version) = text(&configuration["kubernetesVersion"]) {
@@ -302,8 +327,9 @@ async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
         list.split(',').filter_map(|entry| entry.split_once('=')).filter_map(control_plane).collect();
     if !named.is_empty() {
         cluster.endpoint = None;
-        cluster.hosts.retain(|host| !host.is_control_plane());
-        cluster.hosts.splice(..0, named);
+        let own = cluster.hosts[0].clone();
+        cluster.hosts = named.into_iter().filter(|host| host.name != own.name).collect();
+        cluster.hosts.push(own);
     }
     Ok(())
 }

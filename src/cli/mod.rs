@@ -7,6 +7,7 @@ mod apply;
 mod ask;
 mod completion;
 mod config;
+mod control_plane;
 mod exit;
 mod file;
 mod history;

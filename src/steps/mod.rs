@@ -70,6 +70,7 @@ use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
 pub use resolve::resolve;
+pub use share_authorities::SHARED;
 pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 

@@ -23,6 +23,7 @@ pub mod facts;
 pub mod fleet;
 pub mod inventory;
 pub mod kube;
+pub mod kubeadm;
 pub mod lock;
 pub mod manifest;
 mod names;

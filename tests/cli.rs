@@ -10,6 +10,8 @@ mod config;
 mod generated;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/kubeadm.rs"]
+mod kubeadm;
 #[path = "cli/lock.rs"]
 mod lock;
 #[path = "cli/sandbox.rs"]

@@ -54,17 +54,21 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 22] = [
+const MAY_USE: [(&str, &str); 23] = [
     ("agent", "baseline engine facts kube lock resource steps"),
     ("baseline", "engine proc"),
     ("bootstrap", "inventory names pki"),
-    ("cli", "agent bootstrap engine facts fleet inventory kube lock openpgp pki plan playbook preflight report steps"),
+    (
+        "cli",
+        "agent bootstrap engine facts fleet inventory kube kubeadm lock manifest openpgp pki plan playbook preflight report steps",
+    ),
     ("engine", "inventory pki proc"),
     ("etcd", "engine"),
     ("facts", "engine proc"),
     ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
     ("kube", "engine names"),
+    ("kubeadm", "bootstrap inventory pki"),
     ("lock", "engine inventory"),
     ("manifest", "inventory"),
     ("names", ""),

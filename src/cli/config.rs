@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::inventory;
+use crate::inventory::{self, Cluster};
 use crate::report::count;
 
 use super::exit::{Problem, print};
+use super::kubeadm;
 use super::up::InventoryArg;
 
 /// Look at inventories: check them, fill them in, describe them
@@ -22,17 +23,26 @@ pub enum Config {
 
 /// Check an inventory and tell every mistake in it
 ///
-/// Reads the inventory and the files that it names, and asks no host. Each mistake is told with its line and column.
+/// Reads the inventory and the files that it names, and asks no host. Each mistake is told with its line and column. kubeadm's
+/// configuration is checked as `kboot init --config` takes it.
 #[derive(Args)]
-#[command(after_help = "Example:\n  kboot config validate -i inventory.yaml")]
+#[command(after_help = "\
+Examples:
+  kboot config validate -i inventory.yaml
+  kboot config validate -i kubeadm.yaml")]
 pub struct Validate {
     #[command(flatten)]
     inventory: InventoryArg,
 }
 
 /// Print an inventory with every default filled in
+///
+/// kubeadm's configuration is printed as the inventory that says the same of the cluster, with this machine as its host.
 #[derive(Args)]
-#[command(after_help = "Example:\n  kboot config print -i inventory.yaml")]
+#[command(after_help = "\
+Examples:
+  kboot config print -i inventory.yaml
+  kboot config print -i kubeadm.yaml > inventory.yaml")]
 pub struct Print {
     #[command(flatten)]
     inventory: InventoryArg,
@@ -42,7 +52,7 @@ impl Config {
     pub fn run(self) -> Result<ExitCode, Problem> {
         let text = match self {
             Config::Validate(validate) => {
-                let cluster = validate.inventory.load()?;
+                let cluster = load(&validate.inventory)?;
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
                 format!(
                     "{}: {}, {control} of them control plane, Kubernetes {}\n",
@@ -51,10 +61,18 @@ impl Config {
                     cluster.kubernetes.version
                 )
             }
-            Config::Print(print) => inventory::print(&print.inventory.load()?),
+            Config::Print(print) => inventory::print(&load(&print.inventory)?),
             Config::Schema => inventory::schema(),
         };
         print(&text)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The cluster of an inventory, or of a file of kubeadm's.
+fn load(argument: &InventoryArg) -> Result<Cluster, Problem> {
+    match kubeadm::text(Some(argument.path())) {
+        Some(text) => kubeadm::cluster(&text, argument.path()),
+        None => argument.load(),
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 
+use crate::bootstrap::{CertificateKey, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Cni, Host, Role};
@@ -16,7 +17,9 @@ use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
+use super::control_plane::UploadArgs;
 use super::exit::{Problem, print, unreadable};
+use super::kubeadm::{self, Said};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
@@ -28,7 +31,10 @@ use super::token;
 Examples:
   kboot init
   kboot init --apiserver-advertise-address 10.0.0.1 --pod-network-cidr 10.244.0.0/16
-  kboot init --config cluster.yaml --dry-run")]
+  kboot init --config cluster.yaml --dry-run
+  kboot init --config kubeadm.yaml
+  kboot init --upload-certs
+  kboot init --patches /etc/kubernetes/patches")]
 pub struct Init {
     #[command(flatten)]
     machine: MachineArgs,
@@ -52,15 +58,21 @@ pub struct Init {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(["flannel", "weave", "none"]).map(|name| cni(&name)))]
     cni: Option<Cni>,
     #[command(flatten)]
+    upload: UploadArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
 /// What `init` and `join` may be told of the machine that they run on.
 #[derive(Args)]
 pub struct MachineArgs {
-    /// A file like an inventory: packages, images and all else that has no flag. Where it lists this machine, that entry counts
+    /// A file like an inventory: packages, images and all else that has no flag. Where it lists this machine, that entry counts. Or
+    /// kubeadm's configuration, as it is
     #[arg(long, value_name = "FILE")]
     config: Option<Utf8PathBuf>,
+    /// A folder of patches as kubeadm has them: files named TARGET[SUFFIX][+TYPE].yaml or .json
+    #[arg(long, value_name = "FOLDER")]
+    patches: Option<Utf8PathBuf>,
     /// The node's name. Default: the hostname
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
@@ -89,28 +101,48 @@ fn or_default(what: &str, of: fn(&Cluster) -> String) -> String {
 
 impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let ignore = self.run.ignore()?;
-        let mode = self.run.dry.mode();
-        let cluster = self.cluster()?;
+        let names = &self.run.ignore_preflight;
+        run::ignore(names)?;
+        let key = self.upload.key()?;
+        let upload = match &key {
+            Some(key) => {
+                Some((key.clone(), Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?))
+            }
+            None => None,
+        };
+        let (cluster, said) = self.cluster()?;
+        let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
         let job = Job {
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
-            ignore: Some(ignore),
+            ignore,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                said.agrees(facts)?;
+                inputs.certificate_key.clone_from(&upload);
+                inputs.tokens.clone_from(&said.tokens);
                 inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
                 Ok(())
             },
             ..Job::new("init", &cluster, Reach::Here, mode)
         };
         let ended = run::run(job, global, Stream::Err).await?;
-        if ended.is_success() && mode == Mode::Apply {
+        if ended.is_success() && mode == Mode::Apply && said.tells_join_command() {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
-            tell(&cluster, line)?;
+            tell(&cluster, line, key.as_ref())?;
         }
         Ok(self.run.dry.code(&ended))
     }
 
-    fn cluster(&self) -> Result<Cluster, Problem> {
+    fn cluster(&self) -> Result<(Cluster, Said), Problem> {
+        if let Some((text, path)) = self.machine.kubeadm() {
+            kubeadm::refuse(&self.flags())?;
+            let (mut cluster, said) = kubeadm::init(&text, path, self.machine.name()?, address().ok())?;
+            if let Some(name) = &self.machine.node_name {
+                cluster.hosts[0].name.clone_from(name);
+            }
+            cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
+            return Ok((validated(cluster)?, said));
+        }
         let (mut cluster, host) = self.machine.resolve(Role::ControlPlane)?;
         if !host.is_control_plane() {
             return Err(Problem::usage(format!("{} is no control plane in the configuration", host.name))
@@ -130,7 +162,27 @@ impl Init {
         cluster.network.service_subnet = self.service_cidr.unwrap_or(cluster.network.service_subnet);
         cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
         cluster.certificates.extra_sans.extend(self.apiserver_cert_extra_sans.iter().cloned());
-        validated(cluster)
+        cluster = self.machine.patched(cluster)?;
+        Ok((validated(cluster)?, Said::default()))
+    }
+
+    /// Flags for which kubeadm's configuration has a field, and whether each was given.
+    fn flags(&self) -> [(&'static str, bool, &'static str); 9] {
+        [
+            ("--control-plane-endpoint", self.control_plane_endpoint.is_some(), "controlPlaneEndpoint"),
+            ("--kubernetes-version", self.kubernetes_version.is_some(), "kubernetesVersion"),
+            ("--pod-network-cidr", self.pod_network_cidr.is_some(), "networking.podSubnet"),
+            ("--service-cidr", self.service_cidr.is_some(), "networking.serviceSubnet"),
+            ("--service-dns-domain", self.service_dns_domain.is_some(), "networking.dnsDomain"),
+            ("--apiserver-cert-extra-sans", !self.apiserver_cert_extra_sans.is_empty(), "apiServer.certSANs"),
+            ("--image-repository", self.image_repository.is_some(), "imageRepository"),
+            (
+                "--apiserver-advertise-address",
+                self.machine.apiserver_advertise_address.is_some(),
+                "localAPIEndpoint.advertiseAddress",
+            ),
+            ("--patches", self.machine.patches.is_some(), "patches.directory"),
+        ]
     }
 }
 
@@ -183,7 +235,37 @@ impl MachineArgs {
     /// This machine as it is, told nothing.
     pub fn here() -> Self {
         let address = Some(IpAddr::from([127, 0, 0, 1]));
-        Self { config: None, node_name: None, apiserver_advertise_address: address }
+        Self { config: None, patches: None, node_name: None, apiserver_advertise_address: address }
+    }
+
+    /// A `--config` of kubeadm's: its text, and where it is.
+    pub fn kubeadm(&self) -> Option<(String, &Utf8Path)> {
+        let path = self.config.as_deref()?;
+        kubeadm::text(Some(path)).map(|text| (text, path))
+    }
+
+    /// The node's name: by the flag or else the hostname.
+    pub fn name(&self) -> Result<String, Problem> {
+        self.node_name.clone().map_or_else(hostname, Ok)
+    }
+
+    /// The name that the flag gives.
+    pub fn node_name(&self) -> Option<&str> {
+        self.node_name.as_deref()
+    }
+
+    /// Whether the flag names a folder of patches.
+    pub fn has_patches(&self) -> bool {
+        self.patches.is_some()
+    }
+
+    /// The cluster with the patches of the flag.
+    pub fn patched(&self, mut cluster: Cluster) -> Result<Cluster, Problem> {
+        if let Some(folder) = &self.patches {
+            cluster.patches.extend(kubeadm::patches(folder)?);
+        }
+        kubeadm::fit(&cluster)?;
+        Ok(cluster)
     }
 
     /// The configuration, or the defaults, and this machine in it.
@@ -208,17 +290,19 @@ impl MachineArgs {
         Ok((cluster, host))
     }
 
-    fn address(&self) -> Result<IpAddr, Problem> {
-        if let Some(address) = self.apiserver_advertise_address {
-            return Ok(address);
-        }
-        // Connecting a UDP socket sends nothing: the kernel only chooses the route, and with it the address.
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-        match socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) {
-            Ok(local) if !local.ip().is_loopback() => Ok(local.ip()),
-            _ => Err(Problem::usage("this machine has no default route, so its address can't be told")
-                .hint("give it: --apiserver-advertise-address IP")),
-        }
+    pub fn address(&self) -> Result<IpAddr, Problem> {
+        self.apiserver_advertise_address.map_or_else(address, Ok)
+    }
+}
+
+/// This machine's address: that of the default route's interface.
+pub fn address() -> Result<IpAddr, Problem> {
+    // Connecting a UDP socket sends nothing: the kernel only chooses the route, and with it the address.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    match socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) {
+        Ok(local) if !local.ip().is_loopback() => Ok(local.ip()),
+        _ => Err(Problem::usage("this machine has no default route, so its address can't be told")
+            .hint("give it: --apiserver-advertise-address IP")),
     }
 }
 
@@ -228,13 +312,18 @@ fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
         .map_err(|error| unreadable(path, &error).hint("name a file like an inventory: --config FILE"))?;
     let mut cluster =
         inventory::parse(&text, path).map_err(|mistakes| Problem::Report(format!("error: {mistakes}")))?;
+    resolve_keys(&mut cluster, path);
+    Ok(cluster)
+}
+
+/// The files of keys are named relative to the configuration.
+pub fn resolve_keys(cluster: &mut Cluster, path: &Utf8Path) {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     for repository in [&mut cluster.packages.kubernetes, &mut cluster.packages.containerd] {
         if let Some(file) = &repository.key_file {
             repository.key_file = Some(folder.join(file).into_string());
         }
     }
-    Ok(cluster)
 }
 
 /// Whether an address is this machine's: only then can a socket be bound to it.
@@ -242,11 +331,20 @@ fn is_here(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn hostname() -> Result<String, Problem> {
+/// This machine's name.
+pub fn hostname() -> Result<String, Problem> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_lowercase())
 }
 
-fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
+fn tell(cluster: &Cluster, join: Option<String>, key: Option<&CertificateKey>) -> Result<(), Problem> {
+    let control_plane = match (&join, key) {
+        (Some(line), Some(key)) => format!(
+            "To add a control plane within two hours, run there as root; whoever has this line has the cluster:\n\n\
+             \x20 {line} --control-plane --certificate-key {}\n\n",
+            key.expose()
+        ),
+        _ => String::new(),
+    };
     let join = join.map_or_else(
         || "  kboot token create --print-join-command     prints the line for the other machines".to_string(),
         |line| format!("  {line}"),
@@ -254,7 +352,7 @@ fn tell(cluster: &Cluster, join: Option<String>) -> Result<(), Problem> {
     print(&format!(
         "\nThe control plane of {name} is up.\n\nTo use it:\n\n  export KUBECONFIG=/etc/kubernetes/admin.conf\n  kubectl get nodes\n\n\
          or as another user, copy /etc/kubernetes/admin.conf to ~/.kube/config.\n\n\
-         To add a worker, run there as root:\n\n{join}\n\n",
+         To add a worker, run there as root:\n\n{join}\n\n{control_plane}",
         name = cluster.name,
     ))
 }

@@ -15,31 +15,37 @@ use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{API_PORT, CONTROL_PLANES, Cluster, Host, HostSsh, Role};
 use crate::kube::{Connector, View};
-use crate::pki::kubeconfig::{Kubeconfig, ROTATED_CLIENT_PEM};
+use crate::kubeadm::Discovery;
+use crate::manifest::{StaticPod, paths};
+use crate::pki::kubeconfig::{Credentials, Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
 
 use super::Global;
+use super::control_plane::{self, ControlPlaneArgs};
 use super::exit::{Problem, remark, unreadable};
 use super::init::{MachineArgs, require_root, validated};
+use super::kubeadm::{self, Said, Way};
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
-/// Make this machine a worker of a cluster
+/// Make this machine a worker of a cluster, or one more control plane
 ///
 /// Run as root on the machine itself, with the line that `kboot init` or `kboot token create --print-join-command` printed. The
 /// cluster is known by the hash of its certificate authority; nothing is changed before that has been verified.
 #[derive(Args)]
-#[command(group = ArgGroup::new("secret").args(["token", "token_file"]).required(true))]
+#[command(group = ArgGroup::new("secret").args(["token", "token_file"]))]
 #[command(after_help = "\
 Examples:
   kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:…
-  kboot join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:…")]
+  kboot join 10.0.0.1:6443 --token abcdef.0123456789abcdef --discovery-token-ca-cert-hash sha256:…
+  kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:… --control-plane --certificate-key-file key
+  kboot join --config kubeadm-join.yaml")]
 pub struct Join {
     /// The API server; the port is 6443 if none is given
-    #[arg(value_name = "HOST:PORT")]
-    endpoint: String,
+    #[arg(value_name = "HOST:PORT", required_unless_present = "config")]
+    endpoint: Option<String>,
     /// The bootstrap token. Other users of this machine can see it while the command runs: --token-file hides it
     // Not parsed by clap, whose errors repeat what was given.
     #[arg(long, value_name = "TOKEN")]
@@ -54,6 +60,8 @@ pub struct Join {
     #[arg(long, conflicts_with = "ca_hashes")]
     insecure_skip_ca_verification: bool,
     #[command(flatten)]
+    control_plane: ControlPlaneArgs,
+    #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
     run: RunArgs,
@@ -65,44 +73,48 @@ fn ca_hash(text: &str) -> Result<CaHash, String> {
 
 impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let ignore = self.run.ignore()?;
-        let mode = self.run.dry.mode();
-        let pins = self.pins()?;
-        let token = self.token()?;
-        endpoint_url(&self.endpoint, API_PORT)
-            .map_err(DiscoveryError::Endpoint)
-            .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
-        // Preflight says so too, but comes after the cluster has been asked for its settings.
-        require_root()?;
-        let (mut cluster, host) = self.machine.resolve(Role::Worker)?;
-        if host.is_control_plane() {
-            return Err(Problem::usage(format!("{} is a control plane in the configuration", host.name))
-                .hint("run `kboot init` there; `kboot join` makes workers"));
-        }
-        // Checked as a cluster's, which has to have a control plane.
-        cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
-        let mut cluster = validated(cluster)?;
-        let only = [host.name.clone()];
-        cluster.hosts = vec![host];
+        self.run.ignore()?;
+        let (mut cluster, way, said) = match self.machine.kubeadm() {
+            Some((text, path)) => self.by_file(&text, path)?,
+            None => self.by_flags()?,
+        };
+        let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
+        let own = &cluster.hosts[0];
+        let (only, is_control_plane) = ([own.name.clone()], own.is_control_plane());
+        let key = self.control_plane.key()?;
         // What is in front of this cluster is the cluster's to say.
         cluster.vip = None;
-        let join = match is_member() {
+        let mut authorities = None;
+        let join = match is_member(is_control_plane) {
             true => {
                 // It knows the cluster already, and the cluster knows it: no token is needed for another look.
                 let (view, _) = Connector::open(Utf8Path::new(KUBELET_CONF)).await?;
-                cluster.endpoint = own_server().or(Some(self.endpoint.clone()));
+                cluster.endpoint = own_server().or(cluster.endpoint.take());
                 adopt(&view, &mut cluster).await?;
                 None
             }
-            false => Some(discover(&self.endpoint, token, &pins, &mut cluster).await?),
+            false => {
+                let (join, view) = discover(way, &mut cluster).await?;
+                if is_control_plane {
+                    authorities = control_plane::authorities(&view, key.as_ref()).await?;
+                }
+                Some(join)
+            }
         };
         let job = Job {
             only: &only,
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
-            ignore: Some(ignore),
-            inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+            ignore,
+            inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+                said.agrees(facts)?;
                 inputs.join = join.clone();
+                if is_control_plane {
+                    // Here nobody leads: the cluster is elsewhere.
+                    inputs.leader = None;
+                    inputs.newcomers = only.clone().into();
+                    inputs.authorities = authorities.clone();
+                }
                 Ok(())
             },
             ..Job::new("join", &cluster, Reach::Here, mode)
@@ -112,6 +124,66 @@ impl Join {
             remark("See the node on a control plane: kubectl get nodes");
         }
         Ok(self.run.dry.code(&ended))
+    }
+
+    /// What the flags say, and an inventory that they name.
+    fn by_flags(&self) -> Result<(Cluster, Way, Said), Problem> {
+        let Some(endpoint) = self.endpoint.clone().filter(|_| self.token.is_some() || self.token_file.is_some()) else {
+            let hint = "`kboot token create --print-join-command` prints the whole line on a control plane";
+            return Err(Problem::usage("`kboot join` takes HOST:PORT and --token or --token-file").hint(hint));
+        };
+        let pins = self.pins()?;
+        let token = self.token()?;
+        endpoint_url(&endpoint, API_PORT)
+            .map_err(DiscoveryError::Endpoint)
+            .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
+        // Preflight says so too, but comes after the cluster has been asked for its settings.
+        require_root()?;
+        let (mut cluster, host) = self.machine.resolve(self.control_plane.role())?;
+        if host.is_control_plane() != self.control_plane.control_plane {
+            let (role, hint) = match host.is_control_plane() {
+                true => ("a control plane", "add --control-plane, or run `kboot init` there for a new cluster"),
+                false => ("a worker", "leave --control-plane out"),
+            };
+            return Err(Problem::usage(format!("{} is {role} in the configuration", host.name)).hint(hint));
+        }
+        // Checked as a cluster's, which has to have a control plane.
+        cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
+        let mut cluster = validated(self.machine.patched(cluster)?)?;
+        cluster.hosts = vec![host];
+        cluster.endpoint = Some(endpoint.clone());
+        let discovery = Discovery::Token { endpoint, token: token.clone(), pins };
+        Ok((cluster, Way { discovery, token: Some(token) }, Said::default()))
+    }
+
+    /// What kubeadm's configuration says.
+    fn by_file(&self, text: &str, path: &Utf8Path) -> Result<(Cluster, Way, Said), Problem> {
+        const TOKEN: &str = "discovery.bootstrapToken.token";
+        kubeadm::refuse(&[
+            ("HOST:PORT", self.endpoint.is_some(), "discovery.bootstrapToken.apiServerEndpoint"),
+            ("--token", self.token.is_some(), TOKEN),
+            ("--token-file", self.token_file.is_some(), TOKEN),
+            ("--discovery-token-ca-cert-hash", !self.ca_hashes.is_empty(), "discovery.bootstrapToken.caCertHashes"),
+            (
+                "--insecure-skip-ca-verification",
+                self.insecure_skip_ca_verification,
+                "discovery.bootstrapToken.unsafeSkipCAVerification",
+            ),
+            ("--patches", self.machine.has_patches(), "patches.directory"),
+        ])?;
+        let (mut cluster, way, said) = kubeadm::join(text, path, self.machine.name()?, self.machine.address().ok())?;
+        if let Some(name) = self.machine.node_name() {
+            cluster.hosts[0].name = name.to_owned();
+        }
+        cluster.endpoint = match &way.discovery {
+            Discovery::Token { endpoint, .. } => Some(endpoint.clone()),
+            Discovery::File { path } => {
+                let (found, _) = read_discovery(path, way.token.clone())?;
+                Some(authority(&found.server))
+            }
+        };
+        require_root()?;
+        Ok((cluster, way, said))
     }
 
     fn pins(&self) -> Result<Pins, Problem> {
@@ -139,9 +211,11 @@ impl Join {
     }
 }
 
-/// Whether the kubelet has joined and has its certificate.
-fn is_member() -> bool {
-    [KUBELET_CONF, ROTATED_CLIENT_PEM].iter().all(|path| Utf8Path::new(path).exists())
+/// Whether the kubelet has joined and has its certificate. A control plane's has it from the start; its API server comes last.
+fn is_member(is_control_plane: bool) -> bool {
+    let api_server = paths::static_pod(StaticPod::ApiServer);
+    let last = is_control_plane.then_some(api_server.as_str());
+    [KUBELET_CONF, ROTATED_CLIENT_PEM].into_iter().chain(last).all(|path| Utf8Path::new(path).exists())
 }
 
 /// `host:port` of the API server that this machine's kubelet asks.
@@ -156,30 +230,57 @@ fn authority(url: &str) -> String {
 }
 
 /// Verifies the cluster, and takes over from it what nodes must agree on.
-async fn discover(endpoint: &str, token: Token, pins: &Pins, cluster: &mut Cluster) -> Result<JoinInputs, Problem> {
-    let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
-    let ClusterInfo { server, ca_pem } = bootstrap::discover(endpoint, &token, pins, deadline)
-        .await
-        .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View), Problem> {
+    let (ClusterInfo { server, ca_pem }, token, named) = match way.discovery {
+        Discovery::Token { endpoint, token, pins } => {
+            let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
+            let found = bootstrap::discover(&endpoint, &token, &pins, deadline)
+                .await
+                .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+            let named = endpoint_url(&endpoint, API_PORT).unwrap_or_else(|_| found.server.clone());
+            (found, way.token.unwrap_or(token), named)
+        }
+        Discovery::File { path } => {
+            let (found, token) = read_discovery(&path, way.token)?;
+            let named = found.server.clone();
+            (found, token, named)
+        }
+    };
     cluster.endpoint = Some(authority(&server));
     // With nothing in front the cluster's own word names one control plane, and that may be down; the one that was named has answered.
-    let named = endpoint_url(endpoint, API_PORT).unwrap_or_else(|_| server.clone());
-    let mut adopted = Ok(());
-    for url in [named, server.clone()] {
-        let kubeconfig = Kubeconfig::bootstrap(&cluster.name, &url, &ca_pem, token.expose());
-        let view = Connector::view_of(kubeconfig.to_yaml().expose_secret()).await?;
-        adopted = adopt(&view, cluster).await;
-        if adopted.is_ok() {
-            break;
-        }
+    let by = |url: &str| Kubeconfig::bootstrap(&cluster.name, url, &ca_pem, token.expose()).to_yaml();
+    let kubeconfigs = [by(&named), by(&server)];
+    let mut view = Connector::view_of(kubeconfigs[0].expose_secret()).await?;
+    if adopt(&view, cluster).await.is_err() {
+        view = Connector::view_of(kubeconfigs[1].expose_secret()).await?;
+        adopt(&view, cluster).await?;
     }
-    adopted?;
-    Ok(JoinInputs { server, ca_pem, token })
+    Ok((JoinInputs { server, ca_pem, token }, view))
+}
+
+/// The cluster's address and authority in a kubeconfig that the user trusts, and the token: the user's own or the file's.
+fn read_discovery(path: &str, token: Option<Token>) -> Result<(ClusterInfo, Token), Problem> {
+    const HINT: &str = "ConfigMap kube-public/cluster-info has one, for `discovery.file.kubeConfigPath`";
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error).hint(HINT))?;
+    let found = bootstrap::discovery::parse(&text)
+        .map_err(|error| Problem::usage(format!("{path}: failed to {error}")).hint(HINT))?;
+    let own = || match Kubeconfig::parse(&text).ok()?.credentials {
+        Credentials::Token(token) => token.expose_secret().parse().ok(),
+        Credentials::Certificate { .. } | Credentials::Files { .. } | Credentials::Other => None,
+    };
+    let token = token.or_else(own).ok_or_else(|| {
+        Problem::usage(format!("{path} has no bootstrap token"))
+            .hint("set `discovery.tlsBootstrapToken` in the configuration")
+    })?;
+    Ok((found, token))
 }
 
 /// Version, networks and kubelet settings, from the ConfigMaps that kubeadm and kboot write.
 async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     let configuration = document(view, "kubeadm-config", "ClusterConfiguration").await?;
+    if cluster.hosts[0].is_control_plane() {
+        control_plane::take_over(&configuration, cluster)?;
+    }
     let text = |value: &Value| value.as_str().map(String::from);
     let networking = &configuration["networking"];
     if let Some(version) = text(&configuration["kubernetesVersion"]) {
@@ -226,8 +327,9 @@ async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
         list.split(',').filter_map(|entry| entry.split_once('=')).filter_map(control_plane).collect();
     if !named.is_empty() {
         cluster.endpoint = None;
-        cluster.hosts.retain(|host| !host.is_control_plane());
-        cluster.hosts.splice(..0, named);
+        let own = cluster.hosts[0].clone();
+        cluster.hosts = named.into_iter().filter(|host| host.name != own.name).collect();
+        cluster.hosts.push(own);
     }
     Ok(())
 }

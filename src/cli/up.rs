@@ -52,6 +52,7 @@ impl InventoryArg {
         if !loaded.warnings.is_empty() {
             remark(loaded.warnings.to_string().trim_end());
         }
+        super::kubeadm::fit(&loaded.cluster)?;
         Ok(loaded.cluster)
     }
 

@@ -69,6 +69,9 @@ impl Cluster {
             certificates: Certificates::default(),
             control_plane: ControlPlane::default(),
             kubelet: Kubelet::default(),
+            kube_proxy: KubeProxy::default(),
+            dns: Dns::default(),
+            patches: Vec::new(),
             sysctls: BTreeMap::new(),
             packages: Packages::default(),
             images: Images::default(),
@@ -141,9 +144,13 @@ impl Cluster {
         match name {
             "etcd" => format!("{repository}/etcd:{}", release.etcd),
             "pause" => format!("{repository}/pause:{}", release.pause),
-            // Only the official registry keeps CoreDNS one level down; mirrors by name have it beside the others.
-            "coredns" if repository == REGISTRY => format!("{repository}/coredns/coredns:{}", release.coredns),
-            "coredns" => format!("{repository}/coredns:{}", release.coredns),
+            "coredns" => {
+                let repository = self.dns.image_repository.as_deref().unwrap_or(repository);
+                let tag = self.dns.image_tag.as_deref().unwrap_or(release.coredns);
+                // Only the official registry keeps CoreDNS one level down; mirrors by name have it beside the others.
+                let folder = if repository == REGISTRY { "/coredns" } else { "" };
+                format!("{repository}{folder}/coredns:{tag}")
+            }
             _ => format!("{repository}/{name}:{}", self.kubernetes.version),
         }
     }
@@ -175,6 +182,43 @@ impl Cluster {
 impl Host {
     pub fn is_control_plane(&self) -> bool {
         self.roles.contains(&Role::ControlPlane)
+    }
+}
+
+impl PatchTarget {
+    pub const ALL: [Self; 7] = [
+        Self::KubeApiserver,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Etcd,
+        Self::KubeletConfiguration,
+        Self::CoreDnsDeployment,
+        Self::KubeProxyDaemonSet,
+    ];
+
+    /// kubeadm's name, with which a patch's file begins.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KubeApiserver => "kube-apiserver",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Etcd => "etcd",
+            Self::KubeletConfiguration => "kubeletconfiguration",
+            Self::CoreDnsDeployment => "corednsdeployment",
+            Self::KubeProxyDaemonSet => "kubeproxydaemonset",
+        }
+    }
+}
+
+impl PatchType {
+    pub const ALL: [Self; 3] = [Self::Strategic, Self::Merge, Self::Json];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strategic => "strategic",
+            Self::Merge => "merge",
+            Self::Json => "json",
+        }
     }
 }
 

@@ -39,6 +39,18 @@ impl Default for Certificates {
     }
 }
 
+impl Default for KubeProxy {
+    fn default() -> Self {
+        Self { enabled: true, config: Default::default() }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self { enabled: true, image_repository: None, image_tag: None }
+    }
+}
+
 impl Default for Packages {
     fn default() -> Self {
         Self {

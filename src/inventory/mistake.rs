@@ -45,6 +45,11 @@ impl Mistake {
         self
     }
 
+    /// Whether it is the field's name that is wrong.
+    pub(crate) fn is_about_key(&self) -> bool {
+        self.about_key
+    }
+
     /// Points at the field's name when its place is looked up.
     pub(crate) fn about_key(mut self) -> Self {
         self.about_key = true;

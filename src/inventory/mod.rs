@@ -38,14 +38,17 @@ pub use versions::{RELEASES, Release, Version};
 
 /// How files that people write are read, with the place of every value: for other files than inventories, too.
 pub(crate) mod reading {
+    pub(crate) use super::check::addons::FIELDS as KUBE_PROXY_FIELDS;
+    pub(crate) use super::check::kubelet::FIELDS as KUBELET_FIELDS;
     pub(crate) use super::files::reason;
     pub(crate) use super::format::{self, Flaw};
     pub(crate) use super::mistake::{quote, quote_path};
+    pub(crate) use super::schema::of as schema_of;
     #[cfg(test)]
     pub(crate) use super::shape::only_known_keywords;
     pub(crate) use super::shape::shape;
     pub(crate) use super::words::{did_you_mean, nearest};
-    pub(crate) use super::yaml::{Node, Sort};
+    pub(crate) use super::yaml::{Kind, Node, Sort};
 }
 
 /// The inventory as YAML with every default filled in; it reads as the same cluster again.

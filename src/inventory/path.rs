@@ -30,6 +30,14 @@ impl Path {
         self.then(Step::Index(index))
     }
 
+    /// The names of the fields that it leads through, of a path without items of lists.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        })
+    }
+
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
@@ -37,6 +45,22 @@ impl Path {
     /// Whether this is `other` or something inside it.
     pub fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
+    }
+
+    /// The same below a field of something larger.
+    pub fn below(&self, field: &str) -> Self {
+        let first = Step::Key(field.to_owned());
+        Self(std::iter::once(first).chain(self.0.iter().cloned()).collect())
+    }
+
+    /// What is left of this path inside of `other`.
+    pub fn inside(&self, other: &Self) -> Option<Self> {
+        self.0.strip_prefix(other.0.as_slice()).map(|rest| Self(rest.to_vec()))
+    }
+
+    /// This path, and from there along `rest`.
+    pub fn join(&self, rest: &Self) -> Self {
+        Self(self.0.iter().chain(&rest.0).cloned().collect())
     }
 
     fn then(&self, step: Step) -> Self {

@@ -11,7 +11,7 @@ use super::types::Cluster;
 static SCHEMA: LazyLock<Value> = LazyLock::new(of::<Cluster>);
 
 /// The schema of a type.
-pub(super) fn of<T: JsonSchema>() -> Value {
+pub(crate) fn of<T: JsonSchema>() -> Value {
     SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
 }
 

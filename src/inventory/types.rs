@@ -44,6 +44,15 @@ pub struct Cluster {
     /// The kubelet on every host.
     #[serde(default)]
     pub kubelet: Kubelet,
+    /// kube-proxy, which carries the traffic to services.
+    #[serde(default)]
+    pub kube_proxy: KubeProxy,
+    /// CoreDNS, which answers for the cluster's names.
+    #[serde(default)]
+    pub dns: Dns,
+    /// Changes to the files and objects that kboot renders, in their order: kubeadm's patches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<Patch>,
     /// Kernel settings of every host, as `vm.max_map_count: "262144"`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
@@ -189,6 +198,17 @@ pub struct Component {
     pub extra_args: BTreeMap<String, String>,
     /// Paths of the host that are mounted into the pod.
     pub extra_volumes: Vec<ExtraVolume>,
+    /// Environment variables of the pod's container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_envs: Vec<EnvVar>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    pub name: String,
+    #[serde(default)]
+    pub value: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -209,6 +229,71 @@ pub struct ExtraVolume {
 pub struct Kubelet {
     /// Fields of KubeletConfiguration that are set on every host, as `maxPods: 200`.
     pub config: BTreeMap<String, serde_json::Value>,
+    /// Flags without the leading dashes; they replace kboot's own of the same name. What has a field in `config` belongs there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra_args: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KubeProxy {
+    /// Whether it is installed. `false` is for pod networks that do its work themselves; one that runs already is left alone.
+    pub enabled: bool,
+    /// Fields of KubeProxyConfiguration, as `mode: nftables`.
+    pub config: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Dns {
+    /// Whether it is installed. With `false`, one that runs already is left alone.
+    pub enabled: bool,
+    /// The registry and path of its image, if not those of `images.repository`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_repository: Option<String>,
+    /// Its image's tag, if not the one that belongs to the version of Kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_tag: Option<String>,
+}
+
+/// A change to what kboot renders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Patch {
+    pub target: PatchTarget,
+    /// How `patch` is meant.
+    #[serde(default, rename = "type")]
+    pub kind: PatchType,
+    /// Fields that are laid over those of the target or, of the type `json`, a list of operations (RFC 6902).
+    pub patch: serde_json::Value,
+}
+
+/// What can be patched, by kubeadm's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PatchTarget {
+    KubeApiserver,
+    KubeControllerManager,
+    KubeScheduler,
+    Etcd,
+    #[serde(rename = "kubeletconfiguration")]
+    KubeletConfiguration,
+    #[serde(rename = "corednsdeployment")]
+    CoreDnsDeployment,
+    #[serde(rename = "kubeproxydaemonset")]
+    KubeProxyDaemonSet,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PatchType {
+    /// Maps are merged, and those lists whose items have a name, as containers and volumes.
+    #[default]
+    Strategic,
+    /// JSON Merge Patch (RFC 7386): maps are merged, lists are replaced.
+    Merge,
+    /// JSON Patch (RFC 6902): a list of operations.
+    Json,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -62,6 +62,11 @@ impl Node {
         Reader::new(text, sort).document()
     }
 
+    /// Reads all documents of a text, of which there may be none; empty ones are left out. Mistakes as in `read`.
+    pub fn read_all(text: &str, sort: Sort) -> Result<(Vec<Self>, Vec<Mistake>), Mistake> {
+        Reader::new(text, sort).documents()
+    }
+
     /// The place of a path's value or, with `key`, of its name; where the path goes further than the file, its deepest
     /// part that is there.
     pub fn locate(&self, path: &Path, key: bool) -> Range<usize> {
@@ -137,6 +142,26 @@ impl<'a> Reader<'a> {
                 Err(Mistake::new(Path::root(), "the file is empty").hint(self.sort.least))
             }
             Some(node) => Ok((node, self.mistakes)),
+        }
+    }
+
+    fn documents(mut self) -> Result<(Vec<Node>, Vec<Mistake>), Mistake> {
+        let mut documents = Vec::new();
+        loop {
+            let (event, _) = self.next()?;
+            match event {
+                Event::DocumentStart(..) => {
+                    let (event, span) = self.next()?;
+                    let document = self.node(event, &span, &Path::root())?;
+                    // An alias means a value of its own document.
+                    self.anchors.clear();
+                    if document.kind != Kind::Null {
+                        documents.push(document);
+                    }
+                }
+                Event::StreamEnd => return Ok((documents, self.mistakes)),
+                _ => {}
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::balancer;
 use super::emit::emit;
 use super::kubeadm::component_hash;
+use super::patch::patched;
 use super::template::{RenderError, Template};
-use super::yaml::{document, objects};
-use crate::inventory::{Balance, CONTROL_PLANES, Cluster};
+use super::yaml::{document, merge, objects};
+use crate::inventory::{Balance, CONTROL_PLANES, Cluster, PatchTarget};
 
 /// What kube-proxy's configuration depends on beyond the inventory; it is one for all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,20 +18,27 @@ pub struct KubeProxyValues {
     pub can_set_conntrack: bool,
 }
 
-/// kube-proxy's service account, roles, ConfigMap and DaemonSet.
+/// kube-proxy's service account, roles, ConfigMap and DaemonSet; nothing if it is not to be installed.
 pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Value>, RenderError> {
+    if !cluster.kube_proxy.enabled {
+        return Ok(Vec::new());
+    }
     let is_ipv4 = cluster.network.service_subnet.addr().is_ipv4();
     let context = json!({
         "cluster": cluster,
         "bindAddress": if is_ipv4 { "0.0.0.0" } else { "::" },
         "canSetConntrack": values.can_set_conntrack,
     });
-    let configuration = emit(&document(Template::KubeProxyConfiguration, &context)?);
+    let mut configuration = document(Template::KubeProxyConfiguration, &context)?;
+    let own = &cluster.kube_proxy.config;
+    merge(&mut configuration, &own.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+    let configuration = emit(&configuration);
     let (host, port) = cluster.node_endpoint();
     let kubeconfig = emit(&kubeconfig(&host, port));
     // As with the kubelet's: kubeadm's own defaults would not do here, so it mustn't think that they were never changed.
+    let is_default = values.can_set_conntrack && own.is_empty();
     let digest = component_hash(&[&configuration, &kubeconfig]);
-    let hash = values.can_set_conntrack.then_some(&digest);
+    let hash = is_default.then_some(&digest);
     let context = json!({
         "image": cluster.image("kube-proxy"),
         "configuration": configuration,
@@ -41,17 +49,34 @@ pub fn kube_proxy(cluster: &Cluster, values: KubeProxyValues) -> Result<Vec<Valu
         "controlPlanesKey": CONTROL_PLANES,
         "controlPlanes": (cluster.balance() == Balance::Local).then(|| balancer::control_planes(cluster)),
     });
-    objects(Template::KubeProxy, &context)
+    patch_objects(cluster, "DaemonSet", PatchTarget::KubeProxyDaemonSet, objects(Template::KubeProxy, &context)?)
 }
 
-/// CoreDNS' service account, role, Corefile, service and deployment.
+/// CoreDNS' service account, role, Corefile, service and deployment; nothing if it is not to be installed.
 pub fn coredns(cluster: &Cluster) -> Result<Vec<Value>, RenderError> {
+    if !cluster.dns.enabled {
+        return Ok(Vec::new());
+    }
     let context = json!({
         "cluster": cluster,
         "image": cluster.image("coredns"),
         "clusterDns": cluster.dns_address(),
     });
-    objects(Template::CoreDns, &context)
+    patch_objects(cluster, "Deployment", PatchTarget::CoreDnsDeployment, objects(Template::CoreDns, &context)?)
+}
+
+/// Applies the inventory's patches to the object of a kind.
+fn patch_objects(
+    cluster: &Cluster,
+    kind: &str,
+    target: PatchTarget,
+    objects: Vec<Value>,
+) -> Result<Vec<Value>, RenderError> {
+    let patch = |object: Value| match object["kind"] == kind {
+        true => Ok(patched(&cluster.patches, target, object)?),
+        false => Ok(object),
+    };
+    objects.into_iter().map(patch).collect()
 }
 
 /// The service account's token and CA, which every pod has, and the endpoint rather than the service's address, which
@@ -75,6 +100,7 @@ fn kubeconfig(host: &str, port: u16) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{Patch, PatchType};
     use crate::manifest::{fixture, images};
 
     const HOSTS: KubeProxyValues = KubeProxyValues { can_set_conntrack: true };
@@ -116,6 +142,41 @@ mod tests {
         let objects = kube_proxy(&fixture::cluster(), KubeProxyValues { can_set_conntrack: false }).unwrap();
         assert_eq!(configuration(&objects)["conntrack"], json!({"maxPerCore": 0}));
         assert_eq!(find(&objects, "ConfigMap")["metadata"]["annotations"], Value::Null);
+    }
+
+    #[test]
+    fn the_user_s_configuration_is_laid_over_and_never_signed() {
+        let mut cluster = fixture::cluster();
+        cluster.kube_proxy.config =
+            [("mode".into(), json!("nftables")), ("clientConnection".into(), json!({"qps": 20}))].into();
+        let objects = kube_proxy(&cluster, HOSTS).unwrap();
+        let told = configuration(&objects);
+        assert_eq!(told["mode"], "nftables");
+        assert_eq!(told["clientConnection"], json!({"kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf", "qps": 20}));
+        assert_eq!(find(&objects, "ConfigMap")["metadata"]["annotations"], Value::Null);
+    }
+
+    #[test]
+    fn an_addon_that_is_off_has_no_objects() {
+        let mut cluster = fixture::cluster();
+        (cluster.kube_proxy.enabled, cluster.dns.enabled) = (false, false);
+        assert_eq!(kube_proxy(&cluster, HOSTS).unwrap(), Vec::<Value>::new());
+        assert_eq!(coredns(&cluster).unwrap(), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn patches_are_for_the_workloads() {
+        let mut cluster = fixture::cluster();
+        let patch =
+            |target| Patch { target, kind: PatchType::Strategic, patch: json!({"metadata": {"labels": {"p": "1"}}}) };
+        cluster.patches = vec![patch(PatchTarget::CoreDnsDeployment), patch(PatchTarget::KubeProxyDaemonSet)];
+        for (objects, kind) in
+            [(coredns(&cluster).unwrap(), "Deployment"), (kube_proxy(&cluster, HOSTS).unwrap(), "DaemonSet")]
+        {
+            for object in objects {
+                assert_eq!(object["metadata"]["labels"]["p"] == "1", object["kind"] == kind, "{object}");
+            }
+        }
     }
 
     #[test]

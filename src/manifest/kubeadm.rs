@@ -11,7 +11,7 @@ use super::kubelet::{CgroupDriver, KubeletValues, shared_configuration};
 use super::static_pod::StaticPod;
 use super::template::{RenderError, Template};
 use super::yaml::{document, objects};
-use crate::inventory::{CONTROL_PLANE, Cluster, Component, Host};
+use crate::inventory::{CONTROL_PLANE, Cluster, Component, Dns, Host};
 
 /// Keeps cloud load balancers from sending services' traffic to control planes.
 const EXCLUDE_FROM_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -86,6 +86,8 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
         "controllerManager": settings(StaticPod::ControllerManager),
         "scheduler": settings(StaticPod::Scheduler),
         "etcd": etcd,
+        "dns": dns(&cluster.dns),
+        "proxy": if cluster.kube_proxy.enabled { json!({}) } else { json!({"disabled": true}) },
     });
     Ok(emit(&document(Template::ClusterConfiguration, &values)?))
 }
@@ -93,6 +95,19 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
 /// A span as Go writes it.
 fn period(hours: u32) -> String {
     format!("{hours}h0m0s")
+}
+
+fn dns(dns: &Dns) -> Value {
+    let mut value = json!({});
+    if !dns.enabled {
+        value["disabled"] = json!(true);
+    }
+    for (field, text) in [("imageRepository", &dns.image_repository), ("imageTag", &dns.image_tag)] {
+        if let Some(text) = text {
+            value[field] = json!(text);
+        }
+    }
+    value
 }
 
 fn component(component: &Component) -> Value {
@@ -104,13 +119,16 @@ fn component(component: &Component) -> Value {
     if !component.extra_volumes.is_empty() {
         value["extraVolumes"] = json!(component.extra_volumes);
     }
+    if !component.extra_envs.is_empty() {
+        value["extraEnvs"] = json!(component.extra_envs);
+    }
     value
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::ExtraVolume;
+    use crate::inventory::{EnvVar, ExtraVolume};
     use crate::manifest::fixture;
 
     const V2: KubeletValues =
@@ -190,6 +208,19 @@ mod tests {
             configuration["scheduler"]["extraVolumes"],
             json!([{"name": "profiles", "hostPath": "/a", "mountPath": "/b", "readOnly": true, "pathType": "File"}])
         );
+    }
+
+    #[test]
+    fn addons_and_environments_are_in_kubeadm_s_form() {
+        let mut cluster = fixture::cluster();
+        cluster.kube_proxy.enabled = false;
+        cluster.dns.image_tag = Some("v1.14.1".into());
+        cluster.control_plane.scheduler.extra_envs = vec![EnvVar { name: "A".into(), value: "b".into() }];
+        let told = configuration(&cluster);
+        assert_eq!((&told["proxy"], &told["dns"]), (&json!({"disabled": true}), &json!({"imageTag": "v1.14.1"})));
+        assert_eq!(told["scheduler"]["extraEnvs"], json!([{"name": "A", "value": "b"}]));
+        cluster.dns.enabled = false;
+        assert_eq!(configuration(&cluster)["dns"]["disabled"], true);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::emit::emit;
+use super::patch::patched;
 use super::template::{RenderError, Template, render};
 use super::yaml::{document, merge};
-use crate::inventory::{Cluster, Host};
+use crate::inventory::{Cluster, Host, PatchTarget};
 
 /// containerd's socket, spelled as kubeadm's default.
 pub const RUNTIME_ENDPOINT: &str = "unix:///var/run/containerd/containerd.sock";
@@ -30,12 +31,14 @@ pub enum CgroupDriver {
 /// `/var/lib/kubelet/config.yaml`
 pub fn kubelet_config(cluster: &Cluster, values: &KubeletValues) -> Result<String, RenderError> {
     let host = json!({"runtimeEndpoint": RUNTIME_ENDPOINT, "resolvConf": values.resolv_conf});
-    configuration(cluster, values, host)
+    let document = configuration(cluster, values, host)?;
+    // As with kubeadm, the hosts' files alone are patched, and not what they start from.
+    Ok(emit(&patched(&cluster.patches, PatchTarget::KubeletConfiguration, document)?))
 }
 
 /// The part of the configuration that all nodes share, for ConfigMap kubelet-config.
 pub(super) fn shared_configuration(cluster: &Cluster, values: &KubeletValues) -> Result<String, RenderError> {
-    configuration(cluster, values, Value::Null)
+    Ok(emit(&configuration(cluster, values, Value::Null)?))
 }
 
 /// `/var/lib/kubelet/instance-config.yaml`: what kubeadm, when it joins or upgrades this host, lays over the
@@ -51,7 +54,8 @@ pub fn kubelet_instance_config() -> Result<String, RenderError> {
 ///   on a host with several the kubelet would take the default route's.
 /// - `--register-with-taints` on workers, so that nothing is scheduled there before the taints are known. A control
 ///   plane's are set through the API, as by kubeadm: its node isn't ready before the pod network is there.
-/// - No `--node-labels`: the API server refuses some labels from kubelets, and a flag isn't read again once the node is
+/// - The inventory's `kubelet.extraArgs`.
+/// - No `--node-labels` of kboot's own: the API server refuses some labels from kubelets, and a flag isn't read again once the node is
 ///   registered. Labels are set through the API.
 ///
 /// `registered` is the file of a node that has registered: the taints that it did so with are of no use any more, and stay as they are,
@@ -68,13 +72,11 @@ pub fn kubelet_flags(
         flags.push(format!("--hostname-override={}", host.name));
     }
     flags.push(format!("--node-ip={}", host.address));
+    let taints = cluster.node_taints(host);
     if let Some(text) = registered {
         let words = text.split(|c: char| c.is_whitespace() || c == '"');
         flags.extend(words.filter(|word| word.starts_with("--register-with-taints=")).map(String::from));
-        return render(Template::KubeletFlags, &json!({"flags": flags}));
-    }
-    let taints = cluster.node_taints(host);
-    if !host.is_control_plane() && !taints.is_empty() {
+    } else if !host.is_control_plane() && !taints.is_empty() {
         let taints: Vec<_> = taints
             .iter()
             .map(|taint| match taint.value.as_str() {
@@ -84,10 +86,14 @@ pub fn kubelet_flags(
             .collect();
         flags.push(format!("--register-with-taints={}", taints.join(",")));
     }
+    // As with kubeadm, the user's replace those of the same name and come last.
+    let own = &cluster.kubelet.extra_args;
+    flags.retain(|flag| own.keys().all(|name| !flag.starts_with(&format!("--{name}="))));
+    flags.extend(own.iter().map(|(name, value)| format!("--{name}={value}")));
     render(Template::KubeletFlags, &json!({"flags": flags}))
 }
 
-fn configuration(cluster: &Cluster, values: &KubeletValues, host: Value) -> Result<String, RenderError> {
+fn configuration(cluster: &Cluster, values: &KubeletValues, host: Value) -> Result<Value, RenderError> {
     let context = json!({
         "cluster": cluster,
         "clusterDns": cluster.dns_address(),
@@ -100,12 +106,13 @@ fn configuration(cluster: &Cluster, values: &KubeletValues, host: Value) -> Resu
         &mut configuration,
         &cluster.kubelet.config.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
     );
-    Ok(emit(&configuration))
+    Ok(configuration)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{Patch, PatchType};
     use crate::manifest::fixture;
 
     const V2: KubeletValues =
@@ -183,6 +190,30 @@ mod tests {
             "KUBELET_KUBEADM_ARGS=\"--hostname-override=n3 --node-ip=10.77.0.13 \
              --register-with-taints=dedicated=db:NoSchedule,gpu:NoExecute\"\n"
         );
+    }
+
+    #[test]
+    fn the_user_s_flags_replace_kboot_s_own() {
+        let mut cluster = fixture::cluster();
+        cluster.kubelet.extra_args =
+            [("node-ip", "10.77.1.1"), ("v", "4")].map(|(name, value)| (name.into(), value.into())).into();
+        let flags = |registered| kubelet_flags(&cluster, cluster.host("n3").unwrap(), "n3", registered).unwrap();
+        let taints = "--register-with-taints=dedicated=db:NoSchedule,gpu:NoExecute";
+        let expected = format!("KUBELET_KUBEADM_ARGS=\"{taints} --node-ip=10.77.1.1 --v=4\"\n");
+        assert_eq!(flags(None), expected);
+        assert_eq!(flags(Some(&expected)), expected);
+    }
+
+    #[test]
+    fn a_host_s_configuration_is_patched_and_the_cluster_s_is_not() {
+        let mut cluster = fixture::cluster();
+        cluster.patches = vec![Patch {
+            target: PatchTarget::KubeletConfiguration,
+            kind: PatchType::Json,
+            patch: json!([{"op": "add", "path": "/maxPods", "value": 57}]),
+        }];
+        assert_eq!(parsed(&kubelet_config(&cluster, &V2).unwrap())["maxPods"], 57);
+        assert_eq!(parsed(&shared_configuration(&cluster, &V2).unwrap())["maxPods"], Value::Null);
     }
 
     #[test]

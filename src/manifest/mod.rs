@@ -14,6 +14,7 @@ mod host;
 mod kubeadm;
 mod kubelet;
 mod network;
+mod patch;
 pub mod paths;
 mod static_pod;
 mod template;
@@ -30,11 +31,33 @@ pub use kubelet::{
     CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_flags, kubelet_instance_config,
 };
 pub use network::{flannel, pod_network, weave};
+pub use patch::PatchError;
 pub use static_pod::{
     CA_FOLDERS, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, joined_members, static_pod,
 };
 pub use template::{RenderError, Template, render};
 pub use yaml::images;
+
+/// Renders all that can be patched, on a host that has what hosts mostly have: whether the patches fit, before any host is reached.
+pub fn rehearse(cluster: &crate::inventory::Cluster) -> Result<(), RenderError> {
+    let host = cluster.control_planes().chain(&cluster.hosts).next();
+    let node = NodeValues {
+        name: host.map(|host| host.name.clone()).unwrap_or_default(),
+        address: host.map_or(std::net::Ipv4Addr::LOCALHOST.into(), |host| host.address),
+        ca_folders: Vec::new(),
+        has_ca_key: true,
+        etcd_members: Vec::new(),
+    };
+    for pod in StaticPod::ALL {
+        static_pod(pod, cluster, &node)?;
+    }
+    kubelet_config(
+        cluster,
+        &KubeletValues { cgroup_driver: CgroupDriver::Systemd, is_cgroup_v1: false, resolv_conf: None },
+    )?;
+    kube_proxy(cluster, KubeProxyValues { can_set_conntrack: true })?;
+    coredns(cluster).map(drop)
+}
 
 #[cfg(test)]
 mod fixture;

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::emit::emit;
+use super::patch::patched;
 use super::template::{RenderError, Template};
 use super::yaml::document;
-use crate::inventory::{API_PORT, Cluster, Component};
+use crate::inventory::{API_PORT, Cluster, Component, PatchTarget};
 
 /// Folders that files of /etc/ssl/certs may be links into. Those that exist on the host are mounted, too.
 pub const CA_FOLDERS: [&str; 5] = [
@@ -53,7 +54,10 @@ pub fn static_pod(pod: StaticPod, cluster: &Cluster, node: &NodeValues) -> Resul
         insert(list(spec, "/containers/0/volumeMounts").map_err(shape)?, mount);
     }
     replace_flags(list(spec, "/containers/0/command").map_err(shape)?, &settings);
-    Ok(emit(&manifest))
+    if !settings.extra_envs.is_empty() {
+        spec["containers"][0]["env"] = json!(settings.extra_envs);
+    }
+    Ok(emit(&patched(&cluster.patches, pod.patch_target(), manifest)?))
 }
 
 /// A component that the kubelet runs from a file.
@@ -125,6 +129,15 @@ impl StaticPod {
             StaticPod::ApiServer => "kube-apiserver",
             StaticPod::ControllerManager => "kube-controller-manager",
             StaticPod::Scheduler => "kube-scheduler",
+        }
+    }
+
+    fn patch_target(self) -> PatchTarget {
+        match self {
+            StaticPod::Etcd => PatchTarget::Etcd,
+            StaticPod::ApiServer => PatchTarget::KubeApiserver,
+            StaticPod::ControllerManager => PatchTarget::KubeControllerManager,
+            StaticPod::Scheduler => PatchTarget::KubeScheduler,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::inventory::ExtraVolume;
+use crate::inventory::{EnvVar, ExtraVolume, Patch, PatchType};
 use crate::manifest::fixture;
 
 fn values() -> NodeValues {
@@ -303,4 +303,28 @@ fn ipv6_addresses_are_bracketed_where_urls_need_it() {
     assert_eq!(flag(&server, "advertise-address"), Some("fd00::11"));
     assert_eq!(flag(&server, "etcd-servers"), Some("https://[::1]:2379"));
     assert_eq!(server["spec"]["containers"][0]["livenessProbe"]["httpGet"]["host"], "fd00::11");
+}
+
+#[test]
+fn environment_and_patches() {
+    let mut cluster = fixture::cluster();
+    cluster.control_plane.scheduler.extra_envs = vec![EnvVar { name: "A".into(), value: "b".into() }];
+    let patch = |target, kind, patch| Patch { target, kind, patch };
+    cluster.patches = vec![
+        patch(
+            PatchTarget::KubeScheduler,
+            PatchType::Strategic,
+            json!({"spec": {"containers": [{"name": "kube-scheduler", "image": "other"}]}}),
+        ),
+        patch(PatchTarget::Etcd, PatchType::Merge, json!({"spec": {"nodeName": "n9"}})),
+    ];
+    let pod = parsed(StaticPod::Scheduler, &cluster, &values());
+    assert_eq!(pod["spec"]["containers"][0]["env"], json!([{"name": "A", "value": "b"}]));
+    assert_eq!(pod["spec"]["containers"][0]["image"], "other");
+    assert_eq!(pod["spec"]["nodeName"], Value::Null);
+    assert_eq!(parsed(StaticPod::Etcd, &cluster, &values())["spec"]["nodeName"], "n9");
+
+    cluster.patches = vec![patch(PatchTarget::Etcd, PatchType::Json, json!([{"op": "remove", "path": "/spec/x"}]))];
+    let error = static_pod(StaticPod::Etcd, &cluster, &values()).unwrap_err();
+    assert_eq!(error.to_string(), "apply patch 1 of etcd (type json): operation 1 (remove): there is no /spec/x");
 }

@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera, TeraResult, Value};
 
+use super::patch::PatchError;
+
 /// Fills a template in with the fields of `values`, which must serialise to a map.
 pub fn render(template: Template, values: &impl Serialize) -> Result<String, RenderError> {
     let failed = |source: tera::Error| RenderError::Template { template: template.path(), source: source.into() };
@@ -33,6 +35,8 @@ pub enum RenderError {
     Yaml { template: &'static str, source: serde_yaml::Error },
     #[error("make use of what templates/{template} became: {problem}")]
     Shape { template: &'static str, problem: String },
+    #[error(transparent)]
+    Patch(#[from] PatchError),
 }
 
 macro_rules! templates {

@@ -30,7 +30,7 @@ pub fn step(make: &Make<'_>) -> Result<ApplyDns> {
     let network = match cluster.network.cni {
         // Its owner brings a network later; until then the pods wait unplaced, for no node is Ready.
         Cni::None => Vec::new(),
-        cni @ (Cni::Flannel | Cni::Weave) => wait_for_addons::on_nodes(cni),
+        Cni::Flannel | Cni::Weave => wait_for_addons::on_nodes(cluster),
     };
     let deployment = Objects { kube: kube.clone(), objects };
     Ok(ApplyDns { kube, deployment, network, deadline: make.context.ready_deadline() })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::token_secret::Grant;
 use crate::bootstrap::{CertificateKey, Token};
 use crate::engine::{Failure, PackageLock, PackagePin, Result, Run};
 use crate::facts::{Cgroup, Facts};
@@ -36,6 +37,9 @@ pub struct Inputs {
     pub joining: BTreeSet<String>,
     /// The token to be made if there is no usable one.
     pub token: Option<Token>,
+    /// Tokens that are to be there once the cluster is, instead of that one.
+    #[serde(default)]
+    pub tokens: Vec<(Token, Grant)>,
     pub join: Option<Join>,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,

@@ -1,4 +1,4 @@
-//! A bootstrap token by which hosts join, if some have to and no usable one is there.
+//! A bootstrap token by which hosts join, if some have to and no usable one is there; or the tokens that the user wants.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct IssueJoinToken {
     server: String,
     is_joining: bool,
     candidate: Option<Token>,
+    /// The user's own.
+    wanted: Vec<(Token, Grant)>,
     outputs: Outbox,
     deadline: Duration,
 }
@@ -32,6 +34,7 @@ pub fn step(make: &Make<'_>) -> IssueJoinToken {
         server: format!("https://{}", make.context.cluster.endpoint()),
         is_joining: inputs.is_joining,
         candidate: inputs.token.clone(),
+        wanted: inputs.tokens.clone(),
         outputs: make.outputs.clone(),
         deadline: make.context.ready_deadline(),
     }
@@ -43,6 +46,8 @@ pub enum Observed {
     NoAnswer,
     Found {
         has_usable: bool,
+        /// The ids of all tokens, usable or not.
+        ids: Vec<String>,
         now: OffsetDateTime,
     },
 }
@@ -71,16 +76,27 @@ impl Step for IssueJoinToken {
             other => other?,
         };
         let now = OffsetDateTime::now_utc();
-        let usable =
-            secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).find(|t| is_usable(t, now));
-        if let Some(listed) = &usable {
+        let tokens: Vec<Listed> = secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).collect();
+        let usable = tokens.iter().find(|token| is_usable(token, now));
+        let ids = tokens.iter().map(|listed| listed.token.id().to_owned()).collect();
+        if let Some(listed) = usable {
             let join = Join { server: self.server.clone(), ca_pem, token: listed.token.clone() };
             self.outputs.lock().expect("no panic while held").join = Some(join);
         }
-        Ok(Observed::Found { has_usable: usable.is_some(), now })
+        Ok(Observed::Found { has_usable: usable.is_some(), ids, now })
     }
 
     fn diff(&self, observed: Observed) -> Planned {
+        if let Observed::Found { ids, .. } = &observed
+            && !self.wanted.is_empty()
+        {
+            let missing = self.wanted.iter().filter(|(token, _)| !ids.iter().any(|id| id == token.id()));
+            let apply = |(token, grant): &(Token, Grant)| Change::ApplyObject {
+                object: token_secret::secret_object(token, grant),
+                before: None,
+            };
+            return Planned::of(missing.map(apply).collect());
+        }
         match (observed, &self.candidate) {
             (Observed::Unneeded | Observed::Found { has_usable: true, .. }, _) => Planned::Satisfied,
             (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),
@@ -106,4 +122,53 @@ fn is_usable(listed: &Listed, now: OffsetDateTime) -> bool {
     !listed.is_expired(now + MARGIN)
         && ["authentication", "signing"].iter().all(|usage| grant.usages.iter().any(|known| known == usage))
         && grant.groups.iter().any(|group| group == DEFAULT_GROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: &str) -> Token {
+        format!("{id}.0123456789abcdef").parse().unwrap()
+    }
+
+    fn step(wanted: &[&str]) -> IssueJoinToken {
+        IssueJoinToken {
+            kube: Connector::default(),
+            server: "https://10.0.0.1:6443".into(),
+            is_joining: true,
+            candidate: Some(token("aaaaaa")),
+            wanted: wanted.iter().map(|id| (token(id), Grant::join(None))).collect(),
+            outputs: Outbox::default(),
+            deadline: Duration::ZERO,
+        }
+    }
+
+    fn made(planned: &Planned) -> Vec<String> {
+        let Planned::Changes(changes) = planned else { return Vec::new() };
+        let name = |change: &Change| match change {
+            Change::ApplyObject { object, .. } => object["metadata"]["name"].as_str().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(name).collect()
+    }
+
+    fn found(has_usable: bool, ids: &[&str]) -> Observed {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        Observed::Found { has_usable, ids, now: OffsetDateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn without_a_usable_token_the_candidate_is_made() {
+        assert_eq!(made(&step(&[]).diff(found(false, &["cccccc"]))), ["bootstrap-token-aaaaaa"]);
+        assert_eq!(step(&[]).diff(found(true, &["cccccc"])), Planned::Satisfied);
+    }
+
+    #[test]
+    fn the_user_s_tokens_are_made_where_they_are_missing_and_no_other() {
+        let step = step(&["bbbbbb", "cccccc"]);
+        assert_eq!(made(&step.diff(found(true, &["cccccc"]))), ["bootstrap-token-bbbbbb"]);
+        assert_eq!(step.diff(found(false, &["bbbbbb", "cccccc"])), Planned::Satisfied);
+        assert_eq!(step.diff(Observed::Unneeded), Planned::Satisfied);
+    }
 }

@@ -19,6 +19,7 @@ mod delete_nodes;
 mod disable_swap;
 mod drain_nodes;
 mod forget_control_planes;
+mod forget_former_nodes;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;
@@ -69,6 +70,7 @@ use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
 pub use resolve::resolve;
+pub use share_authorities::SHARED;
 pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 
@@ -97,6 +99,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("disable-swap", |_| boxed(disable_swap::step())),
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
     ("forget-control-planes", |make| boxed(forget_control_planes::step(make)?)),
+    ("forget-former-nodes", |make| boxed(forget_former_nodes::step(make))),
     ("hold-packages", |_| boxed(hold_packages::step())),
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),

@@ -24,7 +24,7 @@ pub fn other(context: &Context) -> Result<Converge> {
 /// What every node runs.
 pub fn node(context: &Context) -> Result<Converge> {
     let mut more = network(&context.cluster)?;
-    if context.inputs.lock.is_some() {
+    if context.inputs.lock.is_some() && context.cluster.dns.enabled {
         // Its pods may land here, and no kubelet is to ask a registry for a tag.
         more.push(context.cluster.image("coredns"));
     }
@@ -37,12 +37,23 @@ pub(super) fn all(context: &Context) -> Result<Vec<String>> {
         true => FIRST.into_iter().chain(OTHER).collect(),
         false => NODE.into_iter().chain(["coredns"]).collect(),
     };
-    Ok(names.into_iter().map(|name| context.cluster.image(name)).chain(network(&context.cluster)?).collect())
+    let names = names.into_iter().filter(|name| is_run(name, &context.cluster));
+    Ok(names.map(|name| context.cluster.image(name)).chain(network(&context.cluster)?).collect())
+}
+
+/// Whether anything runs this image.
+fn is_run(name: &str, cluster: &Cluster) -> bool {
+    match name {
+        "kube-proxy" => cluster.kube_proxy.enabled,
+        "coredns" => cluster.dns.enabled,
+        _ => true,
+    }
 }
 
 fn pull(id: &'static str, title: &str, context: &Context, names: &[&str], more: Vec<String>) -> Converge {
     let images = names
         .iter()
+        .filter(|name| is_run(name, &context.cluster))
         .map(|name| context.cluster.image(name))
         .chain(more)
         .map(|image| context.locked_image(image))

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
-use crate::inventory::Cni;
+use crate::inventory::{Cluster, Cni};
 use crate::kube::{Connector, View};
 
 use super::{Make, evidence, readiness};
 
 pub struct WaitForAddons {
     kube: Connector,
-    cni: Cni,
+    workloads: Vec<Workload>,
     deadline: Duration,
 }
 
@@ -23,19 +23,29 @@ pub(super) type Workload = (&'static str, &'static str, &'static str);
 pub fn step(make: &Make<'_>) -> WaitForAddons {
     WaitForAddons {
         kube: make.services.kube.clone(),
-        cni: make.context.cluster.network.cni,
+        workloads: workloads(&make.context.cluster),
         deadline: make.context.ready_deadline(),
     }
 }
 
 /// What runs on every node.
-pub(super) fn on_nodes(cni: Cni) -> Vec<Workload> {
-    let proxy = ("DaemonSet", "kube-system", "kube-proxy");
-    match cni {
-        Cni::Flannel => vec![proxy, ("DaemonSet", "kube-flannel", "kube-flannel-ds")],
-        Cni::Weave => vec![proxy, ("DaemonSet", "kube-system", "weave-net")],
-        Cni::None => vec![proxy],
+pub(super) fn on_nodes(cluster: &Cluster) -> Vec<Workload> {
+    let proxy = cluster.kube_proxy.enabled.then_some(("DaemonSet", "kube-system", "kube-proxy"));
+    let network = match cluster.network.cni {
+        Cni::Flannel => Some(("DaemonSet", "kube-flannel", "kube-flannel-ds")),
+        Cni::Weave => Some(("DaemonSet", "kube-system", "weave-net")),
+        Cni::None => None,
+    };
+    proxy.into_iter().chain(network).collect()
+}
+
+fn workloads(cluster: &Cluster) -> Vec<Workload> {
+    let mut workloads = on_nodes(cluster);
+    // Without a pod network CoreDNS waits for the one that its owner has yet to bring.
+    if cluster.dns.enabled && cluster.network.cni != Cni::None {
+        workloads.push(("Deployment", "kube-system", "coredns"));
     }
+    workloads
 }
 
 /// Those that are not available yet, in words.
@@ -77,17 +87,6 @@ pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
     Evidence { lines, hint: Some(hint.into()) }
 }
 
-impl WaitForAddons {
-    fn workloads(&self) -> Vec<Workload> {
-        let mut workloads = on_nodes(self.cni);
-        // Without a pod network CoreDNS waits for the one that its owner has yet to bring.
-        if self.cni != Cni::None {
-            workloads.push(("Deployment", "kube-system", "coredns"));
-        }
-        workloads
-    }
-}
-
 #[async_trait]
 impl Step for WaitForAddons {
     /// What is not available yet, in words.
@@ -102,7 +101,7 @@ impl Step for WaitForAddons {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        missing(&self.kube, probe, &self.workloads()).await
+        missing(&self.kube, probe, &self.workloads).await
     }
 
     fn diff(&self, missing: Vec<String>) -> Planned {
@@ -151,7 +150,19 @@ fn number(value: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::samples::sample;
     use serde_json::json;
+
+    #[test]
+    fn what_is_not_installed_is_not_waited_for() {
+        let mut cluster = sample().cluster;
+        let names = |cluster: &Cluster| workloads(cluster).into_iter().map(|(_, _, name)| name).collect::<Vec<_>>();
+        assert_eq!(names(&cluster), ["kube-proxy", "kube-flannel-ds", "coredns"]);
+        (cluster.kube_proxy.enabled, cluster.dns.enabled) = (false, false);
+        assert_eq!(names(&cluster), ["kube-flannel-ds"]);
+        (cluster.dns.enabled, cluster.network.cni) = (true, Cni::None);
+        assert_eq!(names(&cluster), Vec::<&str>::new());
+    }
 
     #[test]
     fn a_daemon_set_is_available_when_all_its_pods_are() {

@@ -18,6 +18,7 @@ mod endpoint;
 mod events;
 mod hard;
 mod killed;
+mod kubeadm;
 mod lab;
 mod lock;
 mod oracle;
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
         hard::TESTS,
         control_planes::TESTS,
         by_hand::TESTS,
+        kubeadm::TESTS,
         endpoint::TESTS,
         reset::TESTS,
     ])

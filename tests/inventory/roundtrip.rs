@@ -57,7 +57,7 @@ fn component() -> impl Strategy<Value = Component> {
                 read_only,
                 path_type,
             });
-            Component { extra_args, extra_volumes: extra_volumes.into_iter().collect() }
+            Component { extra_args, extra_volumes: extra_volumes.into_iter().collect(), extra_envs: Vec::new() }
         },
     )
 }

@@ -30,7 +30,7 @@ const OWNED: [(&str, &str); 16] = [
 
 /// The fields of kubelet.config.k8s.io/v1beta1 in Kubernetes 1.37. They serve for "did you mean" only: a name that is
 /// near none of them may be another minor's. The kubelet itself only logs what it does not know.
-const FIELDS: [&str; 126] = [
+pub const FIELDS: [&str; 126] = [
     "address",
     "allowedUnsafeSysctls",
     "authentication",
@@ -159,7 +159,36 @@ const FIELDS: [&str; 126] = [
     "volumeStatsAggPeriod",
 ];
 
+/// Flags that kboot sets, and where the user's say is instead.
+const OWNED_FLAGS: [(&str, &str); 8] = [
+    ("bootstrap-kubeconfig", "kboot writes the file and removes it once the node has joined"),
+    ("config", "set fields in `kubelet.config`"),
+    ("config-dir", "set fields in `kubelet.config`"),
+    ("container-runtime-endpoint", "it is containerd's socket"),
+    ("hostname-override", "the node's name is the host's `name`"),
+    ("kubeconfig", "it is /etc/kubernetes/kubelet.conf"),
+    ("pod-manifest-path", "it is /etc/kubernetes/manifests"),
+    ("register-with-taints", "set the host's `taints`"),
+];
+
+fn flags(cluster: &Cluster, findings: &mut Findings) {
+    for (flag, value) in &cluster.kubelet.extra_args {
+        let path = Path::of("kubelet.extraArgs").key(flag);
+        if let Err(flaw) = super::settings::flag_name(flag) {
+            findings.add(Mistake::new(path.clone(), flaw.message).maybe_hint(flaw.hint).about_key());
+        }
+        if let Some((_, why)) = OWNED_FLAGS.iter().find(|(owned, _)| owned == flag) {
+            findings.add(Mistake::new(path, "is kboot's to set").hint(*why).about_key());
+        } else if value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\' | '$'))
+        {
+            let hint = "systemd reads it from a file of flags, in which these part words or mean something else";
+            findings.add(Mistake::new(path, "takes no spaces, quotes, backslashes or `$`").hint(hint));
+        }
+    }
+}
+
 pub fn check(cluster: &Cluster, findings: &mut Findings) {
+    flags(cluster, findings);
     let config = Path::of("kubelet.config");
     for key in cluster.kubelet.config.keys() {
         let path = config.key(key);

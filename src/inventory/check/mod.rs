@@ -3,10 +3,12 @@
 //! Checks read a [`Cluster`] whose broken parts are defaults or placeholders; a mistake about such a part, which has
 //! been told already, is dropped. They touch nothing but memory: files are in `files`.
 
+pub mod addons;
 mod hosts;
-mod kubelet;
+pub mod kubelet;
 mod network;
 mod packages;
+mod patches;
 mod settings;
 mod sysctls;
 mod vip;
@@ -62,6 +64,8 @@ impl<'a> Findings<'a> {
 pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     settings::check(cluster, findings);
     kubelet::check(cluster, findings);
+    addons::check(cluster, findings);
+    patches::check(cluster, findings);
     network::check(cluster, findings);
     vip::check(cluster, findings);
     sysctls::check(cluster, findings);

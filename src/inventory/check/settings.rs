@@ -98,6 +98,7 @@ fn check_component(component: &Component, path: &Path, findings: &mut Findings) 
             findings.add(Mistake::new(path, "must be a single line"));
         }
     }
+    environment(component, &path.key("extraEnvs"), findings);
     let (mut names, mut mounts) = (BTreeSet::new(), BTreeSet::new());
     for (index, volume) in component.extra_volumes.iter().enumerate() {
         let path = path.key("extraVolumes").index(index);
@@ -122,7 +123,22 @@ fn check_component(component: &Component, path: &Path, findings: &mut Findings) 
     }
 }
 
-fn flag_name(flag: &str) -> Result<(), Flaw> {
+fn environment(component: &Component, path: &Path, findings: &mut Findings) {
+    let mut seen = BTreeSet::new();
+    for (index, variable) in component.extra_envs.iter().enumerate() {
+        let path = path.index(index).key("name");
+        // Kubernetes' rule for the names of variables.
+        let is_name = !variable.name.is_empty() && variable.name.chars().all(|c| c.is_ascii_graphic() && c != '=');
+        if !is_name {
+            let message = format!("{} is not a variable's name", quote(&variable.name));
+            findings.add(Mistake::new(path, message).hint("for example `HTTPS_PROXY`"));
+        } else if !seen.insert(&variable.name) {
+            findings.add(Mistake::new(path, format!("{} is there twice", quote(&variable.name))));
+        }
+    }
+}
+
+pub(super) fn flag_name(flag: &str) -> Result<(), Flaw> {
     let is_plain = |flag: &str| {
         flag.starts_with(|c: char| c.is_ascii_alphanumeric())
             && flag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
@@ -177,7 +193,7 @@ fn registry(text: &str) -> Result<(), Flaw> {
 }
 
 /// `host[:port][/path]`
-fn repository(text: &str) -> Result<(), Flaw> {
+pub(super) fn repository(text: &str) -> Result<(), Flaw> {
     let (host, path) = text.split_once('/').unwrap_or((text, ""));
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())

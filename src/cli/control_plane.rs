@@ -1,0 +1,125 @@
+//! Control planes that are joined by hand: the key by which the cluster keeps its authorities, and what is got with it.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8Path;
+use clap::Args;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::bootstrap::certificates::{self, NAME};
+use crate::bootstrap::token_secret::NAMESPACE;
+use crate::bootstrap::{CertificateKey, CertificatesError};
+use crate::engine::Failure;
+use crate::inventory::{Cluster, Role};
+use crate::kube::View;
+use crate::kubeadm::{self, Here};
+use crate::steps::SHARED;
+
+use super::exit::{Problem, unreadable};
+
+/// How a control plane joins.
+#[derive(Args)]
+pub struct ControlPlaneArgs {
+    /// Make this machine one more control plane, and not a worker
+    #[arg(long)]
+    pub control_plane: bool,
+    /// The key that `kboot init --upload-certs` printed, by which the cluster keeps its authorities for two hours. Other users of
+    /// this machine can see it while the command runs: --certificate-key-file hides it
+    // Not parsed by clap, whose errors repeat what was given.
+    #[arg(long, value_name = "HEX", requires = "control_plane")]
+    certificate_key: Option<String>,
+    /// A file with that key
+    #[arg(long, value_name = "FILE", requires = "control_plane", conflicts_with = "certificate_key")]
+    certificate_key_file: Option<String>,
+}
+
+/// How `init` hands the authorities on.
+#[derive(Args)]
+pub struct UploadArgs {
+    /// Keep the authorities in the cluster for two hours, encrypted, for control planes that join by hand, and print their line
+    #[arg(long)]
+    pub upload_certs: bool,
+    /// The key to encrypt them by. Default: a new one
+    #[arg(long, value_name = "HEX", requires = "upload_certs")]
+    certificate_key: Option<String>,
+}
+
+impl ControlPlaneArgs {
+    pub fn role(&self) -> Role {
+        if self.control_plane { Role::ControlPlane } else { Role::Worker }
+    }
+
+    pub fn key(&self) -> Result<Option<CertificateKey>, Problem> {
+        let from_file = self.certificate_key_file.as_ref().map(|path| {
+            std::fs::read_to_string(path)
+                .map_err(|error| unreadable(path, &error).hint("name a file that holds the key"))
+        });
+        let text = from_file.transpose()?.or(self.certificate_key.clone());
+        text.map(|text| parse(&text)).transpose()
+    }
+}
+
+impl UploadArgs {
+    /// None where nothing is to be uploaded.
+    pub fn key(&self) -> Result<Option<CertificateKey>, Problem> {
+        match &self.certificate_key {
+            _ if !self.upload_certs => Ok(None),
+            Some(text) => parse(text).map(Some),
+            None => Ok(Some(CertificateKey::generate().map_err(failed)?)),
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<CertificateKey, Problem> {
+    let hint = "`kboot init --upload-certs`, on a control plane, prints one";
+    text.trim().parse().map_err(|error: CertificatesError| Problem::usage(format!("failed to {error}")).hint(hint))
+}
+
+fn failed(error: CertificatesError) -> Failure {
+    Failure::new(format!("failed to {error}"))
+}
+
+/// The cluster's authorities, decrypted. None where they are on this machine already.
+pub async fn authorities(
+    view: &View,
+    key: Option<&CertificateKey>,
+) -> Result<Option<BTreeMap<String, String>>, Problem> {
+    const HINT: &str = "on a control plane, `kboot init --upload-certs` puts them there anew, for two hours, and prints the line to join";
+    let Some(key) = key else {
+        let is_missing = |name: &&str| !Utf8Path::new("/etc/kubernetes/pki").join(name).exists();
+        let missing: Vec<&str> = SHARED.into_iter().filter(is_missing).collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let cause = format!(
+            "a control plane needs the cluster's authorities, and /etc/kubernetes/pki lacks {}",
+            missing.join(", ")
+        );
+        return Err(Problem::usage(cause)
+            .hint("add --certificate-key, which `kboot init --upload-certs` prints on a control plane"));
+    };
+    let secret = view.get("v1", "Secret", Some(NAMESPACE), NAME).await?;
+    let secret = secret
+        .ok_or_else(|| Failure::new(format!("the cluster has no Secret {NAMESPACE}/{NAME} (any more)")).hint(HINT))?;
+    Ok(Some(certificates::read(&secret, key, &SHARED).map_err(|error| failed(error).hint(HINT))?))
+}
+
+/// Takes over what control planes must agree on, from kubeadm's ClusterConfiguration as the cluster keeps it.
+pub fn take_over(configuration: &Value, cluster: &mut Cluster) -> Result<(), Failure> {
+    let text =
+        serde_yaml::to_string(configuration).map_err(|error| Failure::new(format!("failed to write YAML: {error}")))?;
+    let own = &cluster.hosts[0];
+    let here = Here { name: own.name.clone(), address: Some(own.address), now: OffsetDateTime::now_utc() };
+    let read = kubeadm::init(&text, Utf8Path::new("ConfigMap kubeadm-config"), &here)
+        .map_err(|mistakes| {
+            Failure::new("the cluster's configuration has what kboot does not make control planes with")
+                .evidence(mistakes.to_string().lines().map(String::from).collect::<Vec<_>>())
+                .hint("join this control plane with kubeadm")
+        })?
+        .cluster;
+    cluster.endpoint = read.endpoint.or(cluster.endpoint.take());
+    cluster.certificates = read.certificates;
+    cluster.control_plane = read.control_plane;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! An inventory as it comes about from a file's documents: what was carried over, from where, and what was not.
+
+use serde_json::{Map, Value, json};
+
+use camino::Utf8Path;
+
+use super::read::Documents;
+use super::types::{Arg, EnvVar, Kind, V1};
+use crate::inventory::reading::quote;
+use crate::inventory::{self, Cluster, Mistake, Mistakes, Path};
+
+/// What the inventory's checks say in its own words, and how a file of kubeadm's has it.
+const WORDS: [(&str, &str); 15] = [
+    ("set fields in `kubelet.config`", "set fields in a KubeletConfiguration"),
+    ("the node's name is the host's `name`", "set `nodeRegistration.name`"),
+    ("set the host's `taints`", "set `nodeRegistration.taints`"),
+    ("set a host's `taints`", "set `nodeRegistration.taints`"),
+    ("network.podSubnet", "networking.podSubnet"),
+    ("network.serviceSubnet", "networking.serviceSubnet"),
+    ("network.dnsDomain", "networking.dnsDomain"),
+    ("hosts[0].address", "localAPIEndpoint.advertiseAddress"),
+    ("hosts[0].name", "nodeRegistration.name"),
+    ("kubernetes.version", "kubernetesVersion"),
+    ("images.repository", "imageRepository"),
+    ("certificates.caValidity", "caCertificateValidityPeriod"),
+    ("certificates.validity", "certificateValidityPeriod"),
+    ("certificates.extraSANs", "apiServer.certSANs"),
+    ("the inventory", "the configuration"),
+];
+
+/// What the file did not say itself, and where it could.
+const OPEN: [(&str, &str); 2] =
+    [("hosts[0].name", "nodeRegistration.name"), ("hosts[0].address", "localAPIEndpoint.advertiseAddress")];
+
+/// Where something of the inventory was written.
+struct Origin {
+    inventory: Path,
+    kind: Kind,
+    value: Path,
+    /// Its name, if that is a value of its own.
+    name: Option<Path>,
+}
+
+pub struct Draft<'a> {
+    pub documents: &'a Documents,
+    /// The node's document: that which says what the file leaves open.
+    pub node: Kind,
+    inventory: Value,
+    host: Value,
+    origins: Vec<Origin>,
+    pub mistakes: Vec<Mistake>,
+    warnings: Vec<Mistake>,
+}
+
+impl<'a> Draft<'a> {
+    /// Begins with kboot's own document, if there is one.
+    pub fn new(documents: &'a Documents, node: Kind) -> Self {
+        let own = documents.get(Kind::Inventory).map(|document| document.value.clone());
+        let mut inventory = own.filter(Value::is_object).unwrap_or_else(|| json!({}));
+        inventory["apiVersion"] = json!("kboot/v1alpha1");
+        inventory["kind"] = json!("Cluster");
+        Self {
+            documents,
+            node,
+            inventory,
+            host: json!({}),
+            origins: Vec::new(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Something of the host that the file does not say.
+    pub fn host(&mut self, field: &str, value: Value) {
+        self.host[field] = value;
+    }
+
+    /// Something of the host that it says.
+    pub fn set_host(&mut self, field: &str, value: Value, from: &str) {
+        self.put_host(field, value, Path::of(from));
+    }
+
+    pub fn put_host(&mut self, field: &str, value: Value, from: Path) {
+        self.host(field, value);
+        let inventory = Path::of("hosts").index(0).key(field);
+        self.origins.push(Origin { inventory, kind: self.node, value: from, name: None });
+    }
+
+    /// Carries a field over.
+    pub fn set(&mut self, field: &str, value: Value, kind: Kind, from: &str) {
+        self.put(Path::of(field), value, kind, Path::of(from), None);
+    }
+
+    /// The same, where the file says something.
+    pub fn maybe(&mut self, field: &str, value: Option<&String>, kind: Kind, from: &str) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.set(field, json!(value), kind, from);
+        }
+    }
+
+    pub fn put(&mut self, field: Path, value: Value, kind: Kind, from: Path, name: Option<Path>) {
+        let target = place(&mut self.inventory, &field);
+        if !target.is_null() {
+            let message = format!("{} is in kboot's own document, too", quote(&field.to_string()));
+            let mistake = self.documents.mistake(kind, &from, false, message).hint("keep one of the two");
+            return self.mistakes.push(mistake);
+        }
+        *target = value;
+        self.origins.push(Origin { inventory: field, kind, value: from, name });
+    }
+
+    /// A field that kboot can't do.
+    pub fn refuse(&mut self, kind: Kind, path: &Path, message: &str, hint: &str) {
+        self.mistakes.push(self.documents.mistake(kind, path, false, message).hint(hint));
+    }
+
+    /// A field that has no effect.
+    pub fn warn(&mut self, kind: Kind, path: &Path, message: &str, hint: &str) {
+        self.warnings.push(self.documents.mistake(kind, path, true, message).hint(hint));
+    }
+
+    /// Flags, which kubeadm has as a list of names and values.
+    pub fn arguments(&mut self, field: &str, arguments: &[Arg], kind: Kind, from: &str) {
+        let field = Path::of(field);
+        let is_v1 = self.documents.get(kind).is_some_and(|document| document.version == V1);
+        for (index, argument) in arguments.iter().enumerate() {
+            let place = Path::of(from).index(index);
+            if argument.merge_method.is_some() {
+                let path = place.key("mergeMethod");
+                match is_v1 {
+                    true => self.refuse(kind, &path, "is not supported yet", "write the flag's whole value"),
+                    false => {
+                        self.refuse(kind, &path, "is no field of v1beta4", "it came with kubeadm.k8s.io/v1");
+                    }
+                }
+            }
+            if argument.name.is_empty() {
+                let told = place.below(kind.name());
+                if self.documents.mistakes.iter().any(|mistake| mistake.path.is_within(&told)) {
+                    continue;
+                }
+                self.refuse(kind, &place, "has no `name`", "for example `{name: v, value: \"4\"}`");
+            } else if arguments[..index].iter().any(|before| before.name == argument.name) {
+                let message = format!("{} is there twice", quote(&argument.name));
+                let hint =
+                    "kboot gives a flag once: several values go into one, with commas, where the flag takes that";
+                self.refuse(kind, &place.key("name"), &message, hint);
+            } else {
+                let (value, name) = (place.key("value"), place.key("name"));
+                self.put(field.key(&argument.name), json!(argument.value), kind, value, Some(name));
+            }
+        }
+    }
+
+    pub fn environment(&mut self, field: &str, variables: &[EnvVar], kind: Kind, from: &str) {
+        let mut list = Vec::new();
+        for (index, variable) in variables.iter().enumerate() {
+            if variable.value_from.is_some() {
+                let path = Path::of(from).index(index).key("valueFrom");
+                self.refuse(kind, &path, "is not supported: kboot sets values only", "write a `value`");
+            }
+            list.push(json!({"name": variable.name, "value": variable.value.clone().unwrap_or_default()}));
+        }
+        if !list.is_empty() {
+            self.set(field, Value::Array(list), kind, from);
+        }
+    }
+
+    /// The inventory, checked; or all that is wrong, in the file and in what it describes.
+    pub fn finish(mut self, origin: &Utf8Path) -> Result<(Cluster, Mistakes), Mistakes> {
+        self.inventory["hosts"] = json!([self.host]);
+        let text = serde_yaml::to_string(&self.inventory)
+            .expect("JSON has string keys only, and writing to memory does not fail");
+        let checked = inventory::parse(&text, origin);
+        let found = checked.as_ref().err().into_iter().flat_map(Mistakes::iter);
+        let mut mistakes: Vec<Mistake> = found.map(|mistake| self.translated(mistake)).collect();
+        // What could not be carried over has been told.
+        mistakes.retain(|mistake| !self.documents.mistakes.iter().any(|told| mistake.path.is_within(&told.path)));
+        mistakes.append(&mut self.mistakes);
+        mistakes.extend(self.documents.mistakes.iter().cloned());
+        match checked {
+            Ok(cluster) if mistakes.is_empty() => Ok((cluster, self.documents.warnings(self.warnings))),
+            _ => Err(self.documents.report(mistakes)),
+        }
+    }
+
+    /// What is wrong with the inventory, in the words and at the place of the file.
+    fn translated(&self, mistake: &Mistake) -> Mistake {
+        let reworded =
+            |text: &str| WORDS.iter().fold(text.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
+        let from = self
+            .origins
+            .iter()
+            .filter_map(|origin| Some((origin, mistake.path.inside(&origin.inventory)?)))
+            .min_by_key(|(_, rest)| rest.steps().len());
+        let (kind, path, is_about_key) = match from {
+            Some((Origin { kind, name: Some(name), .. }, _)) if mistake.is_about_key() => (*kind, name.clone(), false),
+            Some((origin, rest)) => (origin.kind, origin.value.join(&rest), mistake.is_about_key()),
+            None => match OPEN.iter().find(|(field, _)| mistake.path == path_of_host(field)) {
+                Some((_, theirs)) => (self.node, Path::of(theirs), false),
+                None => (Kind::Inventory, mistake.path.clone(), mistake.is_about_key()),
+            },
+        };
+        let told = self.documents.mistake(kind, &path, is_about_key, reworded(&mistake.message));
+        mistake.hints.iter().fold(told, |told, hint| told.hint(reworded(hint)))
+    }
+}
+
+/// `hosts[0].name` as a path.
+fn path_of_host(field: &str) -> Path {
+    Path::of("hosts").index(0).key(field.rsplit('.').next().unwrap_or_default())
+}
+
+/// A place in the inventory, made where it is not there.
+fn place<'v>(inventory: &'v mut Value, path: &Path) -> &'v mut Value {
+    let mut value = inventory;
+    for step in path.words() {
+        if !value.is_object() {
+            *value = Value::Object(Map::new());
+        }
+        value = &mut value[step];
+    }
+    value
+}

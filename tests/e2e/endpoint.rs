@@ -48,7 +48,7 @@ while [ ! -e stop ]; do
     SERVER/api/v1/namespaces/default/configmaps)
   case $code in
     201) echo "$i $(date +%s%3N)" >>acknowledged ;;
-    *) echo "$i $(date +%s%3N) $code $(tr -d '\n' <answer)" >>failed ;;
+    *) echo "$i $(date +%s%3N) $code $(cut -c 1-200 <answer | tr -d '\n')" >>failed; rm -f answer ;;
   esac
   sleep 0.05
 done
@@ -94,7 +94,8 @@ impl<'a> Writer<'a> {
     fn end(self, what: &str) {
         let Self { lab, server, running } = self;
         lab.on(WORKER, "touch /root/writer/stop").ok();
-        running.wait(Duration::from_secs(10));
+        // Counted from its start.
+        running.wait(Duration::from_secs(600));
         let acknowledged = lab.on(WORKER, "cat /root/writer/acknowledged").ok().stdout;
         let writes: Vec<(u64, u64)> = acknowledged
             .lines()
@@ -243,7 +244,7 @@ fn local_mended(lab: &Lab) {
     let three = inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]);
     let pid = || lab.on(WORKER, "systemctl show -P MainPID haproxy").ok().stdout;
     let before = pid();
-    lab.on(WORKER, "sed -i '/server n2 /d' /etc/haproxy/haproxy.cfg").ok();
+    lab.on(WORKER, "sed -i '/server n2 /d' /etc/haproxy/haproxy.cfg; systemctl reload haproxy").ok();
     let run = Run::of(lab, &["up", "-i", &three]).ends(0);
     let made: Vec<String> = run.of_kind("change-finished").map(|event| text(&event["change"]["change"])).collect();
     assert_eq!(made, ["write-file", "set-unit"], "{run}");

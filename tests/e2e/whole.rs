@@ -74,7 +74,7 @@ const COUNTERS: [(&str, &str); 3] = [
     ("path /run/utmp", "who is logged in"),
 ];
 /// What a reset leaves, and should.
-const KEPT: [(&str, &str); 10] = [
+const KEPT: [(&str, &str); 14] = [
     ("digest /etc/passwd-", "the user database before the last user that came or went"),
     ("digest /etc/group-", "as above"),
     ("digest /etc/shadow-", "as above"),
@@ -83,6 +83,10 @@ const KEPT: [(&str, &str); 10] = [
     ("path /var/log/dpkg.log", "a log"),
     ("path /var/log/alternatives.log", "a log"),
     ("digest /var/log/", "logs grow"),
+    ("digest /etc/passwd-", "the user database before the last user that came or went"),
+    ("digest /etc/group-", "as above"),
+    ("digest /etc/shadow-", "as above"),
+    ("digest /etc/gshadow-", "as above"),
     ("digest /var/lib/dpkg/status-old", "dpkg's copy of its database before the last change"),
     ("digest /var/cache/debconf/", "debconf's copies of its database before the last change"),
 ];

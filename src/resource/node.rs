@@ -25,6 +25,8 @@ pub struct Node {
     pub taints: Vec<Taint>,
     /// Whether the node must be there. One that is not has nothing to be marked.
     pub is_needed: bool,
+    /// Whether what the cluster has of this name is a former node's, and will be gone by then.
+    pub is_former: bool,
 }
 
 pub enum Observed {
@@ -49,6 +51,9 @@ impl Resource for Node {
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
         let Some(view) = self.kube.view(probe).await? else { return Ok(Observed::NoAnswer) };
+        if self.is_former {
+            return Ok(Observed::Absent);
+        }
         match view.get("v1", "Node", None, &self.name).await {
             Ok(Some(node)) => Ok(Observed::Present(node)),
             Ok(None) => Ok(Observed::Absent),
@@ -163,6 +168,7 @@ mod tests {
             labels: labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             taints: taints.iter().filter_map(|text| Taint::parse(text)).collect(),
             is_needed: true,
+            is_former: false,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::resource::{Converge, Node};
 use super::Make;
 
 pub fn step(make: &Make<'_>) -> Converge {
-    let cluster = &make.context.cluster;
+    let (cluster, inputs) = (&make.context.cluster, &make.context.inputs);
     // The control plane's own has its marks already, before anything could be placed there.
     let others = cluster.hosts.iter().filter(|host| host.name != make.context.host);
     let nodes = others.map(|host| Node {
@@ -15,7 +15,9 @@ pub fn step(make: &Make<'_>) -> Converge {
         labels: manifest::node_labels(host).into_iter().collect(),
         taints: cluster.node_taints(host),
         // A host that failed to join has no node to be marked.
-        is_needed: make.context.inputs.joining.contains(&host.name),
+        is_needed: inputs.joining.contains(&host.name),
+        // In a plan it is still there.
+        is_former: inputs.is_rehearsal && inputs.joining.contains(&host.name),
     });
     Converge::new("label-nodes", "Label and taint the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
 }

@@ -12,5 +12,12 @@ pub fn step(make: &Make<'_>) -> Result<Converge> {
     let taints = make.context.cluster.node_taints(host);
     Ok(Converge::new("mark-control-plane", "Mark the control plane's node")
         .deadline(make.context.ready_deadline())
-        .with(Node { kube: make.services.kube.clone(), name: host.name.clone(), labels, taints, is_needed: true }))
+        .with(Node {
+            kube: make.services.kube.clone(),
+            name: host.name.clone(),
+            labels,
+            taints,
+            is_needed: true,
+            is_former: false,
+        }))
 }

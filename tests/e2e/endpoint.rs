@@ -13,12 +13,17 @@ use crate::suite::{Test, say};
 
 pub const TESTS: &[Test] = &[
     Test { name: "endpoint::one_control_plane_grows_to_three_under_load", needs: None, run: grows },
-    Test { name: "endpoint::a_local_balancer_outlives_a_killed_control_plane", needs: LOCAL, run: local_killed },
-    Test { name: "endpoint::a_local_balancer_outlives_a_network_cut", needs: LOCAL, run: local_cut },
+    Test { name: "endpoint::a_local_balancer_outlives_n1_killed", needs: LOCAL, run: |lab| local_killed(lab, "n1") },
+    Test { name: "endpoint::a_local_balancer_outlives_n2_killed", needs: LOCAL, run: |lab| local_killed(lab, "n2") },
+    Test { name: "endpoint::a_local_balancer_outlives_n3_killed", needs: LOCAL, run: |lab| local_killed(lab, "n3") },
+    Test { name: "endpoint::a_local_balancer_outlives_n1_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n1") },
+    Test { name: "endpoint::a_local_balancer_outlives_n2_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n2") },
+    Test { name: "endpoint::a_local_balancer_outlives_n3_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n3") },
     Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", needs: LOCAL, run: local_mended },
     Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
-    Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_killed },
-    Test { name: "endpoint::a_virtual_address_outlives_a_network_cut", needs: VIP, run: vip_cut },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_holder_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", needs: VIP, run: vip_other_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder_cut_off", needs: VIP, run: vip_holder_cut },
     Test { name: "endpoint::a_reset_takes_all_of_it_away", needs: VIP, run: reset },
 ];
 
@@ -234,16 +239,12 @@ fn grows(lab: &Lab) {
     Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
 }
 
-fn local_killed(lab: &Lab) {
-    for host in CONTROL_PLANES {
-        killed(lab, LOCAL_SERVER, host, &format!("local balancer, {host} killed"));
-    }
+fn local_killed(lab: &Lab, host: &str) {
+    killed(lab, LOCAL_SERVER, host, &format!("local balancer, {host} killed"));
 }
 
-fn local_cut(lab: &Lab) {
-    for host in CONTROL_PLANES {
-        cut(lab, LOCAL_SERVER, host, &format!("local balancer, {host}'s network cut"));
-    }
+fn local_cut(lab: &Lab, host: &str) {
+    cut(lab, LOCAL_SERVER, host, &format!("local balancer, {host}'s network cut"));
 }
 
 /// What somebody does to the balancer is mended by the next run, without a restart; what is somebody's own is refused.
@@ -294,16 +295,19 @@ fn holder(lab: &Lab) -> &'static str {
     found[0]
 }
 
-fn vip_killed(lab: &Lab) {
+fn vip_holder_killed(lab: &Lab) {
     let first = holder(lab);
     killed(lab, VIP_SERVER, first, &format!("virtual address, its holder {first} killed"));
-    let second = holder(lab);
-    assert_ne!(first, second, "who comes back takes the address from who has it");
-    let other = CONTROL_PLANES.into_iter().find(|host| *host != second).expect("there are three");
+    assert_ne!(first, holder(lab), "who comes back takes the address from who has it");
+}
+
+fn vip_other_killed(lab: &Lab) {
+    let holder = holder(lab);
+    let other = CONTROL_PLANES.into_iter().find(|host| *host != holder).expect("there are three");
     killed(lab, VIP_SERVER, other, &format!("virtual address, {other} killed that has it not"));
 }
 
-fn vip_cut(lab: &Lab) {
+fn vip_holder_cut(lab: &Lab) {
     let first = holder(lab);
     cut(lab, VIP_SERVER, first, &format!("virtual address, its holder {first}'s network cut"));
     holder(lab);

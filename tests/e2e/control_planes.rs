@@ -209,9 +209,9 @@ fn by_hand_and_by_kubeadm(lab: &Lab) {
     again.is_unchanged();
 
     let testbed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed"));
-    lab.put("n3", &testbed.join("cluster/prepare.sh"), "/root/prepare.sh", "644");
-    lab.put("n3", &lab.folder.join("repo.asc"), "/root/repo.asc", "644");
-    lab.on("n3", "bash /root/prepare.sh 10.77.0.1 1.37.2-1.1 </root/repo.asc").ok();
+    lab.put("n3", &testbed.join("cluster/prepare.sh"), "/tmp/prepare.sh", "644");
+    lab.put("n3", &lab.folder.join("repo.asc"), "/tmp/repo.asc", "644");
+    lab.on("n3", "bash /tmp/prepare.sh 10.77.0.1 1.37.2-1.1 </tmp/repo.asc").ok();
     let kubeadm = "--apiserver-advertise-address 10.77.0.13 --ignore-preflight-errors=all";
     lab.on("n3", &format!("kubeadm {line} {kubeadm}")).ok();
     all_vote(lab, "n2", &HOSTS);

@@ -164,9 +164,16 @@ fn kubectl(lab: &Lab, host: &str, arguments: &str) -> String {
     lab.on(host, &line).ok().stdout
 }
 
-/// All four nodes are Ready, as this control plane sees it.
+/// Every API server says that it is ready, and so is its etcd member; and all four nodes are Ready, as this control plane sees it. A
+/// node that was gone for seconds only never was anything else.
 #[track_caller]
 fn all_are_ready(lab: &Lab, host: &str) {
+    let servers = CONTROL_PLANES.map(|host| format!("https://10.77.0.1{}:6443/readyz", &host[1..])).join(" ");
+    let script = format!("for url in {servers}; do curl -sk --max-time 5 -o /dev/null -w '%{{http_code}} ' $url; done");
+    eventually(Duration::from_secs(90), "all API servers are ready", || {
+        let said = lab.on(WORKER, &script).stdout;
+        if said.trim() == "200 200 200" { Ok(()) } else { Err(said) }
+    });
     eventually(Duration::from_secs(90), "all nodes are Ready", || {
         let line = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s get nodes -o json";
         let done = lab.on(host, line);

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "control_planes::a_majority_is_never_given_away", needs: THREE, run: a_majority_is_kept },
     Test { name: "control_planes::the_first_is_replaced_without_it", needs: KEPT, run: the_first_is_replaced },
     Test { name: "control_planes::three_become_one_and_three_again", needs: THREE, run: shrink_and_grow },
+    Test { name: "control_planes::by_hand_and_by_kubeadm", needs: None, run: by_hand_and_by_kubeadm },
 ];
 
 const THREE: Option<&str> = Some("control_planes::three_come_up_at_once");
@@ -172,4 +173,51 @@ fn killed_at_each_step(lab: &Lab, inventory: &str, host: &str) {
     let heard = lab.on(host, "cat /run/kboot.fault && rm /run/kboot.fault").ok().stdout;
     let missed: Vec<&str> = heard.lines().filter(|line| !line.starts_with("reached ")).collect();
     assert!(missed.is_empty(), "after {runs} runs these never came: {missed:?}\n{last}");
+}
+
+/// The first by `kboot init`, the second by `kboot join`, the third by the real kubeadm, with one key.
+fn by_hand_and_by_kubeadm(lab: &Lab) {
+    lab.bare(&HOSTS);
+    lab.touch(&HOSTS);
+    let config = inventory(lab, &HOSTS);
+    for host in ["n1", "n2"] {
+        lab.put(host, &lab.kboot_path(), "/usr/local/bin/kboot", "755");
+        lab.put(host, config.as_ref(), "/root/cluster.yaml", "644");
+        lab.put(host, &lab.folder.join("repo.asc"), "/root/repo.asc", "644");
+    }
+    const CONFIG: &str = "--config /root/cluster.yaml";
+    let done = lab.kboot_on("n1", &format!("init --upload-certs {CONFIG}")).ok();
+    let line = done.stdout.lines().find(|line| line.contains("--control-plane --certificate-key "));
+    let line = line.and_then(|line| line.trim().strip_prefix("kboot ")).unwrap_or_else(|| panic!("no line\n{done}"));
+    let key = line.split(' ').next_back().expect("it ends with the key");
+
+    let before = crate::whole::Whole::of(lab, "n2");
+    let plain = line.replace(key, "");
+    let plain = plain.trim_end().trim_end_matches(" --certificate-key");
+    lab.kboot_on("n2", &format!("{plain} {CONFIG}")).ends(2).says(&["lacks ca.crt", "--certificate-key"]);
+    lab.kboot_on("n2", &format!("{plain} --certificate-key nonsense {CONFIG}"))
+        .ends(2)
+        .says(&["64 hexadecimal digits"]);
+    let other = "0".repeat(64);
+    lab.kboot_on("n2", &format!("{plain} --certificate-key {other} {CONFIG}"))
+        .ends(1)
+        .says(&["the certificate key is another one", "kboot init --upload-certs"]);
+    before.still_holds(lab, &[]);
+    lab.kboot_on("n2", &format!("{line} {CONFIG}")).ok();
+    all_vote(lab, "n2", &["n1", "n2"]);
+    let again = Run::on(lab, "n2", &format!("/usr/local/bin/kboot {line} {CONFIG}")).ends(0);
+    again.is_unchanged();
+
+    let testbed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed"));
+    lab.put("n3", &testbed.join("cluster/prepare.sh"), "/tmp/prepare.sh", "644");
+    lab.put("n3", &lab.folder.join("repo.asc"), "/tmp/repo.asc", "644");
+    lab.on("n3", "bash /tmp/prepare.sh 10.77.0.1 1.37.2-1.1 </tmp/repo.asc").ok();
+    let kubeadm = "--apiserver-advertise-address 10.77.0.13 --ignore-preflight-errors=all";
+    lab.on("n3", &format!("kubeadm {line} {kubeadm}")).ok();
+    all_vote(lab, "n2", &HOSTS);
+    nodes_are(lab, "n3", &HOSTS);
+    // Expired, or never uploaded.
+    lab.on("n1", "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system delete secret kubeadm-certs").ok();
+    lab.on("n2", "rm -rf /etc/kubernetes/manifests/kube-apiserver.yaml").ok();
+    lab.kboot_on("n2", &format!("{line} {CONFIG}")).ends(1).says(&["no Secret kube-system/kubeadm-certs"]);
 }

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "endpoint::a_local_balancer_outlives_n2_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n2") },
     Test { name: "endpoint::a_local_balancer_outlives_n3_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n3") },
     Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", needs: LOCAL, run: local_mended },
+    Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", needs: LOCAL, run: local_join },
     Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
     Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_holder_killed },
     Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", needs: VIP, run: vip_other_killed },
@@ -264,6 +265,28 @@ fn local_mended(lab: &Lab) {
     .ok();
     lab.kboot(&["up", "-i", &three]).ends(1).says(&["Balancer", "/etc/haproxy/haproxy.cfg is somebody's own"]);
     lab.on(WORKER, "grep -q web /etc/haproxy/haproxy.cfg && cp /root/haproxy.cfg /etc/haproxy/").ok();
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+}
+
+/// By whichever control plane; and to the inventory it is then as if `up` had made it.
+fn local_join(lab: &Lab) {
+    let three = inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]);
+    lab.kboot(&["reset", "-i", &three, "--host", WORKER, "--yes", "--drain-timeout", "0"]).ok();
+    for host in ["n1", WORKER] {
+        lab.put(host, &lab.kboot_path(), "/usr/local/bin/kboot", "755");
+    }
+    lab.put(WORKER, lab.inventory().as_ref(), "/root/cluster.yaml", "644");
+    lab.put(WORKER, &lab.folder.join("repo.asc"), "/root/repo.asc", "644");
+    let printed = lab.on("n1", "kboot token create --print-join-command").ok();
+    let line = printed.stdout.lines().find_map(|line| line.trim().strip_prefix("kboot ")).expect("a line to join with");
+    let line = line.replace("10.77.0.11:6443", "10.77.0.12:6443");
+    lab.kboot_on(WORKER, &format!("{line} --config /root/cluster.yaml")).ok();
+    lab.on(WORKER, "grep server: /etc/kubernetes/kubelet.conf; grep 'server n' /etc/haproxy/haproxy.cfg").ok().says(&[
+        LOCAL_SERVER,
+        "server n1 10.77.0.11:6443",
+        "server n3 10.77.0.13:6443",
+    ]);
+    all_are_ready(lab, "n1");
     Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
 }
 

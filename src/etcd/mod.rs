@@ -139,8 +139,15 @@ fn words(error: &Error) -> String {
 }
 
 /// What etcd refuses for the moment: another learner is there, this one is behind, or members have only just connected.
-const PASSING: [&str; 5] =
-    ["too many learner members", "in sync with leader", "unhealthy cluster", "leader changed", "timed out"];
+const PASSING: [&str; 7] = [
+    "too many learner members",
+    "in sync with leader",
+    "unhealthy cluster",
+    "leader changed",
+    "timed out",
+    "Timeout expired",
+    "no leader",
+];
 
 fn explain(error: &Error, what: &str) -> Failure {
     let said = words(error);

@@ -221,7 +221,7 @@ fn a_host_of_kubeadms(lab: &Lab) {
         .any(|sign| name.contains(sign))
     };
     // containerd, which stays, clears what its containers left in its own time.
-    let is_of_runtime = |name: &&String| name.starts_with("path /var/lib/containerd/");
+    let is_of_runtime = |name: &&String| name.contains(" /var/lib/containerd/");
     let left: Vec<&String> = different.iter().filter(|name| is_of_cluster(name) && !is_of_runtime(name)).collect();
     assert!(left.is_empty(), "{left:#?}");
     lab.on("n1", INIT).ok();

@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 
-use crate::bootstrap::{CertificateKey, Token};
+use crate::bootstrap::CertificateKey;
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Cni, Host, Role};
@@ -105,9 +105,7 @@ impl Init {
         run::ignore(names)?;
         let key = self.upload.key()?;
         let upload = match &key {
-            Some(key) => {
-                Some((key.clone(), Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?))
-            }
+            Some(key) => Some((key.clone(), token::generate()?)),
             None => None,
         };
         let (cluster, said) = self.cluster()?;

@@ -11,7 +11,6 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::{Client, ResolveRun};
-use crate::bootstrap::Token;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since, now_millis};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
@@ -26,6 +25,7 @@ use crate::steps::{Context, Inputs, Undo, UndoScope};
 use super::Global;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
+use super::token;
 use super::wait::WaitArgs;
 
 /// Whether hosts are changed at all.
@@ -274,7 +274,7 @@ async fn go(
         keys,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
-        token: Some(Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?),
+        token: Some(token::generate()?),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;

@@ -99,6 +99,11 @@ fn group(text: &str) -> Result<String, String> {
     }
 }
 
+/// A new token.
+pub fn generate() -> Result<BootstrapToken, Failure> {
+    BootstrapToken::generate().map_err(|error| Failure::new(format!("failed to {error}")))
+}
+
 /// Reads a token; what is wrong with it is told without repeating it.
 pub fn parse(text: &str) -> Result<BootstrapToken, Problem> {
     text.parse().map_err(|error: TokenError| Problem::usage(format!("failed to {error}")))
@@ -130,7 +135,7 @@ impl Create {
         let expires = expiry(&self.ttl)?;
         let token = match self.token {
             Some(text) => parse(&text)?,
-            None => BootstrapToken::generate().map_err(|error| Failure::new(format!("failed to {error}")))?,
+            None => generate()?,
         };
         let (view, writer) = open(&self.access.kubeconfig).await?;
         if secret(&view, &token).await?.is_some() {

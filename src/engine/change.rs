@@ -325,6 +325,11 @@ impl MarkNode {
 }
 
 impl Change {
+    /// The cluster forgets a node.
+    pub fn delete_node(name: &str) -> Self {
+        Self::DeleteObject { api_version: "v1".into(), kind: "Node".into(), namespace: None, name: name.into() }
+    }
+
     /// Whether this change and those of its kind beside it may be made at the same time.
     pub(super) fn may_overlap(&self) -> bool {
         matches!(self, Change::ApplyObject { object, .. } if object["kind"] != "Namespace")

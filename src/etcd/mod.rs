@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_client::{Certificate, ConnectOptions, Error, Identity, MemberAddOptions, TlsOptions};
 use futures_util::future::join_all;
 
-use crate::engine::{Failure, Result};
+use crate::engine::{Change, Failure, MemberAction, MemberChange, Result};
 
 pub use quorum::{Quorum, without};
 
@@ -42,6 +42,16 @@ impl Member {
 
     pub fn is_at(&self, peer_url: &str) -> bool {
         self.peer_urls.iter().any(|url| url == peer_url)
+    }
+
+    /// Its removal, through the members at these client URLs.
+    pub fn removal(&self, endpoints: Vec<String>) -> Change {
+        Change::SetMember(MemberChange {
+            action: MemberAction::Remove,
+            member: self.name.clone(),
+            peer_url: self.peer_urls.first().cloned().unwrap_or_default(),
+            endpoints,
+        })
     }
 
     /// Its name, or where it is to be.

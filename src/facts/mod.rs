@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 pub use balancer::{CONFIGS, ConfigOrigin};
 pub use gather::gather;
-pub use network::listening;
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.
 pub const PORTS: [u16; 6] = [6443, 10250, 10257, 10259, 2379, 2380];

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 
 use crate::engine::{AnyStep, Evidence, Failure, FileMode, Planned, Probe, Result};
-use crate::facts::{ConfigOrigin, listening};
+use crate::facts::ConfigOrigin;
 use crate::inventory::{API_PORT, Balance, Host, Vip};
 use crate::manifest::{self, paths};
+use crate::proc;
 use crate::resource::{AnyResource, Converge, File, Package, Unit};
 
 use super::{Context, evidence, unrendered};
@@ -60,7 +61,8 @@ impl AnyStep for ConfigureBalancer {
         let planned = self.files.plan(probe).await?;
         let (Planned::Satisfied, Some(port)) = (&planned, self.port) else { return Ok(planned) };
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            if listening(&probe.read_text(Utf8Path::new(table)).await?.unwrap_or_default()).contains(&port) {
+            let sockets = probe.read_text(Utf8Path::new(table)).await?.unwrap_or_default();
+            if proc::ports(&sockets, proc::LISTEN).any(|open| open == port) {
                 return Ok(planned);
             }
         }

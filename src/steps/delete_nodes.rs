@@ -30,12 +30,7 @@ impl Parting for DeleteNodes {
         let mut changes = Vec::new();
         for name in &self.nodes {
             if view.get("v1", "Node", None, name).await?.is_some() {
-                changes.push(Change::DeleteObject {
-                    api_version: "v1".into(),
-                    kind: "Node".into(),
-                    namespace: None,
-                    name: name.clone(),
-                });
+                changes.push(Change::delete_node(name));
             }
         }
         Ok(changes)

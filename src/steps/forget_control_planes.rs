@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, MemberAction, MemberChange, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::kube::Connector;
 use crate::manifest::{StaticPod, etcd_client_url, paths};
@@ -103,19 +103,9 @@ impl ForgetControlPlanes {
         let mut changes = Vec::new();
         let Some(view) = self.kube.view(probe).await? else { return Ok(changes) };
         if view.get("v1", "Node", None, &member.name).await?.is_some() {
-            changes.push(Change::DeleteObject {
-                api_version: "v1".into(),
-                kind: "Node".into(),
-                namespace: None,
-                name: member.name.clone(),
-            });
+            changes.push(Change::delete_node(&member.name));
         }
-        changes.push(Change::SetMember(MemberChange {
-            action: MemberAction::Remove,
-            member: member.name.clone(),
-            peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
-            endpoints: vec![self.endpoint.clone()],
-        }));
+        changes.push(member.removal(vec![self.endpoint.clone()]));
         Ok(changes)
     }
 }

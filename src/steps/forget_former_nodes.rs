@@ -64,12 +64,7 @@ impl AnyStep for ForgetFormerNodes {
             if is_elsewhere && self.was_heard(name, lease.map(|lease| lease["spec"]["renewTime"].clone())) {
                 return Ok(Planned::after(format!("the node {name} at another address to fall silent")));
             }
-            changes.push(Change::DeleteObject {
-                api_version: "v1".into(),
-                kind: "Node".into(),
-                namespace: None,
-                name: name.clone(),
-            });
+            changes.push(Change::delete_node(name));
         }
         Ok(Planned::of(changes))
     }

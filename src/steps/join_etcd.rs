@@ -18,7 +18,7 @@ use crate::resource::{AnyResource, Converge, Directory, File, etcd_credentials};
 use super::{Make, evidence, unrendered};
 
 /// What etcd makes where it keeps its data.
-pub const ETCD_DATA: &str = "/var/lib/etcd/member";
+const ETCD_DATA: &str = "/var/lib/etcd/member";
 
 pub struct JoinEtcd {
     step: Converge,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, MemberChange, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, Failure, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::manifest::{StaticPod, etcd_client_url, paths};
 use crate::resource::etcd_credentials;
@@ -134,12 +134,7 @@ impl RemoveEtcdMembers {
     /// A member that leaves is not asked about itself: the answer would not come.
     fn remove(&self, member: &Member, all: &[Member]) -> Change {
         let staying = all.iter().filter(|other| !other.is_learner && !self.leaving.contains(&other.name));
-        Change::SetMember(MemberChange {
-            action: MemberAction::Remove,
-            member: member.name.clone(),
-            peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
-            endpoints: staying.flat_map(|other| other.client_urls.clone()).collect(),
-        })
+        member.removal(staying.flat_map(|other| other.client_urls.clone()).collect())
     }
 
     fn go_without(&self, failure: &Failure) -> Planned {

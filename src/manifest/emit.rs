@@ -104,7 +104,8 @@ fn string(text: &str) -> String {
 
 fn is_plain(text: &str) -> bool {
     let starts_well = text.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '/' || first == '_');
-    (starts_well || text.starts_with("--") && text != "---")
+    // Three dashes begin a document.
+    (starts_well || text.starts_with("--") && !text.starts_with("---"))
         && text.chars().all(|character| character == ' ' || character.is_ascii_graphic())
         && !text.contains(": ")
         && !text.contains(" #")
@@ -180,6 +181,7 @@ mod tests {
             "a\tb",
             "é",
             "---",
+            "--- a",
         ];
         for text in ambiguous {
             assert_eq!(emit(&json!({ "a": text })), format!("a: {}\n", json!(text)));

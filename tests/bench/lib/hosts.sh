@@ -1,7 +1,18 @@
 # shellcheck shell=bash
 # The benchmarks' hosts: prepared once, and taken back to the very same state before each measurement.
 
-HOSTS=(n1 n2 n3)
+HOSTS=()
+INVENTORY=
+
+# lab INVENTORY HOST…: bare hosts become prepared ones, once. The run that does it is the one of the bare hosts.
+lab() {
+  INVENTORY=$OUT/$1.yaml
+  shift
+  HOSTS=("$@")
+  "$TESTBED/testbed" up --hosts $# --fresh
+  note "$(nproc) cores, $(awk '/MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), load $(cut -d' ' -f1 /proc/loadavg)"
+  prepare
+}
 
 # root_on HOST COMMAND: as root whoever logs in.
 root_on() {
@@ -29,21 +40,21 @@ on_all() {
 
 prepare() {
   write_inventory
-  timed bare kboot 1 kboot_up "$OUT/bare-1"
-  note "three bare hosts became a cluster in $(last_seconds) s"
+  timed "bare-${#HOSTS[@]}" kboot 1 kboot_up "$OUT/bare-${#HOSTS[@]}"
+  note "${#HOSTS[@]} bare hosts became a cluster in $(last_seconds) s"
   save_flannel
   list_images
   on_all pull_images "${HOSTS[@]}"
   kboot_here
-  filled "$BENCH/kubeadm.yaml" | host_ssh n1 'cat >/root/bench/kubeadm.yaml'
+  filled | host_ssh n1 'cat >/root/bench/kubeadm.yaml'
   reset "${HOSTS[@]}"
   on_all kernel_settings "${HOSTS[@]}"
   on_all remember "${HOSTS[@]}"
 }
 
-# What kubeadm wants of the kernel and does not set itself.
+# What kubeadm wants of the kernel and does not set itself. A module that is built in can't be loaded.
 kernel_settings() {
-  root_on "$1" modprobe -a overlay br_netfilter
+  root_on "$1" modprobe -qa overlay br_netfilter || true
   root_on "$1" sysctl -qw net.ipv4.ip_forward=1 net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 }
 
@@ -57,21 +68,25 @@ write_inventory() {
     sed "s|: \./|: $LAB/|g; /^kubelet:/d; /^# The disk is/d" "$LAB/inventory.yaml"
     printf 'kubelet:\n  config:\n'
     printf "    %s\n" "${KUBELET//$'\n'/$'\n    '}"
-  } >"$OUT/inventory.yaml"
+  } | if ((${#HOSTS[@]} > 3)); then with_control_planes; else cat; fi >"$INVENTORY"
 }
+
+# The first three are control planes. The first one's address is the endpoint on both sides, so that neither has a balancer to make.
+with_control_planes() { sed -E "/name: n[23],/s/worker/control-plane/; s|^version:|endpoint: $(host_address n1):6443\nversion:|"; }
 
 kboot_here() {
   host_ssh n1 mkdir -p /root/bench </dev/null
-  host_ssh n1 "sed 's|$LAB/|./|g' >/root/bench/inventory.yaml" <"$OUT/inventory.yaml"
+  host_ssh n1 "sed 's|$LAB/|./|g' >/root/bench/inventory.yaml" <"$INVENTORY"
   host_ssh n1 'cat >/root/bench/repo.asc' <"$LAB/repo.asc"
   host_ssh n1 'cat >/root/bench/flannel.yaml' <"$OUT/flannel.yaml"
   host_ssh n1 'cat >/usr/local/bin/kboot && chmod 755 /usr/local/bin/kboot' <"$KBOOT"
 }
 
 filled() {
-  local driver=cgroupfs
+  local driver=cgroupfs endpoint='' key=''
   ! unified || driver=systemd
-  sed "s/@K8S_VERSION@/$K8S_VERSION/; s/@CGROUP_DRIVER@/$driver/; s/@TOKEN@/$TOKEN/" "$1" | awk -v kubelet="$KUBELET" '/^@KUBELET@/ { print kubelet; next } { print }'
+  ((${#HOSTS[@]} <= 3)) || endpoint="controlPlaneEndpoint: $(host_address n1):6443" key="certificateKey: $CERTIFICATE_KEY"
+  sed "s/@K8S_VERSION@/$K8S_VERSION/; s/@CGROUP_DRIVER@/$driver/; s/@TOKEN@/$TOKEN/; s/@ENDPOINT@/$endpoint/; s/@CERTIFICATE_KEY@/$key/" "$BENCH/kubeadm.yaml" | awk -v kubelet="$KUBELET" '/^@KUBELET@/ { print kubelet; next } { print }'
 }
 
 # The objects of the pod network as kboot made them, without what the API server keeps in them.
@@ -97,7 +112,7 @@ reset() {
   local hosts=() host log
   for host in "$@"; do hosts+=(--host "$host"); done
   log=$OUT/reset.log
-  ip netns exec "$NETNS" "$KBOOT" reset -i "$OUT/inventory.yaml" "${hosts[@]}" --yes --keep-packages --drain-timeout 0 >"$log" 2>&1 || die "the reset of $* failed: see $log"
+  ip netns exec "$NETNS" "$KBOOT" reset -i "$INVENTORY" "${hosts[@]}" --yes --keep-packages --drain-timeout 0 >"$log" 2>&1 || die "the reset of $* failed: see $log"
 }
 
 remember() { script_on "$1" state >"$OUT/state-$1"; }

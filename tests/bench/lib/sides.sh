@@ -2,6 +2,7 @@
 # What is measured: each side of each benchmark, from its first command until host/ready.sh agrees.
 
 TOKEN=abcdef.0123456789abcdef
+CERTIFICATE_KEY=$(printf 'ab%.0s' {1..32})
 KUBEADM_FLAGS=--ignore-preflight-errors=SystemVerification
 
 # timed BENCHMARK SIDE RUN COMMAND…: appends "benchmark side run seconds" to the samples.
@@ -43,28 +44,33 @@ kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /root/bench/flannel.yam
 
 # The controller's peak memory is written beside the log.
 kboot_up() { # LOG
-  /usr/bin/time -f %M -o "$1.kib" ip netns exec "$NETNS" "$KBOOT" up -i "$OUT/inventory.yaml" --output json >"$1.json" 2>"$1.log"
+  /usr/bin/time -f %M -o "$1.kib" ip netns exec "$NETNS" "$KBOOT" up -i "$INVENTORY" --output json >"$1.json" 2>"$1.log"
 }
-all_ready() { script_on n1 ready n1 n2 n3 >"$1.ready" 2>&1; }
+all_ready() { script_on n1 ready "${HOSTS[@]}" >"$1.ready" 2>&1; }
 
 cluster_kboot() { timed cluster kboot "$1" with_ready kboot_up "$OUT/cluster-kboot-$1"; }
 cluster_kubeadm() { timed cluster kubeadm "$1" with_ready kubeadm_up "$OUT/cluster-kubeadm-$1"; }
+control_planes_kboot() { timed control-planes kboot "$1" with_ready kboot_up "$OUT/control-planes-kboot-$1"; }
+control_planes_kubeadm() { timed control-planes kubeadm "$1" with_ready kubeadm_up "$OUT/control-planes-kubeadm-$1"; }
 with_ready() { "$1" "$2" && all_ready "$2"; }
 
 kubeadm_up() { # LOG
-  local pin
+  local pin upload=
+  ((${#HOSTS[@]} <= 3)) || upload=--upload-certs
   pin=$(host_ssh n1 bash -euo pipefail -s 2>"$1.log" <<Y
 {
-  kubeadm init --config /root/bench/kubeadm.yaml $KUBEADM_FLAGS
+  kubeadm init --config /root/bench/kubeadm.yaml $upload $KUBEADM_FLAGS
   kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /root/bench/flannel.yaml
 } >&2 </dev/null
 openssl x509 -pubkey -noout -in /etc/kubernetes/pki/ca.crt | openssl pkey -pubin -outform der | sha256sum | cut -d' ' -f1
 Y
   ) || return
-  on_all "kubeadm_join $1 $pin" n2 n3
+  on_all "kubeadm_join $1 $pin" "${HOSTS[@]:1}"
 }
 kubeadm_join() { # LOG PIN HOST
-  root_on "$3" kubeadm join 10.77.0.11:6443 --token "$TOKEN" --discovery-token-ca-cert-hash "sha256:$2" "$KUBEADM_FLAGS" >"$1-$3.log" 2>&1
+  local role=()
+  if ((${#HOSTS[@]} > 3)) && [[ $3 == n[23] ]]; then role=(--control-plane --certificate-key "$CERTIFICATE_KEY"); fi
+  root_on "$3" kubeadm join 10.77.0.11:6443 --token "$TOKEN" --discovery-token-ca-cert-hash "sha256:$2" "${role[@]}" "$KUBEADM_FLAGS" >"$1-$3.log" 2>&1
 }
 
 again_kboot() {

@@ -19,7 +19,7 @@ function side_median(what, side,   i, n, list) {
 END {
   for (b = 1; b <= benchmarks; b++) {
     what = order[b]
-    line = sprintf("%-9s kboot %.2f s", what, side_median(what, "kboot"))
+    line = sprintf("%-14s kboot %.2f s", what, side_median(what, "kboot"))
     if (side_median(what, "kubeadm") >= 0) {
       n = 0
       for (i = 1; i <= runs[what]; i++) ratios[++n] = seconds[what, "kboot", i] / seconds[what, "kubeadm", i]

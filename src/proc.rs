@@ -35,12 +35,21 @@ fn unescape(text: &str) -> String {
 
 /// Where a kernel parameter is, by the name that sysctl(8) has for it: dots and slashes change places.
 pub fn sysctl(key: &str) -> Utf8PathBuf {
-    let swapped = key.chars().map(|c| match c {
+    Utf8PathBuf::from(format!("/proc/sys/{}", swapped(key)))
+}
+
+/// The name that sysctl(8) has for a kernel parameter, by its path below /proc/sys.
+pub fn sysctl_key(path: &str) -> String {
+    swapped(path)
+}
+
+fn swapped(name: &str) -> String {
+    let swap = |c: char| match c {
         '.' => '/',
         '/' => '.',
         other => other,
-    });
-    Utf8PathBuf::from(format!("/proc/sys/{}", swapped.collect::<String>()))
+    };
+    name.chars().map(swap).collect()
 }
 
 #[cfg(test)]
@@ -71,5 +80,6 @@ mod tests {
     fn a_link_with_a_dot_has_a_slash_in_its_parameter_s_name() {
         assert_eq!(sysctl("net.ipv4.ip_forward"), "/proc/sys/net/ipv4/ip_forward");
         assert_eq!(sysctl("net.ipv4.conf.eth0/100.rp_filter"), "/proc/sys/net/ipv4/conf/eth0.100/rp_filter");
+        assert_eq!(sysctl_key("net/ipv4/conf/eth0.100/rp_filter"), "net.ipv4.conf.eth0/100.rp_filter");
     }
 }

@@ -65,9 +65,11 @@ impl<P: Parting> AnyStep for Lenient<P> {
             }
             course.began.get_or_insert_with(Instant::now).elapsed() > PATIENCE
         };
-        let found = match self.kube.view(probe).await? {
-            Some(view) => self.parting.changes(&view).await,
-            None => Ok(Vec::new()),
+        let found = match self.kube.view(probe).await {
+            Ok(Some(view)) => self.parting.changes(&view).await,
+            Ok(None) => Ok(Vec::new()),
+            // A kubeconfig that can't be read asks nobody, now or later.
+            Err(failure) => Err(failure),
         };
         match found {
             Ok(changes) => Ok(Planned::of(changes)),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::engine::{Change, Content, Guard, Metadata, Output, Planned, Probe, Result, sha256};
+use crate::engine::{Change, Content, Guard, Metadata, Output, Probe, Result, sha256};
 use crate::kube::Connector;
 use crate::manifest::{self, KubeProxyValues};
 
@@ -36,8 +36,7 @@ pub async fn files(context: &Context) -> Result<BTreeMap<String, String>> {
     let more: &[&str] = if context.host()?.is_control_plane() { &CONTROL_PLANE } else { &[] };
     let mut files = BTreeMap::new();
     for name in EVERYWHERE.iter().chain(more) {
-        let Planned::Changes(changes) = build(name, &make)?.plan(&Nothing).await? else { continue };
-        for change in changes {
+        for change in build(name, &make)?.plan(&Nothing).await?.into_changes() {
             if let Change::WriteFile { path, after, .. } = change
                 && !matches!(after, Content::Secret(_) | Content::Digest(_))
                 && let Some(bytes) = after.bytes()

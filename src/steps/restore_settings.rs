@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::baseline::{Baseline, Difference, Kind};
 use crate::engine::{Change, Planned, Probe, Result, Step, UnitChange};
+use crate::proc;
 
 /// Parameters, each with the value that a node's part gives it; None where it computes one.
 const SET_BY_NODES: [(&str, Option<&str>); 12] = [
@@ -61,9 +62,8 @@ impl Step for RestoreSettings {
                 }
                 _ => false,
             };
-            // A name with a dot has no unique path.
-            if is_ours && !name.contains('.') {
-                let key = name.replace('/', ".");
+            if is_ours {
+                let key = proc::sysctl_key(name);
                 changes.push(Change::SetSysctl { key, before: now.clone(), after: before.clone() });
             }
         }
@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn a_links_parameters_follow_forwarding() {
-        let link = sysctl("net/ipv4/conf/eth0/forwarding", "0", "1");
-        assert_eq!(changes(vec![link.clone()]).len(), 1);
+        let link = sysctl("net/ipv4/conf/eth0.100/forwarding", "0", "1");
+        assert_eq!(changes(vec![link.clone()]), ["set net.ipv4.conf.eth0/100.forwarding = 0 (was 1)"]);
         // Somebody wants it: undoing kept it.
         assert_eq!(changes(vec![link, sysctl(FORWARDING, "0", "1")]).len(), 0);
     }

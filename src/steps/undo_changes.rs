@@ -199,9 +199,9 @@ impl Undo {
         let goes_with_cluster = is_node_made || self.scope == UndoScope::All;
         match thing {
             Thing::Object { .. } | Thing::Label { .. } | Thing::Taint { .. } => !goes_with_cluster,
-            Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images | Thing::Unit { .. } => {
-                !self.keeps_packages
-            }
+            Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images => !self.keeps_packages,
+            // Others, as a balancer, run on without what they were configured to.
+            Thing::Unit { unit } => !self.keeps_packages || unit != "containerd.service",
             Thing::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
             // A node's marks go with it.
             Thing::Command { why, undo: None } => !(goes_with_cluster && why.starts_with("mark the node ")),
@@ -259,6 +259,20 @@ mod tests {
         let kept = vec!["/a/y: kept, for it was changed since".to_string()];
         assert_eq!(way(&host, UndoScope::Run("2".into())).await, (vec!["change /a/x".into()], kept.clone()));
         assert_eq!(way(&host, UndoScope::All).await, (vec!["remove /a/x".into()], kept));
+    }
+
+    #[test]
+    fn of_the_packages_that_are_kept_only_containerd_runs_on_as_it_is() {
+        let undo = Undo { scope: UndoScope::All, keeps_packages: true };
+        let covers = |thing: Thing| undo.covers(&thing, true);
+        assert!(
+            covers(Thing::Unit { unit: "haproxy.service".into() }) && covers(Thing::path("/etc/haproxy/haproxy.cfg"))
+        );
+        assert!(
+            !covers(Thing::Unit { unit: "containerd.service".into() })
+                && !covers(Thing::path("/etc/containerd/config.toml"))
+        );
+        assert!(!covers(Thing::Packages) && !covers(Thing::Images));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Resource, certificate, file, local::read_text};
 use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
-use crate::pki::kubeconfig::{self, Authority, Credentials, Kubeconfig, WantedKubeconfig};
+use crate::pki::kubeconfig::{self, Authority, Credentials, Kubeconfig, KubeconfigProblem, WantedKubeconfig};
 use crate::pki::{CertificateRequest, Key, Severity};
 
 /// A kubeconfig file whose client certificate the cluster's authority signs.
@@ -16,6 +16,8 @@ pub struct ClientKubeconfig {
     pub wanted: WantedKubeconfig,
     /// The authority's certificate and key.
     pub authority: (Utf8PathBuf, Utf8PathBuf),
+    /// Whether one that is there may lead to another server.
+    pub keeps_server: bool,
 }
 
 pub enum Observed {
@@ -60,6 +62,7 @@ impl Resource for ClientKubeconfig {
         let problems: Vec<String> = kubeconfig::check(&file, &self.wanted, &authority, now)
             .iter()
             .filter(|problem| problem.severity() == Severity::Error)
+            .filter(|problem| !self.keeps_server || !matches!(problem, KubeconfigProblem::WrongServer { .. }))
             .map(|problem| format!("the kubeconfig {problem}"))
             .collect();
         if problems.is_empty() {

@@ -41,6 +41,9 @@ pub struct Inputs {
     #[serde(default)]
     pub tokens: Vec<(Token, Grant)>,
     pub join: Option<Join>,
+    /// Whether the cluster moves to another endpoint: what led to the API servers before goes on for now, for those who still ask by it.
+    #[serde(default)]
+    pub moves_endpoint: bool,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
     /// What a lock file beside the inventory says.
@@ -155,6 +158,17 @@ impl Context {
         let node = &self.facts.node;
         let is_new = self.inputs.newcomers.contains(&self.host);
         !is_new && (node.has_begun_cluster || !node.has_manifest("etcd"))
+    }
+
+    /// The API server that the kubelet of a control plane registers with while its own is yet to come, as `https://10.0.0.1:6443`.
+    pub fn first_server(&self) -> Option<String> {
+        if !self.inputs.newcomers.contains(&self.host) {
+            return None;
+        }
+        let leader = self.inputs.leader.as_ref().and_then(|name| self.cluster.host(name));
+        leader
+            .map(|leader| self.cluster.kubelet_server(leader))
+            .or_else(|| Some(self.inputs.join.as_ref()?.server.clone()))
     }
 
     pub fn cgroup_driver(&self) -> CgroupDriver {

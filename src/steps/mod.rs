@@ -3,8 +3,10 @@
 //! A step is made from a [`Context`], which travels to the agent, and from [`Services`], which live there. Playbooks name steps;
 //! [`names`] lists them.
 
+mod ask_own_api_server;
 mod context;
 mod evidence;
+mod kubeconfig_server;
 
 mod apply_addons;
 mod apply_cluster_objects;
@@ -93,6 +95,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("configure-balancer", |make| boxed(configure_balancer::step(make.context)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
     ("configure-crictl", |_| boxed(configure_crictl::step()?)),
+    ("ask-own-api-server", |make| boxed(ask_own_api_server::step(make.context)?)),
     ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),
     ("configure-repositories", |make| boxed(configure_repositories::step(make.context)?)),
     ("delete-nodes", |make| boxed(delete_nodes::step(make))),

@@ -1,31 +1,39 @@
-//! The API server answers that it is alive and its start-up hooks have run.
+//! This host's own API server answers that its start-up hooks have run, and so does the one that the cluster's endpoint leads to.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use camino::Utf8Path;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
-use crate::kube::Connector;
+use crate::kube::{Connector, View};
 
 use super::{Make, evidence};
 
+/// Leads to the API server of the host, whatever the cluster's endpoint is.
+const OWN: &str = "/etc/kubernetes/controller-manager.conf";
+
 pub struct WaitForApiServer {
     kube: Connector,
+    own: String,
     endpoint: String,
     deadline: Duration,
 }
 
 pub fn step(make: &Make<'_>) -> WaitForApiServer {
+    let (cluster, host) = (&make.context.cluster, make.context.host().ok());
     WaitForApiServer {
         kube: make.services.kube.clone(),
-        endpoint: make.context.host().map(|host| make.context.cluster.admin_endpoint(host)).unwrap_or_default(),
+        own: host.map(|host| cluster.kubelet_server(host)).unwrap_or_default(),
+        endpoint: host.map(|host| cluster.admin_endpoint(host)).unwrap_or_default(),
         deadline: make.context.ready_deadline(),
     }
 }
 
 #[async_trait]
 impl Step for WaitForApiServer {
-    type Observed = bool;
+    /// Whether its own is ready, and whether that of the endpoint is.
+    type Observed = (bool, bool);
 
     fn id(&self) -> &str {
         "wait-for-api-server"
@@ -35,14 +43,20 @@ impl Step for WaitForApiServer {
         "Wait for the API server".into()
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        let Some(view) = self.kube.view(probe).await? else { return Ok(false) };
-        // RBAC's own roles are written by a start-up hook, and what is applied next refers to them.
-        Ok(view.raw("/readyz").await.is_ok())
+    async fn observe(&self, probe: &dyn Probe) -> Result<(bool, bool)> {
+        let own = self.kube.view_by(probe, Utf8Path::new(OWN)).await?;
+        if !is_ready(own).await {
+            return Ok((false, false));
+        }
+        Ok((true, is_ready(self.kube.view(probe).await?).await))
     }
 
-    fn diff(&self, is_ready: bool) -> Planned {
-        if is_ready { Planned::Satisfied } else { Planned::after(format!("the API server at {}", self.endpoint)) }
+    fn diff(&self, ready: (bool, bool)) -> Planned {
+        match ready {
+            (true, true) => Planned::Satisfied,
+            (true, false) => Planned::after(format!("the API server at {}", self.endpoint)),
+            (false, _) => Planned::after(format!("the API server at {}", self.own)),
+        }
     }
 
     fn deadline(&self) -> Duration {
@@ -54,5 +68,13 @@ impl Step for WaitForApiServer {
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `crictl ps -a`, `crictl logs ID` and `journalctl -u kubelet` on the host";
         Evidence { lines, hint: Some(hint.into()) }
+    }
+}
+
+/// RBAC's own roles are written by a start-up hook, and what is applied next refers to them.
+async fn is_ready(view: Option<View>) -> bool {
+    match view {
+        Some(view) => view.raw("/readyz").await.is_ok(),
+        None => false,
     }
 }

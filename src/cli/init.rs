@@ -20,6 +20,7 @@ use super::Global;
 use super::control_plane::UploadArgs;
 use super::exit::{Problem, print, unreadable};
 use super::kubeadm::{self, Said};
+use super::phase::Of;
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
@@ -60,7 +61,7 @@ pub struct Init {
     #[command(flatten)]
     upload: UploadArgs,
     #[command(flatten)]
-    run: RunArgs,
+    pub run: RunArgs,
 }
 
 /// What `init` and `join` may be told of the machine that they run on.
@@ -111,6 +112,7 @@ impl Init {
         let (cluster, said) = self.cluster()?;
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
         let job = Job {
+            playbook: self.run.part.of(Of::Init, said.skipped_steps())?,
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore,
@@ -124,7 +126,7 @@ impl Init {
             ..Job::new("init", &cluster, Reach::Here, mode)
         };
         let ended = run::run(job, global, Stream::Err).await?;
-        if ended.is_success() && mode == Mode::Apply && said.tells_join_command() {
+        if ended.is_success() && mode == Mode::Apply && self.run.part.is_whole() && said.tells_join_command() {
             let line = token::join_command(Utf8Path::new(token::ADMIN_CONF)).await?;
             tell(&cluster, line, key.as_ref())?;
         }

@@ -27,6 +27,7 @@ use super::control_plane::{self, ControlPlaneArgs};
 use super::exit::{Problem, remark, unreadable};
 use super::init::{MachineArgs, require_root, validated};
 use super::kubeadm::{self, Said, Way};
+use super::phase::Of;
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
@@ -64,7 +65,7 @@ pub struct Join {
     #[command(flatten)]
     machine: MachineArgs,
     #[command(flatten)]
-    run: RunArgs,
+    pub run: RunArgs,
 }
 
 fn ca_hash(text: &str) -> Result<CaHash, String> {
@@ -102,6 +103,7 @@ impl Join {
             }
         };
         let job = Job {
+            playbook: self.run.part.of(Of::Join, said.skipped_steps())?,
             only: &only,
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),

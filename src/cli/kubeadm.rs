@@ -53,6 +53,11 @@ impl Said {
         Ok((!self.options.skips_preflight).then_some(ignore))
     }
 
+    /// Steps that are left out.
+    pub fn skipped_steps(&self) -> &[String] {
+        &self.options.skipped_steps
+    }
+
     pub fn tells_join_command(&self) -> bool {
         !self.options.skips_join_command
     }

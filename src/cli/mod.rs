@@ -19,6 +19,7 @@ mod kubeconfig;
 mod lock;
 mod lock_file;
 mod man;
+mod phase;
 mod plan;
 mod play;
 mod playbook;
@@ -138,6 +139,8 @@ enum Command {
     Init(init::Init),
     Join(join::Join),
     Reset(reset::Reset),
+    #[command(subcommand)]
+    Phase(phase::Phase),
     Lock(lock::Lock),
     Undo(undo::Undo),
     History(history::History),
@@ -228,6 +231,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
+        Command::Phase(phase) => phase.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
         Command::Undo(undo) => undo.run(global).await,
         Command::History(history) => history.run(global).await,

@@ -71,7 +71,7 @@ impl Run {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
         known(&cluster, &self.hosts)?;
-        let playbook = self.vars.load(&self.file, &cluster)?;
+        let playbook = self.run.part.of_own(self.vars.load(&self.file, &cluster)?)?;
         if playbook.destroys() {
             return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
                 .hint("that is what `kboot reset` and `kboot undo` are for"));

@@ -14,6 +14,7 @@ use crate::steps::{Inputs, Undo, UndoScope};
 use super::Global;
 use super::ask::confirm;
 use super::exit::Problem;
+use super::phase::{Of, PartArgs};
 use super::run::{self, Job, Reach};
 use super::target::{TakeBackArgs, this_machine};
 
@@ -33,6 +34,8 @@ Examples:
 pub struct Reset {
     #[command(flatten)]
     args: TakeBackArgs,
+    #[command(flatten)]
+    pub part: PartArgs,
     /// Leave packages, repositories and images, for a cluster that is made anew at once
     #[arg(long)]
     keep_packages: bool,
@@ -54,6 +57,7 @@ impl Reset {
                 (cluster, leaving, Reach::Here)
             }
         };
+        let playbook = self.part.of(Of::Reset, &[])?;
         if self.args.needs_word() {
             let names = leaving.join(" ");
             confirm(
@@ -62,6 +66,7 @@ impl Reset {
             )?;
         }
         let job = Job {
+            playbook,
             inventory: self.args.path(),
             undo: Some(Undo { scope: UndoScope::All, keeps_packages: self.keep_packages }),
             wait_lock: self.args.wait.limit(),

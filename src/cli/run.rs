@@ -25,6 +25,7 @@ use crate::steps::{Context, Inputs, Undo, UndoScope};
 use super::Global;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
+use super::phase::PartArgs;
 use super::token;
 use super::wait::WaitArgs;
 
@@ -50,6 +51,8 @@ pub struct RunArgs {
     /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
+    #[command(flatten)]
+    pub part: PartArgs,
     #[command(flatten)]
     pub wait: WaitArgs,
 }

@@ -15,6 +15,7 @@ use crate::steps::Inputs;
 use super::Global;
 use super::exit::{Problem, remark};
 use super::lock_file::LockedArgs;
+use super::phase::Of;
 use super::run::{self, FillIn, Job, Reach, RunArgs};
 
 /// Make a cluster of the inventory's hosts, or bring it back to what the inventory says
@@ -33,7 +34,7 @@ pub struct Up {
     #[command(flatten)]
     inventory: InventoryArg,
     #[command(flatten)]
-    run: RunArgs,
+    pub run: RunArgs,
     #[command(flatten)]
     locked: LockedArgs,
 }
@@ -69,6 +70,7 @@ impl Up {
         let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = inputs(&cluster);
         let job = Job {
+            playbook: self.run.part.of(Of::Up, &[])?,
             lock: lock.as_ref(),
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),

@@ -6,50 +6,17 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::draft::Draft;
+use super::phases::{self, Command};
 use super::read::Documents;
 use super::types::{BootstrapToken, ClusterConfiguration, Component, Etcd, InitConfiguration, Kind};
 use super::{Here, Init, Options, component, node, span};
 use crate::bootstrap::Token;
 use crate::bootstrap::token_secret::{DEFAULT_LIFETIME, Grant};
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::quote;
 use crate::inventory::{Mistakes, Path};
 
 const CERTIFICATES: &str = "/etc/kubernetes/pki";
 const ETCD_DATA: &str = "/var/lib/etcd";
-
-/// The phases of `kubeadm init` 1.37 that kboot can't leave out.
-const NEEDED: [&str; 30] = [
-    "bootstrap-token",
-    "certs",
-    "certs/all",
-    "certs/apiserver",
-    "certs/apiserver-etcd-client",
-    "certs/apiserver-kubelet-client",
-    "certs/ca",
-    "certs/etcd-ca",
-    "certs/etcd-healthcheck-client",
-    "certs/etcd-peer",
-    "certs/etcd-server",
-    "certs/front-proxy-ca",
-    "certs/front-proxy-client",
-    "certs/sa",
-    "control-plane",
-    "control-plane/all",
-    "control-plane/apiserver",
-    "control-plane/controller-manager",
-    "control-plane/scheduler",
-    "etcd",
-    "etcd/local",
-    "kubeconfig",
-    "kubelet-finalize",
-    "kubelet-start",
-    "mark-control-plane",
-    "upload-config",
-    "upload-config/all",
-    "upload-config/kubeadm",
-    "upload-config/kubelet",
-    "wait-control-plane",
-];
 
 /// Reads a file for `init`. `origin` is what messages call it.
 pub fn init(text: &str, origin: &Utf8Path, here: &Here) -> Result<Init, Mistakes> {
@@ -226,34 +193,17 @@ fn etcd(draft: &mut Draft<'_>, etcd: &Etcd) {
 }
 
 fn phases(draft: &mut Draft<'_>, skipped: &[String], config: &ClusterConfiguration, options: &mut Options) {
-    const POSSIBLE: [&str; 7] =
-        ["addon", "addon/all", "addon/coredns", "addon/kube-proxy", "preflight", "show-join-command", "upload-certs"];
     let (mut skips_dns, mut skips_proxy) = (None, None);
     for (index, phase) in skipped.iter().enumerate() {
         let path = Path::of("skipPhases").index(index);
         match phase.to_lowercase().as_str() {
+            // What is no part of the cluster is no run's to make later either.
             "addon" | "addon/all" => (skips_dns, skips_proxy) = (Some(path.clone()), Some(path)),
             "addon/coredns" => skips_dns = Some(path),
             "addon/kube-proxy" => skips_proxy = Some(path),
             "preflight" => options.skips_preflight = true,
             "show-join-command" => options.skips_join_command = true,
-            // kboot has none to leave out.
-            "upload-certs" => {}
-            name if NEEDED.contains(&name)
-                || name.starts_with("kubeconfig/")
-                || name.starts_with("kubelet-finalize/") =>
-            {
-                let message = format!("{} can't be left out", quote(phase));
-                draft.refuse(Kind::Init, &path, &message, &format!("what can is `{}`", POSSIBLE.join("`, `")));
-            }
-            name => {
-                let known: Vec<&str> = NEEDED.iter().chain(&POSSIBLE).copied().collect();
-                let hint = match nearest(name, &known) {
-                    Some(word) => format!("did you mean {}?", quote(word)),
-                    None => format!("what can be left out is `{}`", POSSIBLE.join("`, `")),
-                };
-                draft.refuse(Kind::Init, &path, &format!("{} is no phase of `kubeadm init`", quote(phase)), &hint);
-            }
+            _ => options.skipped_steps.extend(phases::skipped(draft, Kind::Init, Command::Init, index, phase)),
         }
     }
     for (field, path, is_off) in

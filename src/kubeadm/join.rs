@@ -3,11 +3,12 @@
 use camino::Utf8Path;
 
 use super::draft::Draft;
+use super::phases::{self, Command};
 use super::read::Documents;
 use super::types::{BootstrapTokenDiscovery, Discovery as Found, JoinConfiguration, Kind};
 use super::{Here, Options, node};
 use crate::bootstrap::{Pins, Token};
-use crate::inventory::reading::{nearest, quote};
+use crate::inventory::reading::quote;
 use crate::inventory::{API_PORT, Cluster, Mistake, Mistakes, Path, Role};
 use crate::pki::{CaHash, endpoint_url};
 
@@ -15,17 +16,6 @@ const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const KIND: Kind = Kind::Join;
 
 /// The phases of `kubeadm join` 1.37.
-const PHASES: [&str; 8] = [
-    "preflight",
-    "control-plane-prepare",
-    "check-etcd",
-    "kubelet-start",
-    "etcd-join",
-    "kubelet-wait-bootstrap",
-    "control-plane-join",
-    "wait-control-plane",
-];
-
 /// What a file says for `join`.
 #[derive(Debug)]
 pub struct Join {
@@ -118,19 +108,9 @@ fn others(draft: &mut Draft<'_>) {
 
 fn phases(draft: &mut Draft<'_>, skipped: &[String], options: &mut Options) {
     for (index, phase) in skipped.iter().enumerate() {
-        let path = Path::of("skipPhases").index(index);
-        let name = phase.to_lowercase();
-        let first = name.split('/').next().unwrap_or_default();
-        if name == "preflight" {
-            options.skips_preflight = true;
-        } else if PHASES.contains(&first) {
-            let message = format!("{} can't be left out", quote(phase));
-            draft.refuse(KIND, &path, &message, "what can is `preflight`");
-        } else {
-            let near = nearest(&name, &PHASES);
-            let hint = near
-                .map_or("what can be left out is `preflight`".into(), |word| format!("did you mean {}?", quote(word)));
-            draft.refuse(KIND, &path, &format!("{} is no phase of `kubeadm join`", quote(phase)), &hint);
+        match phase.to_lowercase().as_str() {
+            "preflight" => options.skips_preflight = true,
+            _ => options.skipped_steps.extend(phases::skipped(draft, KIND, Command::Join, index, phase)),
         }
     }
 }

@@ -15,6 +15,7 @@ mod init;
 mod join;
 mod node;
 mod patches;
+mod phases;
 mod read;
 mod span;
 mod types;
@@ -30,6 +31,7 @@ use crate::inventory::{Cluster, Mistakes};
 pub use init::init;
 pub use join::{Discovery, Join, join};
 pub use patches::{PatchFileError, patches};
+pub use phases::{Command, Counterpart, counterpart, phases_of};
 pub use read::is_kubeadm;
 
 /// The machine, where the file leaves it open.
@@ -61,6 +63,8 @@ pub struct Options {
     /// Names of preflight checks; kubeadm's, of which kboot may not have all.
     pub ignore_preflight: Vec<String>,
     pub skips_preflight: bool,
+    /// Steps that are left out.
+    pub skipped_steps: Vec<String>,
     /// Whether nobody is to be told how to join.
     pub skips_join_command: bool,
     /// The folder with patches, as it is written.

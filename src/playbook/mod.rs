@@ -13,6 +13,7 @@ mod fill;
 mod load;
 mod model;
 mod order;
+mod part;
 mod read;
 mod rolling;
 mod roster;
@@ -24,6 +25,7 @@ mod yaml_objects;
 
 pub use load::{load, load_for, parse};
 pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};
+pub use part::PartError;
 pub use read::schema;
 pub use rolling::MaxUnavailable;
 pub use roster::{Roster, roster};

@@ -3,12 +3,18 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 30] = [
+pub const COMMANDS: [&str; 36] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "phase",
+    "phase list",
+    "phase init",
+    "phase join",
+    "phase reset",
+    "phase up",
     "plan",
     "apply",
     "run",

@@ -24,7 +24,7 @@ const KBOOT: &str = "/usr/local/bin/kboot";
 const CONFIG: &str = "--config /root/cluster.yaml";
 
 /// Brings the binary and the cluster's file to a host, as a person would.
-fn bring(lab: &Lab, host: &str) {
+pub fn bring(lab: &Lab, host: &str) {
     lab.put(host, &lab.kboot_path(), "/usr/local/bin/kboot", "755");
     lab.put(host, lab.inventory().as_ref(), "/root/cluster.yaml", "644");
     lab.put(host, &lab.folder.join("repo.asc"), "/root/repo.asc", "644");

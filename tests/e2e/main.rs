@@ -22,6 +22,7 @@ mod kubeadm;
 mod lab;
 mod lock;
 mod oracle;
+mod phases;
 mod plan;
 mod playbooks;
 mod reset;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
         hard::TESTS,
         control_planes::TESTS,
         by_hand::TESTS,
+        phases::TESTS,
         kubeadm::TESTS,
         endpoint::TESTS,
         reset::TESTS,

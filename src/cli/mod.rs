@@ -8,6 +8,7 @@ mod ask;
 mod completion;
 mod config;
 mod control_plane;
+mod endpoint;
 mod exit;
 mod file;
 mod history;
@@ -141,6 +142,8 @@ enum Command {
     Reset(reset::Reset),
     #[command(subcommand)]
     Phase(phase::Phase),
+    #[command(subcommand)]
+    Endpoint(endpoint::Endpoint),
     Lock(lock::Lock),
     Undo(undo::Undo),
     History(history::History),
@@ -232,6 +235,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Join(join) => join.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
         Command::Phase(phase) => phase.run(global).await,
+        Command::Endpoint(endpoint) => endpoint.run(global).await,
         Command::Lock(lock) => lock.run(global).await,
         Command::Undo(undo) => undo.run(global).await,
         Command::History(history) => history.run(global).await,

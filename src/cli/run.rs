@@ -14,11 +14,11 @@ use crate::agent::{Client, ResolveRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since, now_millis};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
-use crate::inventory::{Cluster, Repository};
+use crate::inventory::{Cluster, Host, Repository};
 use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook, Roster};
-use crate::preflight::{self, Exchange, Ignore, Severity};
+use crate::preflight::{self, Check, Exchange, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::{Context, Inputs, Undo, UndoScope};
 
@@ -133,6 +133,8 @@ pub struct Job<'a> {
     pub saved: Option<&'a SavedPlan>,
     /// The lock that the run keeps to, if there is one.
     pub lock: Option<&'a InUse>,
+    /// Whether the cluster moves to another endpoint: the one that it had is kept until everybody asks by the new one.
+    pub moves_endpoint: bool,
     /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
     pub leaving: &'a [String],
 }
@@ -155,6 +157,7 @@ impl<'a> Job<'a> {
             inputs: &|_: &BTreeMap<String, Facts>, _: &mut Inputs| Ok(()),
             saved: None,
             lock: None,
+            moves_endpoint: false,
             leaving: &[],
         }
     }
@@ -255,6 +258,9 @@ async fn go(
     // Nobody waits for a helper that can't be reached.
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
+    if job.moves_endpoint {
+        cluster.keep_api_names(&former_endpoints(job.cluster, &facts));
+    }
     let mut staying = cluster.clone();
     staying.hosts.retain(|host| !job.leaving.contains(&host.name));
     let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
@@ -275,6 +281,7 @@ async fn go(
         is_rehearsal: job.mode == Mode::Plan,
         undo: job.undo.clone(),
         keys,
+        moves_endpoint: job.moves_endpoint,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some(token::generate()?),
@@ -315,6 +322,20 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
+}
+
+/// By what else than the cluster's endpoint somebody still asks: administrators of control planes, and workers' kubelets.
+fn former_endpoints(cluster: &Cluster, facts: &BTreeMap<String, Facts>) -> Vec<String> {
+    let former = |host: &Host| {
+        let node = &facts.get(&host.name)?.node;
+        let (known, wanted) = match host.is_control_plane() {
+            true => (node.founded.endpoint.clone(), cluster.admin_endpoint(host)),
+            false => (node.server.clone(), cluster.kubelet_server(host)),
+        };
+        let bare = |url: &str| url.trim_start_matches("https://").trim_end_matches('/').to_string();
+        known.map(|known| bare(&known)).filter(|known| *known != bare(&wanted))
+    };
+    cluster.hosts.iter().filter_map(former).collect()
 }
 
 /// Asks every host what it would get, and tells what is not as it was locked; whether all is.
@@ -467,7 +488,8 @@ fn checked(
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
     let Some(ignore) = &job.ignore else { return true };
-    let findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
+    let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
+    findings.retain(|finding| !job.moves_endpoint || finding.check != Check::ClusterEndpoint);
     let mut may_go_on = true;
     for finding in &findings {
         let sink = Sink::new(finding.host.as_deref().unwrap_or_default(), events.clone()).phase("preflight");

@@ -62,7 +62,7 @@ fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> V
     let known = founded.endpoint.as_deref();
     let is_of_control_plane = cluster.control_planes().any(|host| known == Some(&cluster.admin_endpoint(host)));
     if !is_of_control_plane && (has_own_address || cluster.front().is_some()) {
-        findings.extend(kept("endpoint", known, &cluster.endpoint()));
+        findings.extend(moved(known, &cluster.endpoint()));
     }
     findings.extend(version(cluster, founded.version.as_deref()));
     findings
@@ -76,6 +76,13 @@ fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
          more, make it anew: `kboot reset`, then `kboot up`"
     );
     Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+fn moved(known: Option<&str>, wanted: &str) -> Option<Finding> {
+    let known = known.filter(|known| *known != wanted)?;
+    let text = format!("the cluster's endpoint is {known}, and the inventory has {wanted}");
+    let hint = "`kboot endpoint move` with this inventory moves the cluster; or put `endpoint` or `vip` back as it was";
+    Some(Finding::error(Check::ClusterEndpoint, text, hint))
 }
 
 fn version(cluster: &Cluster, known: Option<&str>) -> Option<Finding> {

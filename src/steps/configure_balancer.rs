@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::{AnyStep, Evidence, Failure, FileMode, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Planned, Probe, Result};
 use crate::facts::ConfigOrigin;
 use crate::inventory::{API_PORT, Balance, Host, Vip};
 use crate::manifest::{self, paths};
@@ -82,6 +82,11 @@ impl AnyStep for ConfigureBalancer {
 fn files(context: &Context) -> Result<Converge> {
     let (cluster, host) = (&context.cluster, context.host()?);
     let step = named();
+    let step = if host.is_control_plane() && !context.inputs.moves_endpoint {
+        retired(cluster.balance()).fold(step, Converge::with)
+    } else {
+        step
+    };
     Ok(match (cluster.balance(), &cluster.vip, host.is_control_plane()) {
         (Balance::Keepalived, Some(vip), true) => {
             let config = manifest::keepalived_config(cluster, vip, host, &interface(context, vip, host)?);
@@ -156,6 +161,39 @@ impl AnyResource for Former {
             ConfigOrigin::Kboot => self.balancer.plan(probe).await,
             ConfigOrigin::Idle | ConfigOrigin::Foreign => Ok(Planned::Satisfied),
         }
+    }
+}
+
+/// What a control plane had for another endpoint than the one that it has now.
+fn retired(balance: Balance) -> impl Iterator<Item = Retired> {
+    let (keepalived, kube_vip) = (balance == Balance::Keepalived, balance == Balance::KubeVip);
+    let all = [
+        (keepalived, Retired { config: paths::KEEPALIVED_CONFIG.into(), unit: Some(KEEPALIVED) }),
+        (keepalived, Retired { config: paths::HAPROXY_CONFIG.into(), unit: Some(HAPROXY) }),
+        (kube_vip, Retired { config: paths::kube_vip().into(), unit: None }),
+    ];
+    all.into_iter().filter(|(is_needed, _)| !is_needed).map(|(_, retired)| retired)
+}
+
+/// A file of kboot's own that is needed no more, and the service that reads it.
+struct Retired {
+    config: Utf8PathBuf,
+    unit: Option<&'static str>,
+}
+
+#[async_trait]
+impl AnyResource for Retired {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let Some(text) = probe.read_text(&self.config).await? else { return Ok(Planned::Satisfied) };
+        let mut changes = Vec::new();
+        if let Some(unit) = self.unit {
+            if ConfigOrigin::of(self.config.as_str(), &text) != ConfigOrigin::Kboot {
+                return Ok(Planned::Satisfied);
+            }
+            changes = AnyResource::plan(&Unit::new(unit, Some(false), Some(false)), probe).await?.into_changes();
+        }
+        changes.push(Change::Remove { path: self.config.clone() });
+        Ok(Planned::of(changes))
     }
 }
 

@@ -3,12 +3,14 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 36] = [
+pub const COMMANDS: [&str; 38] = [
     "",
     "up",
     "init",
     "join",
     "reset",
+    "endpoint",
+    "endpoint move",
     "phase",
     "phase list",
     "phase init",

@@ -21,6 +21,8 @@ pub const TESTS: &[Test] = &[
     Test { name: "endpoint::a_local_balancer_outlives_n3_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n3") },
     Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", needs: LOCAL, run: local_mended },
     Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", needs: LOCAL, run: local_join },
+    Test { name: "endpoint::a_cluster_moves_to_a_virtual_address_under_load", needs: LOCAL, run: moves },
+    Test { name: "endpoint::and_back_again", needs: MOVED, run: moves_back },
     Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
     Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_holder_killed },
     Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", needs: VIP, run: vip_other_killed },
@@ -29,6 +31,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 const LOCAL: Option<&str> = Some("endpoint::one_control_plane_grows_to_three_under_load");
+const MOVED: Option<&str> = Some("endpoint::a_cluster_moves_to_a_virtual_address_under_load");
 const VIP: Option<&str> = Some("endpoint::a_virtual_address_is_the_endpoint");
 
 const CONTROL_PLANES: [&str; 3] = ["n1", "n2", "n3"];
@@ -292,6 +295,71 @@ fn local_join(lab: &Lab) {
 
 fn vip_inventory(lab: &Lab) -> String {
     inventory(lab, "endpoint-vip", &CONTROL_PLANES, &[("vip", &format!("{{address: {ADDRESS}}}"))])
+}
+
+/// A killed move is repeated; whoever asks a control plane by its address goes on.
+fn moves(lab: &Lab) {
+    let (three, vip) = (inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]), vip_inventory(lab));
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+    let run = Run::of(lab, &["up", "-i", &vip]).ends(1);
+    assert!(run.changes().is_empty() && run.done.text().contains("kboot endpoint move"), "{run}");
+    let planned = Run::read(lab.kboot(&["endpoint", "move", "-i", &vip, "--dry-run", "-o", "json"])).ends(0);
+    assert!(planned.changes().is_empty(), "{planned}");
+
+    let writer = Writer::start(lab, "https://10.77.0.12:6443");
+    let mut moving = lab.start_kboot(&["endpoint", "move", "-i", &vip, "-o", "json"]);
+    moving.until(Duration::from_secs(120), "the first one has its certificate", |said| {
+        said.lines().any(|line| line.contains("change-finished") && line.contains("apiserver.crt"))
+    });
+    moving.signal(rustix::process::Signal::KILL);
+    moving.wait(Duration::from_secs(30));
+    lab.kboot(&["endpoint", "move", "-i", &vip]).ok();
+    writer.writes(Duration::from_secs(20));
+    writer.end("a cluster moves to a virtual address, and a control plane is asked by its own");
+
+    for (host, file, server) in [
+        ("n1", "/etc/kubernetes/admin.conf", VIP_SERVER),
+        ("n3", "/etc/kubernetes/admin.conf", VIP_SERVER),
+        ("n2", "/etc/kubernetes/kubelet.conf", "https://10.77.0.12:6443"),
+        (WORKER, "/etc/kubernetes/kubelet.conf", VIP_SERVER),
+    ] {
+        lab.on(host, &format!("grep server: {file}")).ok().says(&[server]);
+    }
+    for map in ["-n kube-public get configmap cluster-info", "-n kube-system get configmap kube-proxy"] {
+        let map = kubectl(lab, "n1", &format!("{map} -o yaml"));
+        assert!(map.contains(VIP_SERVER) && !map.contains(LOCAL_SERVER), "{map}");
+    }
+    names(lab, ADDRESS, LOCAL_SERVER);
+    holder(lab);
+    all_are_ready(lab, "n2");
+    Run::of(lab, &["up", "-i", &vip]).ends(0).is_unchanged();
+}
+
+/// The API servers' certificates are for the one and not for the other.
+#[track_caller]
+fn names(lab: &Lab, there: &str, gone: &str) {
+    let gone = gone.trim_start_matches("https://").split(':').next().expect("it has a host");
+    for host in CONTROL_PLANES {
+        let line = "openssl x509 -noout -ext subjectAltName -in /etc/kubernetes/pki/apiserver.crt";
+        let said = lab.on(host, line).ok().stdout;
+        assert!(said.contains(&format!("IP Address:{there}")) && !said.contains(gone), "{host}: {said}");
+    }
+}
+
+/// What kept the address goes, once nobody asks by it.
+fn moves_back(lab: &Lab) {
+    let three = inventory(lab, "endpoint-three", &CONTROL_PLANES, &[]);
+    lab.kboot(&["endpoint", "move", "-i", &three]).ok();
+    for host in CONTROL_PLANES {
+        let said =
+            lab.on(host, "systemctl is-active keepalived haproxy; ip -br addr show eth0; ls /etc/keepalived").text();
+        assert!(!said.lines().any(|line| line == "active") && !said.contains(ADDRESS), "{host}: {said}");
+        assert!(!said.contains("keepalived.conf"), "{host}: {said}");
+    }
+    lab.on(WORKER, "grep server: /etc/kubernetes/kubelet.conf").ok().says(&[LOCAL_SERVER]);
+    names(lab, "127.0.0.1", ADDRESS);
+    all_are_ready(lab, "n3");
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
 }
 
 fn vip(lab: &Lab) {

@@ -62,7 +62,9 @@ fn what_a_cluster_keeps_is_refused_with_both_values() {
     let endpoint = running().wanting(|cluster| cluster.endpoint = Some("api.example.com".into()));
     assert_eq!(
         endpoint.found(),
-        [error("the cluster was made with `endpoint: 10.77.0.11:6443`, and the inventory has api.example.com:6443")]
+        [
+            "n1 ClusterEndpoint error: the cluster's endpoint is 10.77.0.11:6443, and the inventory has api.example.com:6443"
+        ]
     );
     let network = running().wanting(|cluster| cluster.network.cni = crate::inventory::Cni::Weave);
     assert_eq!(

@@ -72,7 +72,7 @@ write_inventory() {
 }
 
 # The first three are control planes. The first one's address is the endpoint on both sides, so that neither has a balancer to make.
-with_control_planes() { sed -E "/name: n[23],/s/worker/control-plane/; s|^version:|endpoint: $(host_address n1):6443\nversion:|"; }
+with_control_planes() { sed -E "/name: n[23],/s/worker/control-plane/; s|^name: .*|&\nendpoint: $(host_address n1):6443|"; }
 
 kboot_here() {
   host_ssh n1 mkdir -p /root/bench </dev/null

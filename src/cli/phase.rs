@@ -204,8 +204,9 @@ impl List {
             text.push_str(&format!("\n{}  {}\n", phase.name, phase.description));
             for step in phase.steps.iter().flat_map(Item::leaves) {
                 let Item::Step(step) = step else { continue };
-                let theirs: Vec<&str> =
+                let mut theirs: Vec<&str> =
                     self.of.theirs().iter().flat_map(|theirs| kubeadm::phases_of(*theirs, step)).collect();
+                theirs.dedup();
                 text.push_str(format!("  {step:<30}{}", theirs.join(", ")).trim_end());
                 text.push('\n');
             }

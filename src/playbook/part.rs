@@ -9,6 +9,9 @@ use crate::inventory::reading::did_you_mean;
 const GIVERS: [(&str, &str); 2] =
     [("issue-join-token", "write-bootstrap-kubeconfig"), ("share-authorities", "write-authorities")];
 
+/// Steps that wait for what others apply: where that is left out, nobody waits for it.
+const WAITS: [(&str, &str); 2] = [("apply-addons", "wait-for-addons"), ("apply-dns", "wait-for-addons")];
+
 /// Why there is no such part.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartError {
@@ -41,15 +44,21 @@ impl Playbook {
             }
         }
         let is_named = |names: &[String], phase: &str, leaf: &str| names.iter().any(|name| means(name, phase, leaf));
+        let is_left_out =
+            |step: &str| self.leaves().any(|(phase, leaf)| leaf == step && is_named(without, phase, leaf));
+        let makers = WAITS.iter().filter(|(maker, _)| only.is_empty() && is_left_out(maker));
+        let unawaited: Vec<&str> = makers.map(|(_, wait)| *wait).collect();
         let is_kept = |phase: &str, leaf: &str| {
-            (only.is_empty() || is_named(only, phase, leaf)) && !is_named(without, phase, leaf)
+            (only.is_empty() || is_named(only, phase, leaf))
+                && !is_named(without, phase, leaf)
+                && !unawaited.contains(&leaf)
         };
         let mut given = Vec::new();
         for (giver, taker) in GIVERS {
             let is_there = |step: &str| self.leaves().any(|(_, leaf)| leaf == step);
             let is_taken = self.leaves().any(|(phase, leaf)| leaf == taker && is_kept(phase, leaf));
             if is_taken && is_there(giver) {
-                if self.leaves().any(|(phase, leaf)| leaf == giver && is_named(without, phase, leaf)) {
+                if is_left_out(giver) {
                     return Err(PartError::Needed { giver, taker });
                 }
                 given.push(giver);
@@ -161,6 +170,9 @@ mod tests {
         let all = steps(&builtin("init"));
         let expected: Vec<_> = all.iter().filter(|s| !s.starts_with("ready/") && *s != "cluster/apply-dns").collect();
         assert_eq!(steps(&left).iter().collect::<Vec<_>>(), expected);
+        // Nobody waits for what is not applied.
+        let left = part("init", &[], &["apply-dns"]).unwrap();
+        assert!(!steps(&left).contains(&"ready/wait-for-addons".to_string()));
     }
 
     #[test]

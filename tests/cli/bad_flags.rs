@@ -41,6 +41,28 @@ fn options_of_every_command() {
 }
 
 #[test]
+fn phases_that_are_none() {
+    refused(&[
+        ("phase-near", &["phase", "up", "issue-certificate"]),
+        ("phase-far", &["phase", "up", "everything"]),
+        ("phase-of-kubeadm", &["phase", "up", "certs/apiserver"]),
+        ("phase-elsewhere", &["phase", "up", "ready/disable-swap"]),
+        ("phase-comma", &["phase", "up", "certs,"]),
+        ("phase-needed", &["up", "--skip-phases", "share-authorities"]),
+        ("phase-nothing-left", &["phase", "up", "ready", "--skip-phases", "ready"]),
+        ("phase-list", &["phase", "list", "plan"]),
+    ]);
+}
+
+#[test]
+fn phases_are_listed() {
+    let sandbox = Sandbox::new();
+    for command in ["init", "join", "reset", "up"] {
+        check(&sandbox, &format!("phase-list-{command}"), &sandbox.untouched(0, &["phase", "list", command]));
+    }
+}
+
+#[test]
 fn preflight_checks_by_other_names() {
     refused(&[
         ("preflight-near", &["up", "--ignore-preflight", "NumCPUs"]),

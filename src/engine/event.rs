@@ -57,6 +57,8 @@ pub enum Kind {
     Failed {
         failure: Failure,
     },
+    /// Nothing of the run is for this host.
+    Idle,
     /// The run is in the host's journal, whose writing took so long in all.
     Journalled {
         millis: u64,

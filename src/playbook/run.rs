@@ -140,6 +140,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     async fn walk(&self) -> Result<()> {
+        if !self.plan.playbook.phases.iter().any(|phase| takes_part(self.plan, phase, self.member)) {
+            Sink::new(&self.member.host, self.events.clone()).emit(Kind::Idle);
+        }
         let mut result = Ok(());
         for phase in &self.plan.playbook.phases {
             if !takes_part(self.plan, phase, self.member) {

@@ -157,6 +157,7 @@ impl Host {
             | Kind::Warning { .. }
             | Kind::Note { .. }
             | Kind::Leftover { .. }
+            | Kind::Idle
             | Kind::Journalled { .. } => {}
         }
     }

@@ -108,6 +108,7 @@ impl Narrator {
             | Kind::PhaseStarted { .. }
             | Kind::PhaseFinished { .. }
             | Kind::Planned { .. }
+            | Kind::Idle
             | Kind::Journalled { .. } => {}
         }
         page

@@ -124,6 +124,7 @@ impl Tally {
                 self.is_failed |= *outcome == Outcome::Failed;
                 self.outcome(*outcome);
             }
+            Kind::Idle => self.outcome(Outcome::Unchanged),
             Kind::PhaseStarted { .. }
             | Kind::StepStarted { .. }
             | Kind::ChangeStarted { .. }

@@ -33,7 +33,7 @@ pub fn step() -> Converge {
         .with(Tables)
 }
 
-/// No services in the kernel's load balancer that kube-proxy put there: those with the addresses of its own link.
+/// No services in the kernel's load balancer where kube-proxy had its link: in that mode it takes all of them for its own, and so does this.
 struct VirtualServers;
 
 #[async_trait]

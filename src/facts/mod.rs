@@ -5,6 +5,7 @@
 //! wanted of a host, of inventories or of other hosts.
 
 mod balancer;
+mod etcd;
 mod founded;
 mod gather;
 mod host;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use balancer::{CONFIGS, ConfigOrigin};
+pub use etcd::{GivenUp, RECOVERY, Recovery, member_id};
 pub use gather::gather;
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.
@@ -154,6 +156,12 @@ pub struct NodeState {
     pub has_bootstrap_conf: bool,
     /// Whether etcd has data.
     pub has_etcd_data: bool,
+    /// The ID of the etcd member whose data they are, in hexadecimal; None where it could not be read.
+    #[serde(default)]
+    pub etcd_member: Option<String>,
+    /// The members, by their IDs, without which etcd goes on since a recovery from this host's data.
+    #[serde(default)]
+    pub given_up: Vec<String>,
     /// Whether it makes, or made, a cluster of its own: its etcd was not told to join another's.
     #[serde(default)]
     pub has_begun_cluster: bool,

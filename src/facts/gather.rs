@@ -264,7 +264,7 @@ impl Look<'_> {
     async fn has_begun_cluster(&self) -> Result<bool> {
         Ok(match self.probe.read(Utf8Path::new("/etc/kubernetes/manifests/etcd.yaml")).await? {
             Some(manifest) => !String::from_utf8_lossy(&manifest).contains("--initial-cluster-state=existing"),
-            None => false,
+            None => self.exists("/etc/kubernetes/super-admin.conf").await?,
         })
     }
 

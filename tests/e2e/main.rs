@@ -16,6 +16,7 @@ mod control_planes;
 mod edits;
 mod endpoint;
 mod events;
+mod external_etcd;
 mod hard;
 mod killed;
 mod kubeadm;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         phases::TESTS,
         kubeadm::TESTS,
         endpoint::TESTS,
+        external_etcd::TESTS,
         reset::TESTS,
     ])
 }

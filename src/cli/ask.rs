@@ -10,10 +10,19 @@ pub fn is_agreed(question: &str, nobody: Problem) -> Result<bool, Problem> {
     Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
 }
 
+/// An error where there is no person to be asked by [`confirm`].
+pub fn somebody_is_here() -> Result<(), Problem> {
+    if std::io::stdin().is_terminal() { Ok(()) } else { Err(unasked()) }
+}
+
+fn unasked() -> Problem {
+    Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes")
+}
+
 /// Says what is about to happen, and has the names of the hosts typed.
 pub fn confirm(hosts: &[String], what: &str) -> Result<(), Problem> {
     let names = hosts.join(" ");
-    let nobody = Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes");
+    let nobody = unasked();
     let answer = ask(&format!("{what}\nType `{names}` to go on: "), nobody)?;
     if answer == names { Ok(()) } else { Err(Problem::usage("not confirmed; nothing was touched")) }
 }

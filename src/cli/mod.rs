@@ -25,6 +25,7 @@ mod phase;
 mod plan;
 mod play;
 mod playbook;
+mod recover;
 mod reset;
 mod run;
 mod target;
@@ -140,6 +141,7 @@ enum Command {
     Apply(apply::Apply),
     Init(init::Init),
     Join(join::Join),
+    Recover(recover::Recover),
     Reset(reset::Reset),
     #[command(subcommand)]
     Phase(phase::Phase),
@@ -234,6 +236,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Apply(apply) => apply.run(global).await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
+        Command::Recover(recover) => recover.run(global).await,
         Command::Reset(reset) => reset.run(global).await,
         Command::Phase(phase) => phase.run(global).await,
         Command::Endpoint(endpoint) => endpoint.run(global).await,

@@ -140,6 +140,8 @@ pub struct Job<'a> {
     pub leaving: &'a [String],
     /// Whether what etcd is asked with is in the files that the cluster names, if that is not kboot's. Else it is on the hosts.
     pub brings_etcd_files: bool,
+    /// The control plane whose data a recovery goes on with. The run does without those of the others that can't be reached.
+    pub survivor: Option<&'a str>,
 }
 
 impl<'a> Job<'a> {
@@ -163,6 +165,7 @@ impl<'a> Job<'a> {
             moves_endpoint: false,
             leaving: &[],
             brings_etcd_files: true,
+            survivor: None,
         }
     }
 
@@ -176,6 +179,19 @@ impl<'a> Job<'a> {
     fn is_helper(&self, host: &str) -> bool {
         let is_reset = self.undo.as_ref().is_some_and(|undo| undo.scope == UndoScope::All);
         is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
+    }
+}
+
+impl Job<'_> {
+    /// A control plane beside the one that a recovery goes on with.
+    fn is_given_up(&self, host: &str) -> bool {
+        let is_control_plane = self.cluster.host(host).is_some_and(Host::is_control_plane);
+        is_control_plane && self.survivor.is_some_and(|survivor| survivor != host)
+    }
+
+    /// Whether the run goes on without a host that can't be reached.
+    fn can_do_without(&self, host: &str) -> bool {
+        self.is_helper(host) || self.is_given_up(host)
     }
 }
 
@@ -207,8 +223,9 @@ pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, 
     let keys = repository_keys(job.cluster)?;
     let etcd = if job.brings_etcd_files && job.undo.is_none() { etcd_files::read(job.cluster)? } else { None };
     let (events, inbox) = mpsc::unbounded_channel();
-    let names = job.hosts().into_iter().filter(|host| !job.is_helper(host)).collect();
-    let reporting = tokio::spawn(report(inbox, job.mode, names, global.options(stream)));
+    let names = job.hosts().into_iter().filter(|host| !job.can_do_without(host)).collect();
+    let inventory = job.inventory.map(Utf8Path::to_string);
+    let reporting = tokio::spawn(report(inbox, job.mode, names, inventory, global.options(stream)));
     let ended = go(&job, keys, etcd, &events).await;
     drop(events);
     let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
@@ -216,12 +233,21 @@ pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, 
     Ok(reported)
 }
 
-async fn report(mut inbox: mpsc::UnboundedReceiver<Event>, mode: Mode, hosts: Vec<String>, options: Options) -> Ended {
+async fn report(
+    mut inbox: mpsc::UnboundedReceiver<Event>,
+    mode: Mode,
+    hosts: Vec<String>,
+    inventory: Option<String>,
+    options: Options,
+) -> Ended {
     let started = Instant::now();
     let mut reporter = report::reporter(options);
     let mut builder = SummaryBuilder::new(mode, hosts);
     let mut hosts = plan::Hosts::new();
-    while let Some(event) = inbox.recv().await {
+    while let Some(mut event) = inbox.recv().await {
+        if let Some(path) = &inventory {
+            name_inventory(&mut event.kind, path);
+        }
         #[cfg(debug_assertions)]
         crate::engine::fault::at_event(&event);
         reporter.event(&event);
@@ -261,9 +287,10 @@ async fn go(
         return Ok(());
     }
     tell_helpless(job, &members, &missing, events);
-    // Nobody waits for a helper that can't be reached.
+    // Nobody waits for a host that the run can do without and that can't be reached.
+    let is_there = |host: &String| !job.can_do_without(host) || facts.contains_key(host);
     let mut cluster = job.cluster.clone();
-    cluster.hosts.retain(|host| !job.is_helper(&host.name) || facts.contains_key(&host.name));
+    cluster.hosts.retain(|host| is_there(&host.name));
     if job.moves_endpoint {
         cluster.keep_api_names(&former_endpoints(job.cluster, &facts));
     }
@@ -307,7 +334,7 @@ async fn go(
     let mut plan = Plan {
         playbook: &job.playbook,
         cluster: &cluster,
-        hosts: job.hosts(),
+        hosts: job.hosts().into_iter().filter(is_there).collect(),
         mode: job.mode,
         run: RunInfo {
             undoes: job.undo.as_ref().map(|undo| undo.scope.name().to_string()),
@@ -431,6 +458,15 @@ struct Unreached {
 
 /// Where no control plane that stays was reached, says what becomes of the nodes that leave.
 fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], events: &mpsc::UnboundedSender<Event>) {
+    if let Some(survivor) = job.survivor {
+        for Unreached { host, cause } in missing {
+            let text =
+                format!("{host} can't be reached ({cause}) and is given up: with its data it must not come back");
+            let hint = Some(format!("should it come back: `kboot reset -i INVENTORY --host {host}`, then `kboot up`"));
+            Sink::new(survivor, events.clone()).emit(Kind::Warning { text, hint });
+        }
+        return;
+    }
     if missing.is_empty() || members.iter().any(|member| job.is_helper(&member.host)) {
         return;
     }
@@ -458,7 +494,8 @@ async fn reach(
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
                 // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
-                let stays = job.mode == Mode::Apply && !job.leaving.contains(&host.name);
+                let leaves = job.survivor.is_none() && job.leaving.contains(&host.name);
+                let stays = job.mode == Mode::Apply && !leaves;
                 fleet.agent(job.cluster, host, stays).await?
             }
         };
@@ -475,13 +512,20 @@ async fn reach(
             Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
         }
         Err(failure) => {
-            if job.is_helper(host) {
+            if job.can_do_without(host) {
                 return Err(Some(Unreached { host: host.into(), cause: failure.cause }));
             }
             let failure = with_inventory(failure, job.inventory.map_or("INVENTORY", Utf8Path::as_str));
             sink.emit(Kind::Failed { failure });
             Err(None)
         }
+    }
+}
+
+/// Hosts know nothing of inventories either.
+fn name_inventory(kind: &mut Kind, path: &str) {
+    if let Kind::Failed { failure: Failure { hint, .. } } | Kind::Warning { hint, .. } = kind {
+        *hint = hint.take().map(|hint| hint.replace("INVENTORY", path));
     }
 }
 

@@ -82,6 +82,11 @@ impl Undo {
             Some(id) if !journals.values().any(|runs| has(runs, id)) => {
                 Err(Problem::usage(format!("no journal has a run {id}")).hint("`kboot history` lists the runs"))
             }
+            Some(id) if journals.values().flatten().any(|run| run.info.id == *id && is_final(run)) => {
+                Err(Problem::usage(format!("the run {id} is a recovery of etcd, which can't be taken back")).hint(
+                    "the data as they were before are kept below /var/lib/kboot on the host that it went on with",
+                ))
+            }
             Some(id) => Ok(Some(id.clone())),
             None => Ok(last(journals)),
         }
@@ -90,6 +95,11 @@ impl Undo {
 
 fn has(runs: &[Run], id: &str) -> bool {
     runs.iter().any(|run| run.info.id == id && !run.changes.is_empty())
+}
+
+/// After a recovery, what was there before belongs to a cluster that is none any more.
+fn is_final(run: &Run) -> bool {
+    run.info.command == "kboot recover"
 }
 
 /// How long pods may take to leave a node that the run had made.
@@ -104,7 +114,8 @@ fn made_nodes(journals: &Journals, id: &str) -> Vec<String> {
 /// The last run that changed something and was not taken back, and that is no undo or reset itself.
 fn last(journals: &Journals) -> Option<String> {
     let candidates = journals.values().flat_map(|runs| {
-        runs.iter().filter(|run| run.info.undoes.is_none() && !run.changes.is_empty() && !is_undone(run, runs))
+        let is_open = |run: &&Run| run.info.undoes.is_none() && !run.changes.is_empty() && !is_undone(run, runs);
+        runs.iter().filter(is_open).filter(|run| !is_final(run))
     });
     candidates.map(|run| run.info.id.clone()).max()
 }
@@ -154,5 +165,9 @@ mod tests {
         journals.insert("n2".into(), vec![run("5", None, 0, done), run("2", None, 3, done)]);
         assert_eq!(last(&journals).as_deref(), Some("2"), "on n2 it was not taken back");
         assert_eq!(last(&Journals::new()), None);
+        let mut recovery = run("6", None, 3, done);
+        recovery.info.command = "kboot recover".into();
+        journals.get_mut("n2").unwrap().push(recovery);
+        assert_eq!(last(&journals).as_deref(), Some("2"), "a recovery is not taken back");
     }
 }

@@ -155,6 +155,14 @@ impl Probe for Ahead<'_> {
         }
     }
 
+    async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
+        if self.at(path).is_none() {
+            return self.probe.read_head(path, bytes).await;
+        }
+        let whole = self.read(path).await?;
+        Ok(whole.map(|whole| whole.into_iter().take(bytes).collect()))
+    }
+
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
         let made = |kind, FileMode(mode), size| Ok(Some(Metadata { kind, mode, uid: 0, gid: 0, size, inode: 0 }));
         match self.at(path) {

@@ -24,6 +24,8 @@ pub enum MemberAction {
     /// Gives a learner its vote, once it has caught up.
     Promote,
     Remove,
+    /// Takes back its alarm that there is no room.
+    ClearNoSpace,
 }
 
 impl fmt::Display for MemberChange {
@@ -32,6 +34,7 @@ impl fmt::Display for MemberChange {
         match self.action {
             MemberAction::Add => write!(f, "add the etcd member {member} ({peer_url}) as a learner"),
             MemberAction::Promote => write!(f, "give the etcd member {member} its vote"),
+            MemberAction::ClearNoSpace => write!(f, "clear the alarm NOSPACE of the etcd member {member}"),
             MemberAction::Remove => write!(f, "remove the etcd member {member} ({peer_url})"),
         }
     }

@@ -12,6 +12,15 @@ pub trait Probe: Send + Sync {
     /// A file's bytes; None where there is no such file.
     async fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>>;
 
+    /// The first bytes of a file that may be large.
+    async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
+        let whole = self.read(path).await?;
+        Ok(whole.map(|mut whole| {
+            whole.truncate(bytes);
+            whole
+        }))
+    }
+
     /// What is at a path, symbolic links not followed; None where there is nothing.
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>>;
 

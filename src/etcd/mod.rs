@@ -3,16 +3,21 @@
 
 mod obstacle;
 mod quorum;
+mod survey;
 
 use std::time::Duration;
 
-use etcd_client::{Certificate, ConnectOptions, Error, GetOptions, Identity, MemberAddOptions, TlsOptions};
+use etcd_client::{
+    AlarmAction, AlarmOptions, AlarmType, Certificate, ConnectOptions, Error, GetOptions, Identity, MemberAddOptions,
+    TlsOptions,
+};
 use futures_util::future::join_all;
 
 use crate::engine::{Change, Failure, MemberAction, MemberChange, Result};
 
 pub use obstacle::{Obstacle, obstacle};
 pub use quorum::{Quorum, without};
+pub use survey::{Condition, Survey, Surveyed};
 
 /// How long one member may take to be reached, and to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -78,8 +83,8 @@ pub struct Status {
 pub struct Client(etcd_client::Client);
 
 impl Client {
-    /// The first of these members that answers for the whole cluster, and who belongs to it. A learner does not answer, nor does a
-    /// member that has lost the others.
+    /// The first of these members that answers, and who belongs to the cluster by its word. A learner does not answer. One that has lost
+    /// the others still does, for what it knows.
     pub async fn find(endpoints: &[String], credentials: &Credentials) -> Result<(Self, Vec<Member>)> {
         let mut said = Vec::new();
         for endpoint in endpoints {
@@ -137,12 +142,20 @@ impl Client {
         found.map(|found| found.count() > 0).map_err(|error| explain(&error, "read from etcd"))
     }
 
+    /// Takes back a member's alarm that its database is full. The whole cluster takes writes again if no other has one.
+    pub async fn clear_no_space(&mut self, id: u64) -> Result<()> {
+        let mut options = AlarmOptions::new();
+        options.with_member(id);
+        let cleared = self.0.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(options)).await;
+        cleared.map(drop).map_err(|error| explain(&error, "clear an alarm of etcd"))
+    }
+
     pub async fn members(&mut self) -> Result<Vec<Member>> {
         members(&mut self.0).await.map_err(|error| explain(&error, "list etcd's members"))
     }
 }
 
-/// Of these members, those that answer for the cluster: each is asked by itself, all at once.
+/// Of these members, those that answer: each is asked by itself, all at once.
 pub async fn healthy(members: &[Member], credentials: &Credentials) -> Vec<u64> {
     let asked = members
         .iter()

@@ -268,6 +268,11 @@ impl Look<'_> {
         })
     }
 
+    async fn given_up(&self) -> Vec<String> {
+        let recovery = super::recovery::Recovery::read(self.probe).await.unwrap_or_default();
+        recovery.given_up.into_iter().map(|given_up| given_up.member).collect()
+    }
+
     async fn node(&self, uid: u32) -> Result<NodeState> {
         // Some of it is root's alone; without root nothing can be done anyway, and that is found elsewhere.
         let manifests = for_root(uid, self.probe.list(Utf8Path::new("/etc/kubernetes/manifests")).await)?;
@@ -279,6 +284,8 @@ impl Look<'_> {
             has_kubelet_conf: self.exists(KUBELET_CONF).await?,
             has_bootstrap_conf: self.exists("/etc/kubernetes/bootstrap-kubelet.conf").await?,
             has_etcd_data: etcd.is_some(),
+            etcd_member: if uid == 0 { super::recovery::member(self.probe).await } else { None },
+            given_up: if uid == 0 { self.given_up().await } else { Vec::new() },
             has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
             manifests: manifests.unwrap_or_default(),
             ca: host::certificate_digests(&ca.unwrap_or_default()),

@@ -12,6 +12,7 @@ mod host;
 mod kernel;
 mod network;
 mod packages;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use balancer::{CONFIGS, ConfigOrigin};
 pub use etcd::{EtcdEndpoint, EtcdState, EtcdView};
 pub use gather::gather;
+pub use recovery::{GivenUp, RECOVERY, Recovery, member_id};
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.
 pub const PORTS: [u16; 6] = [6443, 10250, 10257, 10259, 2379, 2380];
@@ -156,6 +158,12 @@ pub struct NodeState {
     pub has_bootstrap_conf: bool,
     /// Whether etcd has data.
     pub has_etcd_data: bool,
+    /// The ID of the etcd member whose data they are, in hexadecimal; None where it could not be read.
+    #[serde(default)]
+    pub etcd_member: Option<String>,
+    /// The members, by their IDs, without which etcd goes on since a recovery from this host's data.
+    #[serde(default)]
+    pub given_up: Vec<String>,
     /// Whether it makes, or made, a cluster of its own: its etcd was not told to join another's or, where it has none, it has what
     /// only the first control plane gets.
     #[serde(default)]

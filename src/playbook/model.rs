@@ -71,10 +71,11 @@ impl Hosts {
 }
 
 /// The playbooks in the binary, by their names.
-pub const BUILTIN: [(&str, &str); 5] = [
+pub const BUILTIN: [(&str, &str); 6] = [
     ("up", include_str!("../../playbooks/up.yaml")),
     ("init", include_str!("../../playbooks/init.yaml")),
     ("join", include_str!("../../playbooks/join.yaml")),
+    ("recover", include_str!("../../playbooks/recover.yaml")),
     ("reset", include_str!("../../playbooks/reset.yaml")),
     ("undo", include_str!("../../playbooks/undo.yaml")),
 ];

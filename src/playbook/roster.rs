@@ -20,7 +20,13 @@ pub struct Roster {
 /// Where none of them belongs to a cluster, one begins it; but not while another can't be asked, which may be one already.
 pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<Roster> {
     let names: Vec<&String> = cluster.control_planes().map(|host| &host.name).collect();
-    let established: Vec<&String> = names.iter().copied().filter(|n| state(n).is_some_and(is_established)).collect();
+    let nodes = || names.iter().filter_map(|name| state(name));
+    // Who has the data of a member that a recovery went on without may run a cluster that is none any more.
+    let is_given_up = |node: &NodeState| {
+        node.etcd_member.as_ref().is_some_and(|member| nodes().any(|other| other.given_up.contains(member)))
+    };
+    let belongs = |node: &NodeState| is_established(node) && !is_given_up(node);
+    let established: Vec<&String> = names.iter().copied().filter(|n| state(n).is_some_and(belongs)).collect();
     let silent: Vec<&str> = names.iter().filter(|name| state(name).is_none()).map(|name| name.as_str()).collect();
     let leader = match established.first() {
         Some(first) => Some(*first),
@@ -116,6 +122,20 @@ mod tests {
         // One that lost its etcd is none.
         let lost = NodeState { manifests: vec!["kube-apiserver.yaml".into()], ..bare() };
         assert_eq!(told(&["a", "b"], &[("a", bare()), ("b", lost)]), ("a".into(), vec!["b".into()]));
+    }
+
+    #[test]
+    fn who_was_given_up_by_a_recovery_neither_leads_nor_belongs() {
+        let with = |member: &str, given_up: &[&str]| NodeState {
+            etcd_member: Some(member.into()),
+            given_up: given_up.iter().map(ToString::to_string).collect(),
+            ..established()
+        };
+        let all = [("a", with("1", &[])), ("b", with("2", &[])), ("c", with("3", &["1", "2"]))];
+        assert_eq!(told(&["a", "b", "c"], &all), ("c".into(), vec!["a".into(), "b".into()]));
+        // b has joined again, as another member.
+        let all = [("a", with("1", &[])), ("b", with("4", &[])), ("c", with("3", &["1", "2"]))];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
     }
 
     #[test]

@@ -100,7 +100,7 @@ pub enum Group {
     JoiningControlPlane,
     /// Those that are no control plane.
     Worker,
-    /// Those that a reset or an undo takes out of the cluster; of no use in other playbooks.
+    /// Those that a reset, an undo or a recovery takes out of the cluster; of no use in other playbooks.
     Leaving,
 }
 

@@ -30,6 +30,15 @@ impl Probe for LocalHost {
         present(std::fs::read(path)).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))
     }
 
+    async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
+        use std::io::Read as _;
+        let read = std::fs::File::open(path).and_then(|file| {
+            let mut head = Vec::new();
+            file.take(bytes as u64).read_to_end(&mut head).map(|_| head)
+        });
+        present(read).map_err(|error| Failure::new(format!("failed to read {path}: {error}")))
+    }
+
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
         let found = present(std::fs::symlink_metadata(path))
             .map_err(|error| Failure::new(format!("failed to look at {path}: {error}")))?;

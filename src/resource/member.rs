@@ -52,6 +52,8 @@ async fn attempt(change: &MemberChange, credentials: &Credentials) -> Result<()>
         (MemberAction::Promote, None) => Err(Failure::new(format!("{} is no member of etcd any more", change.member))
             .hint("run the same command again: it is added anew")),
         (MemberAction::Remove, Some(member)) => client.remove(member.id).await,
-        (MemberAction::Add | MemberAction::Promote, Some(_)) | (MemberAction::Remove, None) => Ok(()),
+        (MemberAction::ClearNoSpace, Some(member)) => client.clear_no_space(member.id).await,
+        (MemberAction::Add | MemberAction::Promote, Some(_))
+        | (MemberAction::Remove | MemberAction::ClearNoSpace, None) => Ok(()),
     }
 }

@@ -66,6 +66,9 @@ pub struct Inputs {
     pub certificate_key: Option<(CertificateKey, Token)>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
+    /// How a recovery of etcd was begun, if that is what the run is about.
+    #[serde(default)]
+    pub rescue: Option<Rescue>,
     /// Whether nothing is to be changed: what follows only from changes can't be told then.
     pub is_rehearsal: bool,
     /// Whether nobody deletes the node from the cluster.
@@ -89,6 +92,15 @@ impl Inputs {
     pub fn keeps_packages(&self) -> bool {
         self.undo.as_ref().is_some_and(|undo| undo.keeps_packages)
     }
+}
+
+/// What the controller knows of a recovery of etcd.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescue {
+    /// When it was begun, as `20261123-041500`, UTC.
+    pub at: String,
+    /// The control planes that were reached.
+    pub reached: BTreeSet<String>,
 }
 
 /// What is to be taken back.

@@ -11,6 +11,8 @@ mod kubeconfig_server;
 mod apply_addons;
 mod apply_cluster_objects;
 mod apply_dns;
+mod check_etcd_is_lost;
+mod check_etcd_space;
 mod compare_with_baseline;
 mod configure_balancer;
 mod configure_containerd;
@@ -22,6 +24,7 @@ mod disable_swap;
 mod drain_nodes;
 mod forget_control_planes;
 mod forget_former_nodes;
+mod forget_lost_nodes;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;
@@ -32,10 +35,12 @@ mod label_nodes;
 mod later;
 mod load_kernel_modules;
 mod look_at_etcd;
+mod lost_majority;
 mod mark_control_plane;
 mod parting;
 mod pull_images;
 mod readiness;
+mod recover_etcd;
 mod remove_bootstrap_kubeconfig;
 mod remove_cluster_state;
 mod remove_control_groups;
@@ -48,6 +53,7 @@ mod rendered;
 mod resolve;
 mod restore_settings;
 mod rotate_kubelet_certificate;
+mod set_etcd_aside;
 mod set_sysctls;
 mod share_authorities;
 mod start_kubelet;
@@ -72,7 +78,7 @@ mod write_static_pods;
 
 use crate::engine::{AnyStep, Failure, Result};
 
-pub use context::{Context, EtcdFiles, Inputs, Join, Outbox, Outputs, Services, Undo, UndoScope};
+pub use context::{Context, EtcdFiles, Inputs, Join, Outbox, Outputs, Rescue, Services, Undo, UndoScope};
 pub use look_at_etcd::look_at_etcd;
 pub use resolve::resolve;
 pub use share_authorities::{EXTERNAL_ETCD, shared};
@@ -93,7 +99,9 @@ const STEPS: &[(&str, Maker)] = &[
     ("apply-addons", |make| boxed(apply_addons::step(make)?)),
     ("apply-cluster-objects", |make| boxed(apply_cluster_objects::step(make)?)),
     ("apply-dns", |make| boxed(apply_dns::step(make)?)),
+    ("check-etcd-is-lost", |make| boxed(check_etcd_is_lost::step(make)?)),
     ("check-etcd-majority", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Check)?)),
+    ("check-etcd-space", |make| boxed(check_etcd_space::step(make)?)),
     ("compare-with-baseline", |make| boxed(compare_with_baseline::step(make.context))),
     ("configure-balancer", |make| boxed(configure_balancer::step(make.context)?)),
     ("configure-containerd", |make| boxed(configure_containerd::step(make.context)?)),
@@ -106,6 +114,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
     ("forget-control-planes", |make| boxed(forget_control_planes::step(make)?)),
     ("forget-former-nodes", |make| boxed(forget_former_nodes::step(make))),
+    ("forget-lost-nodes", |make| boxed(forget_lost_nodes::step(make))),
     ("hold-packages", |_| boxed(hold_packages::step())),
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
@@ -119,6 +128,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
+    ("recover-etcd", |make| boxed(recover_etcd::step(make)?)),
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
     ("remove-cluster-state", |make| boxed(remove_cluster_state::step(make.context))),
     ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
@@ -129,6 +139,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("remove-pods", |_| boxed(remove_pods::RemovePods)),
     ("restore-settings", |make| later(make, restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
+    ("set-etcd-aside", |make| boxed(set_etcd_aside::step(make))),
     ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
     ("share-authorities", |make| boxed(share_authorities::step(make))),
     ("start-kubelet", |_| boxed(start_kubelet::step())),

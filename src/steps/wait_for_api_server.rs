@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::kube::{Connector, View};
 
+use super::lost_majority::LostMajority;
 use super::{Make, evidence};
 
 /// Leads to the API server of the host, whatever the cluster's endpoint is.
@@ -17,6 +18,10 @@ pub struct WaitForApiServer {
     kube: Connector,
     own: String,
     endpoint: String,
+    /// None in a plan, where nothing is waited for.
+    majority: Option<LostMajority>,
+    /// Whether it can't be there yet, and would not say so soon.
+    is_hopeless: bool,
     deadline: Duration,
 }
 
@@ -26,6 +31,8 @@ pub fn step(make: &Make<'_>) -> WaitForApiServer {
         kube: make.services.kube.clone(),
         own: host.map(|host| cluster.kubelet_server(host)).unwrap_or_default(),
         endpoint: host.map(|host| cluster.admin_endpoint(host)).unwrap_or_default(),
+        majority: (!make.context.inputs.is_rehearsal).then(|| LostMajority::new(make.context)),
+        is_hopeless: make.context.inputs.is_rehearsal && make.context.inputs.rescue.is_some(),
         deadline: make.context.ready_deadline(),
     }
 }
@@ -44,8 +51,14 @@ impl Step for WaitForApiServer {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<(bool, bool)> {
+        if self.is_hopeless {
+            return Ok((false, false));
+        }
         let own = self.kube.view_by(probe, Utf8Path::new(OWN)).await?;
         if !is_ready(own).await {
+            if let Some(majority) = &self.majority {
+                majority.check(probe).await?;
+            }
             return Ok((false, false));
         }
         Ok((true, is_ready(self.kube.view(probe).await?).await))

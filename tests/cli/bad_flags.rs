@@ -107,6 +107,23 @@ fn init() {
 }
 
 #[test]
+fn recover() {
+    let sandbox = Sandbox::with_inventory();
+    let worker = "  - {name: n2, address: 192.0.2.12, roles: [worker]}\n";
+    sandbox.file("cluster.yaml", sandbox.inventory(22, worker));
+    let cases: [(&str, &[&str]); 4] = [
+        ("recover-from-nobody", &["--yes"]),
+        ("recover-from-a-stranger", &["--from", "n3", "--yes"]),
+        ("recover-from-a-worker", &["--from", "n2", "--yes"]),
+        ("recover-unasked", &["--from", "n1"]),
+    ];
+    for (name, more) in cases {
+        let told = sandbox.refused(&[&["recover", "-i", "cluster.yaml"], more].concat());
+        check(&sandbox, &format!("bad-{name}"), &told);
+    }
+}
+
+#[test]
 fn init_and_join_on_the_wrong_machine() {
     let sandbox = Sandbox::with_inventory();
     let worker = "  - {name: n2, address: 192.0.2.12, roles: [worker]}\n";

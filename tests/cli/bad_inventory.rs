@@ -5,13 +5,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::sandbox::{Sandbox, check};
 
-const READERS: [&[&str]; 7] = [
+const READERS: [&[&str]; 8] = [
     &["up"],
     &["up", "--dry-run", "--output", "json"],
     &["config", "validate"],
     &["config", "print"],
     &["hosts", "trust", "--yes"],
     &["kubeconfig"],
+    &["recover", "--from", "n1", "--yes"],
     &["reset", "--yes"],
 ];
 

@@ -3,11 +3,12 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 38] = [
+pub const COMMANDS: [&str; 39] = [
     "",
     "up",
     "init",
     "join",
+    "recover",
     "reset",
     "endpoint",
     "endpoint move",

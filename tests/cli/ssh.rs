@@ -18,6 +18,7 @@ fn nobody_listens() {
         ("up-dry-run", &["up", "--dry-run"]),
         ("up-quiet", &["up", "--quiet"]),
         ("reset", &["reset", "-i", "inventory.yaml", "--yes"]),
+        ("recover", &["recover", "--from", "n1", "--yes"]),
         ("kubeconfig", &["kubeconfig"]),
         ("hosts-trust", &["hosts", "trust", "--yes"]),
     ] {

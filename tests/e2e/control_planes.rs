@@ -21,10 +21,10 @@ pub const TESTS: &[Test] = &[
 
 const THREE: Option<&str> = Some("control_planes::three_come_up_at_once");
 const KEPT: Option<&str> = Some("control_planes::a_majority_is_never_given_away");
-const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
+pub const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
 
 /// All three are control planes, and take pods as well.
-fn inventory(lab: &Lab, hosts: &[&str]) -> String {
+pub fn inventory(lab: &Lab, hosts: &[&str]) -> String {
     lab.inventory_with(&format!("control-planes-{}", hosts.join("-")), |inventory| {
         let list = inventory["hosts"].as_sequence_mut().expect("it has hosts");
         list.retain(|host| host["name"].as_str().is_some_and(|name| hosts.contains(&name)));
@@ -50,13 +50,13 @@ fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
 }
 
 #[track_caller]
-fn all_vote(lab: &Lab, host: &str, names: &[&str]) {
+pub fn all_vote(lab: &Lab, host: &str, names: &[&str]) {
     let expected: Vec<_> = names.iter().map(|name| (name.to_string(), true)).collect();
     assert_eq!(members(lab, host), expected);
 }
 
 #[track_caller]
-fn nodes_are(lab: &Lab, host: &str, names: &[&str]) {
+pub fn nodes_are(lab: &Lab, host: &str, names: &[&str]) {
     let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes -o json";
     eventually(Duration::from_secs(60), "the nodes are as wanted", || {
         let done = lab.on(host, script);
@@ -148,7 +148,7 @@ fn shrink_and_grow(lab: &Lab) {
 }
 
 /// Where a host that joins etcd is killed, one after the other.
-const FAULTS: [&str; 5] = [
+pub const FAULTS: [&str; 5] = [
     "after-intent add the etcd member *",
     "after-act add the etcd member *",
     "after-act create /etc/kubernetes/manifests/etcd.yaml *",

@@ -15,9 +15,11 @@ mod command;
 mod control_planes;
 mod edits;
 mod endpoint;
+mod etcd;
 mod events;
 mod external_etcd;
 mod hard;
+mod joins;
 mod killed;
 mod kubeadm;
 mod lab;
@@ -26,6 +28,7 @@ mod oracle;
 mod phases;
 mod plan;
 mod playbooks;
+mod recover;
 mod reset;
 mod suite;
 mod undo;
@@ -48,6 +51,9 @@ fn main() -> std::process::ExitCode {
         killed::TESTS,
         hard::TESTS,
         control_planes::TESTS,
+        etcd::TESTS,
+        recover::TESTS,
+        joins::TESTS,
         by_hand::TESTS,
         phases::TESTS,
         kubeadm::TESTS,

@@ -1,0 +1,122 @@
+//! `kboot recover`
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use time::OffsetDateTime;
+
+use crate::engine::{Failure, Mode};
+use crate::facts::Facts;
+use crate::inventory::Cluster;
+use crate::report::Stream;
+use crate::steps::{Inputs, Rescue};
+
+use super::Global;
+use super::ask::{confirm, somebody_is_here};
+use super::exit::Problem;
+use super::run::{self, DryRunArgs, Job, Reach};
+use super::up::InventoryArg;
+use super::wait::WaitArgs;
+
+/// Go on with one control plane's data where etcd has lost its majority for good
+///
+/// For when so many control planes are gone, or their data, that etcd decides nothing any more and none of them comes back. etcd becomes
+/// a cluster of one, made of the data on HOST, of which a copy is kept first; `kboot up` then grows it again. The other control planes
+/// are given up: those that can be reached run no etcd any more, and their data are put aside. What may be lost is shown before anything
+/// is changed. Refused where etcd has its majority.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kboot recover -i inventory.yaml --from n3 --dry-run   What may be lost, what would be done
+  kboot recover -i inventory.yaml --from n3             The same, and done once it is confirmed
+  kboot up -i inventory.yaml                            Then: as many control planes as before")]
+pub struct Recover {
+    #[command(flatten)]
+    inventory: InventoryArg,
+    /// The control plane whose data etcd goes on with
+    #[arg(long, value_name = "HOST")]
+    from: String,
+    /// Don't ask for a confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    dry: DryRunArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl Recover {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let cluster = self.inventory.load()?;
+        let all = control_planes(&cluster, &self.from)?;
+        let others: Vec<String> = all.iter().filter(|name| **name != self.from).cloned().collect();
+        let at = stamp(OffsetDateTime::now_utc());
+        let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
+            inputs.rescue = Some(Rescue { at: at.clone(), reached: facts.keys().cloned().collect() });
+            Ok(())
+        };
+        let job = |mode| Job {
+            inventory: Some(self.inventory.path()),
+            only: &all,
+            leaving: &others,
+            survivor: Some(&self.from),
+            wait_lock: self.wait.limit(),
+            inputs: &inputs,
+            ..Job::new("recover", &cluster, Reach::Ssh, mode)
+        };
+        let mode = self.dry.mode();
+        if mode == Mode::Apply && !self.yes {
+            somebody_is_here()?;
+            let planned = run::run(job(Mode::Plan), global, Stream::Out).await?;
+            if !planned.is_success() {
+                return Ok(self.dry.code(&planned));
+            }
+            let what = format!(
+                "This makes etcd a cluster of {} alone, with the data that it has. The other control planes are given up.",
+                self.from
+            );
+            confirm(std::slice::from_ref(&self.from), &what)?;
+        }
+        Ok(self.dry.code(&run::run(job(mode), global, Stream::Out).await?))
+    }
+}
+
+/// The inventory's control planes, of which the survivor must be one.
+fn control_planes(cluster: &Cluster, from: &str) -> Result<Vec<String>, Problem> {
+    let names: Vec<String> = cluster.control_planes().map(|host| host.name.clone()).collect();
+    if names.iter().any(|name| name == from) {
+        return Ok(names);
+    }
+    let cause = match cluster.host(from) {
+        Some(_) => format!("{from} is no control plane and has no data of etcd"),
+        None => format!("the inventory has no host {from}"),
+    };
+    Err(Problem::usage(cause).hint(format!("the control planes are {}", names.join(", "))))
+}
+
+/// `20261123-041500`
+fn stamp(now: OffsetDateTime) -> String {
+    let (date, time) = (now.date(), now.time());
+    format!(
+        "{:04}{:02}{:02}-{:02}{:02}{:02}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_sorts_by_time() {
+        let at = |seconds| stamp(OffsetDateTime::from_unix_timestamp(seconds).unwrap());
+        assert_eq!(at(1_795_407_300), "20261123-041500");
+        assert!(at(1_795_407_300) < at(1_795_407_301));
+    }
+}

@@ -1,0 +1,223 @@
+//! How each member is by its own word, also where too few are left to answer for the cluster.
+//!
+//! A member that has started without the others answers nothing to clients. Its peers' port tells who belongs to the cluster all the same.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Deserialize;
+
+use super::{Credentials, Member, Quorum, connect, words};
+use crate::engine::{Failure, Result};
+
+/// How long one member may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    pub id: u64,
+    /// Of the key space: the last write that it has applied.
+    pub revision: i64,
+    pub has_leader: bool,
+    /// Of its database file, in bytes.
+    pub size: u64,
+    pub in_use: u64,
+    /// None where it does not say.
+    pub quota: Option<u64>,
+    /// The members, by their IDs, that have set the alarm that there is no room: then none takes writes.
+    pub full: Vec<u64>,
+}
+
+impl Condition {
+    /// Asks the member at a client URL. A member that has lost the others answers, one that has started without them does not.
+    pub async fn of(endpoint: &str, credentials: &Credentials) -> Result<Self> {
+        let asked = async {
+            let mut client = connect(endpoint, credentials).await?;
+            client.status().await
+        };
+        let silent = |why: String| Failure::new(format!("{endpoint} does not tell how it is: {why}")).retryable();
+        let status = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| silent("it does not answer".into()))?;
+        let status = status.map_err(|error| silent(words(&error)))?;
+        let header = status.header().ok_or_else(|| silent("its answer has no header".into()))?;
+        let bytes = |count: i64| u64::try_from(count).unwrap_or_default();
+        Ok(Self {
+            id: header.member_id(),
+            revision: header.revision(),
+            has_leader: status.leader() != 0,
+            size: bytes(status.db_size()),
+            in_use: bytes(status.raft_used_db_size()),
+            quota: Some(bytes(status.db_size_quota())).filter(|quota| *quota > 0),
+            full: status.errors().iter().filter_map(|error| full(error)).collect(),
+        })
+    }
+}
+
+/// The member in an alarm of that kind, which reads `memberID:1234 alarm:NOSPACE`.
+fn full(error: &str) -> Option<u64> {
+    let words = || error.split_whitespace();
+    let id = words().find_map(|word| word.strip_prefix("memberID:"))?;
+    words().any(|word| word == "alarm:NOSPACE").then(|| id.parse().ok()).flatten()
+}
+
+/// A cluster as one of its members knows it, with what each of them says now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    pub members: Vec<Surveyed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    pub member: Member,
+    /// Whether it is there and of the same cluster. One that lost its data and began anew is not.
+    pub answers: bool,
+    pub condition: Option<Condition>,
+}
+
+impl Survey {
+    /// Asks the member at this peer URL who the members are, and then each of them.
+    pub async fn by(peer_url: &str, credentials: &Credentials) -> Result<Self> {
+        let members = peers(peer_url, credentials).await?;
+        let own = members.iter().find(|member| member.is_at(peer_url)).map(|member| member.id);
+        let asked = members.iter().map(|member| async move {
+            let url = member.peer_urls.first().map_or("", String::as_str);
+            let (theirs, condition) = tokio::join!(peers(url, credentials), condition(member, credentials));
+            let knows = |id: u64| theirs.as_ref().is_ok_and(|theirs| theirs.iter().any(|other| other.id == id));
+            let answers = knows(member.id) && own.is_none_or(knows);
+            Surveyed { member: member.clone(), answers, condition: condition.filter(|found| found.id == member.id) }
+        });
+        Ok(Self { members: join_all(asked).await })
+    }
+
+    pub fn voters(&self) -> impl Iterator<Item = &Surveyed> {
+        self.members.iter().filter(|seen| !seen.member.is_learner)
+    }
+
+    pub fn quorum(&self) -> Quorum {
+        Quorum { votes: self.voters().count(), answering: self.voters().filter(|seen| seen.answers).count() }
+    }
+
+    /// The one at this peer URL.
+    pub fn at(&self, peer_url: &str) -> Option<&Surveyed> {
+        self.members.iter().find(|seen| seen.member.is_at(peer_url))
+    }
+
+    /// Whether some member says that there is a leader, which takes a majority.
+    pub fn has_leader(&self) -> bool {
+        self.voters().any(|seen| seen.answers && seen.condition.as_ref().is_some_and(|found| found.has_leader))
+    }
+
+    /// Those that do not answer, each in words.
+    pub fn silent(&self) -> Vec<String> {
+        let silent = self.voters().filter(|seen| !seen.answers);
+        silent
+            .map(|seen| {
+                let url = seen.member.peer_urls.first().map_or("", String::as_str);
+                format!("{} ({url}) does not answer as a member of this cluster", seen.member.label())
+            })
+            .collect()
+    }
+}
+
+/// "1 of 3 members answers, and it takes 2"
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quorum = self.quorum();
+        let verb = if quorum.answering == 1 { "answers" } else { "answer" };
+        write!(f, "{} of {} members {verb}, and it takes {}", quorum.answering, quorum.votes, quorum.needed())
+    }
+}
+
+async fn condition(member: &Member, credentials: &Credentials) -> Option<Condition> {
+    let url = member.client_urls.first()?;
+    Condition::of(url, credentials).await.ok()
+}
+
+/// The members, as the one at this peer URL has them.
+async fn peers(peer_url: &str, credentials: &Credentials) -> Result<Vec<Member>> {
+    let silent =
+        |error: reqwest::Error| Failure::new(format!("etcd does not answer at {peer_url}: {error}")).retryable();
+    let identity = [credentials.certificate.as_slice(), credentials.key.as_slice()].join(&b'\n');
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .no_proxy()
+        .tls_certs_only(reqwest::Certificate::from_pem_bundle(&credentials.authority).map_err(silent)?)
+        .identity(reqwest::Identity::from_pem(&identity).map_err(silent)?)
+        .build()
+        .map_err(silent)?;
+    let answer = client.get(format!("{peer_url}/members")).send().await.map_err(silent)?;
+    let text = answer.error_for_status().map_err(silent)?.bytes().await.map_err(silent)?;
+    parse(&text).map_err(|error| Failure::new(format!("{peer_url}/members is not as etcd has it: {error}")))
+}
+
+fn parse(text: &[u8]) -> std::result::Result<Vec<Member>, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Peer {
+        id: u64,
+        #[serde(default)]
+        name: String,
+        #[serde(rename = "peerURLs")]
+        peer_urls: Vec<String>,
+        #[serde(default, rename = "clientURLs")]
+        client_urls: Vec<String>,
+        #[serde(default)]
+        is_learner: bool,
+    }
+    let peers: Vec<Peer> = serde_json::from_slice(text)?;
+    let member = |peer: Peer| Member {
+        id: peer.id,
+        name: peer.name,
+        peer_urls: peer.peer_urls,
+        client_urls: peer.client_urls,
+        is_learner: peer.is_learner,
+    };
+    Ok(peers.into_iter().map(member).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(name: &str, answers: bool) -> Surveyed {
+        let member = Member {
+            id: 1,
+            name: name.into(),
+            peer_urls: vec![format!("https://{name}:2380")],
+            client_urls: Vec::new(),
+            is_learner: false,
+        };
+        Surveyed { member, answers, condition: None }
+    }
+
+    #[test]
+    fn the_arithmetic_is_told() {
+        let mut survey = Survey { members: vec![seen("n1", false), seen("n2", false), seen("n3", true)] };
+        assert_eq!(survey.to_string(), "1 of 3 members answers, and it takes 2");
+        assert!(!survey.quorum().holds() && !survey.has_leader());
+        assert_eq!(survey.silent()[0], "n1 (https://n1:2380) does not answer as a member of this cluster");
+        survey.members[0].answers = true;
+        assert_eq!(survey.to_string(), "2 of 3 members answer, and it takes 2");
+        assert!(survey.quorum().holds());
+        survey.members[1].member.is_learner = true;
+        assert_eq!(survey.to_string(), "2 of 2 members answer, and it takes 2");
+    }
+
+    #[test]
+    fn an_alarm_names_its_member() {
+        assert_eq!(full("memberID:13803658152347727308 alarm:NOSPACE "), Some(13_803_658_152_347_727_308));
+        assert_eq!(full("memberID:1  alarm:CORRUPT"), None);
+        assert_eq!(full("etcdserver: no leader"), None);
+    }
+
+    #[test]
+    fn what_a_peer_tells_is_read() {
+        let text = br#"[{"id":13803658152347727308,"peerURLs":["https://10.0.0.1:2380"],"name":"n1","clientURLs":["https://10.0.0.1:2379"]},
+            {"id":5,"peerURLs":["https://10.0.0.2:2380"],"isLearner":true}]"#;
+        let members = parse(text).unwrap();
+        assert_eq!((members[0].id, members[0].name.as_str()), (13_803_658_152_347_727_308, "n1"));
+        assert!(members[1].is_learner && !members[1].has_started());
+        parse(b"{}").unwrap_err();
+    }
+}

@@ -6,6 +6,8 @@ mod bad_flags;
 mod bad_inventory;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/etcd_files.rs"]
+mod etcd_files;
 #[path = "cli/generated.rs"]
 mod generated;
 #[path = "cli/help.rs"]

@@ -68,6 +68,18 @@ fn bad_files_are_told_in_full() {
 }
 
 #[test]
+fn an_external_etcd_is_taken_over() {
+    let cluster = good_init("init-external-etcd.yaml").cluster;
+    let external = json!({
+        "endpoints": ["https://10.0.0.21:2379", "https://10.0.0.22:2379"],
+        "caFile": "/etc/kubernetes/pki/etcd/ca.crt",
+        "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
+        "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
+    });
+    assert_eq!(value(&cluster, "/etcd/external"), external);
+}
+
+#[test]
 fn no_message_repeats_a_secret() {
     for name in ["init-tokens.yaml", "init-syntax.yaml", "init-unsupported.yaml"] {
         let told = init(&read(BAD, name), name.into(), &here()).unwrap_err().to_string();

@@ -7,9 +7,9 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::engine::{Event, Failure, Kind, Outcome, Result, Sink};
-use crate::facts::Facts;
+use crate::facts::{EtcdView, Facts};
 use crate::lock::Resolved;
-use crate::steps::Outputs;
+use crate::steps::{Context, Outputs};
 
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -51,6 +51,17 @@ impl Client {
         }
     }
 
+    /// Asks how an etcd that is not kboot's looks from the host; none where the host has nothing to ask it with.
+    pub async fn etcd(&self, context: Context) -> Result<Option<EtcdView>> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::Etcd(Box::new(context))).await?;
+        loop {
+            if let Reply::Etcd { view } = next(&mut replies).await? {
+                return view;
+            }
+        }
+    }
+
     /// Runs a phase to its end; its events go to `events` as they come. A failure that was no step's is told there, too.
     pub async fn run(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>) -> Result<Outputs> {
         let sink = Sink::new(&run.context.host, events.clone()).phase(&run.phase);
@@ -80,7 +91,7 @@ impl Client {
                     let _ = events.send(*event);
                 }
                 Reply::Done { result } => return result.map(|outputs| *outputs),
-                Reply::Facts { .. } | Reply::Resolved { .. } | Reply::Ended { .. } => {}
+                Reply::Facts { .. } | Reply::Resolved { .. } | Reply::Etcd { .. } | Reply::Ended { .. } => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
-use crate::facts::Facts;
+use crate::facts::{EtcdView, Facts};
 use crate::lock::{Question, Resolved};
 use crate::steps::task::Work;
 use crate::steps::{Context, Outputs};
@@ -18,6 +18,8 @@ pub enum Request {
     Facts,
     /// What this host would get of what an inventory leaves open. Changes nothing.
     Resolve(Box<ResolveRun>),
+    /// How an etcd that is not kboot's looks from this host. Changes nothing.
+    Etcd(Box<Context>),
     Run(Box<PhaseRun>),
     /// The run is over for this host: write that down.
     End {
@@ -60,6 +62,10 @@ pub enum Reply {
     },
     Resolved {
         resolved: Result<Box<Resolved>, Failure>,
+    },
+    /// None where the host has nothing to ask it with.
+    Etcd {
+        view: Result<Option<EtcdView>, Failure>,
     },
     Event {
         event: Box<Event>,

@@ -39,6 +39,7 @@ pub async fn serve(
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
             Request::Resolve(run) => agent.resolve(&run).await,
+            Request::Etcd(context) => agent.etcd(&context).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -157,6 +158,11 @@ impl Agent {
     async fn resolve(&self, run: &ResolveRun) {
         let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Resolved { resolved });
+    }
+
+    async fn etcd(&self, context: &Context) {
+        let view = steps::look_at_etcd(context, self.host.as_ref()).await;
+        let _ = self.replies.send(Reply::Etcd { view });
     }
 
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::inventory::{self, Cluster};
 use crate::report::count;
 
+use super::etcd_files;
 use super::exit::{Problem, print};
 use super::kubeadm;
 use super::up::InventoryArg;
@@ -53,6 +54,10 @@ impl Config {
         let text = match self {
             Config::Validate(validate) => {
                 let cluster = load(&validate.inventory)?;
+                // What kubeadm's configuration names is on the machine that it is for.
+                if kubeadm::text(Some(validate.inventory.path())).is_none() {
+                    etcd_files::read(&cluster)?;
+                }
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
                 format!(
                     "{}: {}, {control} of them control plane, Kubernetes {}\n",

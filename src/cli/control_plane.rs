@@ -11,10 +11,10 @@ use crate::bootstrap::certificates::{self, NAME};
 use crate::bootstrap::token_secret::NAMESPACE;
 use crate::bootstrap::{CertificateKey, CertificatesError};
 use crate::engine::Failure;
-use crate::inventory::{Cluster, Role};
+use crate::inventory::{Cluster, Etcd, Role};
 use crate::kube::View;
 use crate::kubeadm::{self, Here};
-use crate::steps::SHARED;
+use crate::steps::{EXTERNAL_ETCD, EtcdFiles, shared};
 
 use super::exit::{Problem, unreadable};
 
@@ -80,15 +80,19 @@ fn failed(error: CertificatesError) -> Failure {
     Failure::new(format!("failed to {error}"))
 }
 
-/// The cluster's authorities, decrypted. None where they are on this machine already.
+/// The cluster's authorities, decrypted, and what it asks an etcd with that is not its own. None where they are on this machine already.
 pub async fn authorities(
     view: &View,
     key: Option<&CertificateKey>,
-) -> Result<Option<BTreeMap<String, String>>, Problem> {
+    cluster: &Cluster,
+) -> Result<Option<Authorities>, Problem> {
     const HINT: &str = "on a control plane, `kboot init --upload-certs` puts them there anew, for two hours, and prints the line to join";
+    const PKI: &str = "/etc/kubernetes/pki";
+    let external = EXTERNAL_ETCD.into_iter().filter(|_| cluster.external_etcd().is_some());
     let Some(key) = key else {
-        let is_missing = |name: &&str| !Utf8Path::new("/etc/kubernetes/pki").join(name).exists();
-        let missing: Vec<&str> = SHARED.into_iter().filter(is_missing).collect();
+        let others = external.filter_map(|(_, path)| Utf8Path::new(path).strip_prefix(PKI).ok());
+        let names = shared(cluster).into_iter().chain(others.map(Utf8Path::as_str));
+        let missing: Vec<&str> = names.filter(|name| !Utf8Path::new(PKI).join(name).exists()).collect();
         if missing.is_empty() {
             return Ok(None);
         }
@@ -102,7 +106,19 @@ pub async fn authorities(
     let secret = view.get("v1", "Secret", Some(NAMESPACE), NAME).await?;
     let secret = secret
         .ok_or_else(|| Failure::new(format!("the cluster has no Secret {NAMESPACE}/{NAME} (any more)")).hint(HINT))?;
-    Ok(Some(certificates::read(&secret, key, &SHARED).map_err(|error| failed(error).hint(HINT))?))
+    let names: Vec<&str> = shared(cluster).into_iter().chain(external.map(|(name, _)| name)).collect();
+    let mut files = certificates::read(&secret, key, &names).map_err(|error| failed(error).hint(HINT))?;
+    let [authority, certificate, key] = EXTERNAL_ETCD.map(|(name, _)| files.remove(name));
+    let etcd = authority.zip(certificate).zip(key);
+    let etcd = etcd.map(|((authority, certificate), key)| EtcdFiles { authority, certificate, key });
+    Ok(Some(Authorities { files, etcd }))
+}
+
+/// What a control plane gets of the others.
+pub struct Authorities {
+    /// By their names in kubeadm's certificates folder.
+    pub files: BTreeMap<String, String>,
+    pub etcd: Option<EtcdFiles>,
 }
 
 /// Takes over what control planes must agree on, from kubeadm's ClusterConfiguration as the cluster keeps it.
@@ -121,5 +137,15 @@ pub fn take_over(configuration: &Value, cluster: &mut Cluster) -> Result<(), Fai
     cluster.endpoint = read.endpoint.or(cluster.endpoint.take());
     cluster.certificates = read.certificates;
     cluster.control_plane = read.control_plane;
+    cluster.etcd = read.etcd;
+    let Some(Etcd { external }) = &mut cluster.etcd else { return Ok(()) };
+    for (file, (_, path)) in external.files_mut().into_iter().zip(EXTERNAL_ETCD) {
+        if file != path {
+            return Err(Failure::new(format!(
+                "the cluster's control planes ask etcd with {file}, and kboot has that at {path}"
+            ))
+            .hint("join this control plane with kubeadm"));
+        }
+    }
     Ok(())
 }

@@ -316,13 +316,16 @@ fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
     Ok(cluster)
 }
 
-/// The files of keys are named relative to the configuration.
+/// Files of keys and certificates are named relative to the configuration.
 pub fn resolve_keys(cluster: &mut Cluster, path: &Utf8Path) {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     for repository in [&mut cluster.packages.kubernetes, &mut cluster.packages.containerd] {
         if let Some(file) = &repository.key_file {
             repository.key_file = Some(folder.join(file).into_string());
         }
+    }
+    for file in cluster.etcd.iter_mut().flat_map(|etcd| etcd.external.files_mut()) {
+        *file = folder.join(&*file).into_string();
     }
 }
 

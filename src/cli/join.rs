@@ -97,7 +97,7 @@ impl Join {
             false => {
                 let (join, view) = discover(way, &mut cluster).await?;
                 if is_control_plane {
-                    authorities = control_plane::authorities(&view, key.as_ref()).await?;
+                    authorities = control_plane::authorities(&view, key.as_ref(), &cluster).await?;
                 }
                 Some(join)
             }
@@ -108,6 +108,7 @@ impl Join {
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore,
+            brings_etcd_files: false,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.join = join.clone();
@@ -115,7 +116,8 @@ impl Join {
                     // Here nobody leads: the cluster is elsewhere.
                     inputs.leader = None;
                     inputs.newcomers = only.clone().into();
-                    inputs.authorities = authorities.clone();
+                    inputs.authorities = authorities.as_ref().map(|authorities| authorities.files.clone());
+                    inputs.etcd = authorities.as_ref().and_then(|authorities| authorities.etcd.clone());
                 }
                 Ok(())
             },

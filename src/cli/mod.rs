@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod control_plane;
 mod endpoint;
+mod etcd_files;
 mod exit;
 mod file;
 mod history;

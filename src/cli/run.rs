@@ -18,11 +18,12 @@ use crate::inventory::{Cluster, Host, Repository};
 use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan, Playbook, Roster};
-use crate::preflight::{self, Check, Exchange, Ignore, Severity};
+use crate::preflight::{self, Check, Exchange, ExpectedData, Finding, Ignore, Severity};
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::{Context, Inputs, Undo, UndoScope};
+use crate::steps::{Context, EtcdFiles, Inputs, Undo, UndoScope};
 
 use super::Global;
+use super::etcd_files;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
 use super::lock_file::{InUse, roots};
 use super::phase::PartArgs;
@@ -137,6 +138,8 @@ pub struct Job<'a> {
     pub moves_endpoint: bool,
     /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
     pub leaving: &'a [String],
+    /// Whether what etcd is asked with is in the files that the cluster names, if that is not kboot's. Else it is on the hosts.
+    pub brings_etcd_files: bool,
     /// The control plane whose data a recovery goes on with. The run does without those of the others that can't be reached.
     pub survivor: Option<&'a str>,
 }
@@ -161,6 +164,7 @@ impl<'a> Job<'a> {
             lock: None,
             moves_endpoint: false,
             leaving: &[],
+            brings_etcd_files: true,
             survivor: None,
         }
     }
@@ -217,11 +221,12 @@ impl Ended {
 /// Runs a job and reports on it.
 pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
+    let etcd = if job.brings_etcd_files && job.undo.is_none() { etcd_files::read(job.cluster)? } else { None };
     let (events, inbox) = mpsc::unbounded_channel();
     let names = job.hosts().into_iter().filter(|host| !job.can_do_without(host)).collect();
     let inventory = job.inventory.map(Utf8Path::to_string);
     let reporting = tokio::spawn(report(inbox, job.mode, names, inventory, global.options(stream)));
-    let ended = go(&job, keys, &events).await;
+    let ended = go(&job, keys, etcd, &events).await;
     drop(events);
     let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
@@ -257,6 +262,7 @@ async fn report(
 async fn go(
     job: &Job<'_>,
     keys: BTreeMap<String, Vec<u8>>,
+    etcd: Option<EtcdFiles>,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
@@ -308,6 +314,7 @@ async fn go(
         is_rehearsal: job.mode == Mode::Plan,
         undo: job.undo.clone(),
         keys,
+        etcd,
         moves_endpoint: job.moves_endpoint,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
@@ -315,6 +322,9 @@ async fn go(
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
+    if !etcd_checked(job, &facts, &members, &inputs, events).await {
+        return Ok(());
+    }
     if let Some(in_use) = job.lock.filter(|in_use| in_use.is_strict)
         && !verified(job, &in_use.lock, &members, &inputs, events).await
     {
@@ -534,8 +544,49 @@ fn checked(
     let Some(ignore) = &job.ignore else { return true };
     let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
     findings.retain(|finding| !job.moves_endpoint || finding.check != Check::ClusterEndpoint);
+    tell(&findings, events)
+}
+
+/// Has the control planes look at an etcd that is not kboot's, and tells what they found; whether to go on.
+async fn etcd_checked(
+    job: &Job<'_>,
+    facts: &BTreeMap<String, Facts>,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && job.cluster.external_etcd().is_some())
+    else {
+        return true;
+    };
+    let is_control_plane = |member: &&Member| job.cluster.host(&member.host).is_some_and(Host::is_control_plane);
+    let asked = members.iter().filter(is_control_plane).map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        (&member.host, member.client.etcd(context).await)
+    });
+    let (mut views, mut is_whole) = (BTreeMap::new(), true);
+    for (host, view) in join_all(asked).await {
+        match view {
+            Ok(view) => views.extend(view.map(|view| (host.clone(), view))),
+            Err(failure) => {
+                is_whole = false;
+                Sink::new(host, events.clone()).phase("preflight").emit(Kind::Failed { failure });
+            }
+        }
+    }
+    let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
+    tell(&ignore.apply(preflight::external_etcd(&views, expected)), events) && is_whole
+}
+
+/// Tells findings; whether to go on.
+fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
     let mut may_go_on = true;
-    for finding in &findings {
+    for finding in findings {
         let sink = Sink::new(finding.host.as_deref().unwrap_or_default(), events.clone()).phase("preflight");
         let sink = sink.step(&finding.check.to_string());
         let (text, hint) = (finding.text.clone(), finding.hint.clone());

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster, Host};
+use crate::inventory::{self, Cluster, Etcd, Host};
 use crate::report::Stream;
 use crate::steps::Inputs;
 
@@ -90,10 +90,11 @@ pub fn job<'a>(cluster: &'a Cluster, inventory: &'a Utf8Path, mode: Mode, inputs
 /// The cluster with every path absolute, so that it means the same wherever it is used.
 pub fn absolute(cluster: &Cluster) -> Result<Cluster, Problem> {
     let mut cluster = cluster.clone();
-    let Cluster { packages, ssh, hosts, .. } = &mut cluster;
+    let Cluster { packages, ssh, hosts, etcd, .. } = &mut cluster;
     let own = hosts.iter_mut().map(|host| &mut host.ssh.identity_file);
     let files = [&mut packages.kubernetes.key_file, &mut packages.containerd.key_file, &mut ssh.identity_file];
-    for path in files.into_iter().chain(own).flatten().chain([&mut ssh.known_hosts]) {
+    let etcd = etcd.iter_mut().flat_map(|Etcd { external }| external.files_mut());
+    for path in files.into_iter().chain(own).flatten().chain([&mut ssh.known_hosts]).chain(etcd) {
         // A home is the same everywhere.
         if !path.starts_with("~/") {
             *path = camino::absolute_utf8(Utf8Path::new(path))?.into_string();

@@ -1,18 +1,21 @@
 //! An etcd cluster's members: who they are, which of them answer, and how they come and go. Knows etcd's API (through a client
 //! library) and nothing of Kubernetes or of hosts.
 
+mod obstacle;
 mod quorum;
 mod survey;
 
 use std::time::Duration;
 
 use etcd_client::{
-    AlarmAction, AlarmOptions, AlarmType, Certificate, ConnectOptions, Error, Identity, MemberAddOptions, TlsOptions,
+    AlarmAction, AlarmOptions, AlarmType, Certificate, ConnectOptions, Error, GetOptions, Identity, MemberAddOptions,
+    TlsOptions,
 };
 use futures_util::future::join_all;
 
 use crate::engine::{Change, Failure, MemberAction, MemberChange, Result};
 
+pub use obstacle::{Obstacle, obstacle};
 pub use quorum::{Quorum, without};
 pub use survey::{Condition, Survey, Surveyed};
 
@@ -67,6 +70,15 @@ impl Member {
     }
 }
 
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub version: String,
+    pub cluster_id: u64,
+    /// Alarms, and that it has no leader.
+    pub complaints: Vec<String>,
+}
+
 /// A conversation with one of a cluster's members.
 pub struct Client(etcd_client::Client);
 
@@ -106,6 +118,28 @@ impl Client {
 
     pub async fn remove(&mut self, id: u64) -> Result<()> {
         self.0.member_remove(id).await.map(drop).map_err(|error| explain(&error, "remove a member of etcd"))
+    }
+
+    /// What the member at this URL says of itself, also where the cluster has no majority.
+    pub async fn status(endpoint: &str, credentials: &Credentials) -> Result<Status> {
+        let attempt = async { connect(endpoint, credentials).await?.status().await };
+        let status = tokio::time::timeout(PATIENCE * 2, attempt).await;
+        let status = status.map_err(|_| Error::EndpointError("it does not answer".into())).flatten();
+        let status = status.map_err(|error| explain(&error, "ask etcd how it is"))?;
+        Ok(Status {
+            version: status.version().into(),
+            cluster_id: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),
+            complaints: status.errors().iter().map(|text| text.trim().to_owned()).collect(),
+        })
+    }
+
+    /// Whether there is any key that begins so. Only a majority of the members can tell.
+    pub async fn has_keys(endpoint: &str, credentials: &Credentials, prefix: &str) -> Result<bool> {
+        let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
+        let attempt = async { connect(endpoint, credentials).await?.get(prefix, Some(options)).await };
+        let found = tokio::time::timeout(PATIENCE * 2, attempt).await;
+        let found = found.map_err(|_| Error::EndpointError("it does not answer".into())).flatten();
+        found.map(|found| found.count() > 0).map_err(|error| explain(&error, "read from etcd"))
     }
 
     /// Takes back a member's alarm that its database is full. The whole cluster takes writes again if no other has one.

@@ -28,6 +28,7 @@ pub async fn read(probe: &dyn Probe) -> Founded {
         dns_domain: field(&text(probe, KUBELET_CONFIG).await, "clusterDomain"),
         version: tag(&api_server),
         endpoint: host::kubeconfig_server(&text(probe, ADMIN_CONF).await).map(|url| authority(&url).to_string()),
+        etcd_servers: flag(&api_server, "etcd-servers"),
         networks: names.into_iter().filter(|name| name.ends_with(".conf") || name.ends_with(".conflist")).collect(),
     }
 }
@@ -94,7 +95,7 @@ spec:
   containers:
   - image: registry.example.com:5000/k8s/kube-apiserver:v1.37.2
     command: [kube-apiserver, --advertise-address=10.0.0.1, --service-cluster-ip-range=10.96.0.0/12, \
-      --service-cluster-ip-range=10.97.0.0/16]
+      --service-cluster-ip-range=10.97.0.0/16, --etcd-servers=https://127.0.0.1:2379]
 ";
 
     #[tokio::test]
@@ -115,6 +116,7 @@ spec:
             dns_domain: Some("cluster.local".into()),
             version: Some("v1.37.2".into()),
             endpoint: Some("api.example.com:443".into()),
+            etcd_servers: Some("https://127.0.0.1:2379".into()),
             networks: vec!["10-flannel.conflist".into()],
         };
         assert_eq!(founded, expected);

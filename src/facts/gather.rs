@@ -264,12 +264,12 @@ impl Look<'_> {
     async fn has_begun_cluster(&self) -> Result<bool> {
         Ok(match self.probe.read(Utf8Path::new("/etc/kubernetes/manifests/etcd.yaml")).await? {
             Some(manifest) => !String::from_utf8_lossy(&manifest).contains("--initial-cluster-state=existing"),
-            None => false,
+            None => self.exists("/etc/kubernetes/super-admin.conf").await?,
         })
     }
 
     async fn given_up(&self) -> Vec<String> {
-        let recovery = super::etcd::Recovery::read(self.probe).await.unwrap_or_default();
+        let recovery = super::recovery::Recovery::read(self.probe).await.unwrap_or_default();
         recovery.given_up.into_iter().map(|given_up| given_up.member).collect()
     }
 
@@ -284,7 +284,7 @@ impl Look<'_> {
             has_kubelet_conf: self.exists(KUBELET_CONF).await?,
             has_bootstrap_conf: self.exists("/etc/kubernetes/bootstrap-kubelet.conf").await?,
             has_etcd_data: etcd.is_some(),
-            etcd_member: if uid == 0 { super::etcd::member(self.probe).await } else { None },
+            etcd_member: if uid == 0 { super::recovery::member(self.probe).await } else { None },
             given_up: if uid == 0 { self.given_up().await } else { Vec::new() },
             has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
             manifests: manifests.unwrap_or_default(),

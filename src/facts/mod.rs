@@ -12,6 +12,7 @@ mod host;
 mod kernel;
 mod network;
 mod packages;
+mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,8 +21,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use balancer::{CONFIGS, ConfigOrigin};
-pub use etcd::{GivenUp, RECOVERY, Recovery, member_id};
+pub use etcd::{EtcdEndpoint, EtcdState, EtcdView};
 pub use gather::gather;
+pub use recovery::{GivenUp, RECOVERY, Recovery, member_id};
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.
 pub const PORTS: [u16; 6] = [6443, 10250, 10257, 10259, 2379, 2380];
@@ -162,7 +164,8 @@ pub struct NodeState {
     /// The members, by their IDs, without which etcd goes on since a recovery from this host's data.
     #[serde(default)]
     pub given_up: Vec<String>,
-    /// Whether it makes, or made, a cluster of its own: its etcd was not told to join another's.
+    /// Whether it makes, or made, a cluster of its own: its etcd was not told to join another's or, where it has none, it has what
+    /// only the first control plane gets.
     #[serde(default)]
     pub has_begun_cluster: bool,
     /// The file names in /etc/kubernetes/manifests.
@@ -189,6 +192,9 @@ pub struct Founded {
     pub version: Option<String>,
     /// `host:port` by which administrators reach the API server.
     pub endpoint: Option<String>,
+    /// Where the API server finds etcd: URLs with commas between.
+    #[serde(default)]
+    pub etcd_servers: Option<String>,
     /// The file names in /etc/cni/net.d.
     pub networks: Vec<String>,
 }
@@ -250,6 +256,17 @@ impl NodeState {
     /// Whether the host has what only a control plane has. An admin.conf alone may be an administrator's copy.
     pub fn is_control_plane(&self) -> bool {
         self.has_etcd_data || CONTROL_PLANE.iter().any(|name| self.has_manifest(name))
+    }
+
+    /// Whether there is an API server here that keeps its state in an etcd of other hosts.
+    pub fn uses_etcd_elsewhere(&self) -> bool {
+        self.has_manifest("kube-apiserver") && !self.has_manifest("etcd") && !self.asks_own_etcd()
+    }
+
+    /// Whether the API server was told of the etcd beside it, as it is with one that kubeadm or kboot runs.
+    fn asks_own_etcd(&self) -> bool {
+        let servers = self.founded.etcd_servers.as_deref().unwrap_or_default();
+        servers.is_empty() || ["https://127.0.0.1:", "https://[::1]:"].iter().any(|own| servers.starts_with(own))
     }
 
     /// Whether the kubelet runs this static pod: `etcd`, `kube-apiserver` …

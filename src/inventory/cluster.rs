@@ -68,6 +68,7 @@ impl Cluster {
             network: Network::default(),
             certificates: Certificates::default(),
             control_plane: ControlPlane::default(),
+            etcd: None,
             kubelet: Kubelet::default(),
             kube_proxy: KubeProxy::default(),
             dns: Dns::default(),
@@ -90,6 +91,17 @@ impl Cluster {
     /// that also takes workloads.
     pub fn workers(&self) -> impl Iterator<Item = &Host> {
         self.hosts.iter().filter(|host| !host.is_control_plane())
+    }
+
+    /// The etcd that is somebody else's; none where each control plane runs a member.
+    pub fn external_etcd(&self) -> Option<&ExternalEtcd> {
+        self.etcd.as_ref().map(|etcd| &etcd.external)
+    }
+
+    /// What the API server's keys in etcd begin with, the slash after it included.
+    pub fn etcd_prefix(&self) -> String {
+        let prefix = self.control_plane.api_server.extra_args.get("etcd-prefix").map_or("/registry", String::as_str);
+        format!("/{}/", prefix.trim_matches('/'))
     }
 
     pub fn host(&self, name: &str) -> Option<&Host> {
@@ -176,6 +188,13 @@ impl Cluster {
     fn release(&self) -> &'static Release {
         let [.., latest] = &RELEASES;
         Version::parse(&self.kubernetes.version).and_then(Version::release).unwrap_or(latest)
+    }
+}
+
+impl ExternalEtcd {
+    /// The paths of its three files.
+    pub fn files_mut(&mut self) -> [&mut String; 3] {
+        [&mut self.ca_file, &mut self.cert_file, &mut self.key_file]
     }
 }
 
@@ -296,6 +315,16 @@ mod tests {
         cluster.kubernetes.version = "v1.35.4".into();
         assert_eq!(cluster.image("coredns"), "mirror.example.com/k8s/coredns:v1.13.1");
         assert_eq!(cluster.image("pause"), "mirror.example.com/k8s/pause:3.10.1");
+    }
+
+    #[test]
+    fn keys_in_etcd_begin_with_the_api_server_s_prefix() {
+        let mut cluster = cluster();
+        assert_eq!(cluster.etcd_prefix(), "/registry/");
+        for prefix in ["one", "/one", "/one/"] {
+            cluster.control_plane.api_server.extra_args.insert("etcd-prefix".into(), prefix.into());
+            assert_eq!(cluster.etcd_prefix(), "/one/");
+        }
     }
 
     #[test]

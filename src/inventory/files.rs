@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::check::Findings;
 use super::mistake::{Mistake, quote_path};
 use super::path::Path;
-use super::types::{Cluster, Repository};
+use super::types::{Cluster, ExternalEtcd, Repository};
 use crate::openpgp::{self, Fingerprint, Key};
 
 /// Larger than any key file; what is larger is something else.
@@ -32,6 +32,9 @@ pub fn check(cluster: &mut Cluster, places: &Places, findings: &mut Findings) ->
         [("kubernetes", &mut cluster.packages.kubernetes), ("containerd", &mut cluster.packages.containerd)]
     {
         repository_key(repository, &packages.key(name), places, findings, &mut warnings);
+    }
+    if let Some(etcd) = &mut cluster.etcd {
+        etcd_files(&mut etcd.external, &Path::of("etcd.external"), places, findings);
     }
     let ssh = Path::of("ssh");
     if let Some(file) = &mut cluster.ssh.identity_file {
@@ -179,6 +182,29 @@ fn identity(file: &mut String, path: Path, places: &Places, findings: &mut Findi
         let message = format!("{} is open to others (mode {mode:04o})", quote_path(file));
         findings.add(Mistake::new(path, message).hint(format!("`chmod 600 {file}`")));
     }
+}
+
+/// Whether they belong together, and are valid, is for who uses them: that changes with the time.
+fn etcd_files(etcd: &mut ExternalEtcd, path: &Path, places: &Places, findings: &mut Findings) {
+    for (file, field) in [(&mut etcd.ca_file, "caFile"), (&mut etcd.cert_file, "certFile")] {
+        let path = path.key(field);
+        if !resolve(file, &path, places, findings) {
+            continue;
+        }
+        match read(file) {
+            Ok(data) if has_pem(&data, "CERTIFICATE") => {}
+            Ok(_) => findings.add(
+                Mistake::new(path, format!("{} holds no certificate", quote_path(file)))
+                    .hint("PEM is wanted, which begins with -----BEGIN CERTIFICATE-----"),
+            ),
+            Err(message) => findings.add(Mistake::new(path, message)),
+        }
+    }
+    identity(&mut etcd.key_file, path.key("keyFile"), places, findings);
+}
+
+fn has_pem(data: &[u8], label: &str) -> bool {
+    String::from_utf8_lossy(data).lines().any(|line| line.trim() == format!("-----BEGIN {label}-----"))
 }
 
 /// The file itself need not be there yet: trusting the first host makes it. Its folder must be, unless it is the default.

@@ -41,6 +41,10 @@ pub struct Cluster {
     /// The control plane's components.
     #[serde(default)]
     pub control_plane: ControlPlane,
+    /// An etcd of your own. Without it each control plane runs a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Etcd")]
+    pub etcd: Option<Etcd>,
     /// The kubelet on every host.
     #[serde(default)]
     pub kubelet: Kubelet,
@@ -108,6 +112,32 @@ pub enum VipProvider {
     Keepalived,
     /// kube-vip, in a static pod.
     KubeVip,
+}
+
+/// Where the cluster's state is kept, if not on the control planes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Etcd {
+    /// One that is there already, and that kboot neither makes nor changes.
+    pub external: ExternalEtcd,
+}
+
+/// An etcd, and what the API servers prove themselves to it with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExternalEtcd {
+    /// Its members' client URLs, as `https://10.0.0.21:2379`.
+    #[schemars(length(min = 1), example = &"[https://10.0.0.21:2379]")]
+    pub endpoints: Vec<String>,
+    /// A file with the certificate authority that signed the members' certificates, relative to the inventory.
+    #[schemars(example = &"etcd/ca.crt")]
+    pub ca_file: String,
+    /// A file with the API servers' client certificate, relative to the inventory.
+    #[schemars(example = &"etcd/client.crt")]
+    pub cert_file: String,
+    /// A file with its private key, relative to the inventory.
+    #[schemars(example = &"etcd/client.key")]
+    pub key_file: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

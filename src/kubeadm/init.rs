@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::draft::Draft;
 use super::phases::{self, Command};
 use super::read::Documents;
-use super::types::{BootstrapToken, ClusterConfiguration, Component, Etcd, InitConfiguration, Kind};
+use super::types::{BootstrapToken, ClusterConfiguration, Component, Etcd, ExternalEtcd, InitConfiguration, Kind};
 use super::{Here, Init, Options, component, node, span};
 use crate::bootstrap::Token;
 use crate::bootstrap::token_secret::{DEFAULT_LIFETIME, Grant};
@@ -162,9 +162,12 @@ fn components(draft: &mut Draft<'_>, name: &str, component: &Component) {
 
 fn etcd(draft: &mut Draft<'_>, etcd: &Etcd) {
     const KIND: Kind = Kind::Cluster;
-    if etcd.external.is_some() {
-        let hint = "leave it out: etcd runs on the control plane";
-        draft.refuse(KIND, &Path::of("etcd.external"), "is not supported yet", hint);
+    if let Some(external) = &etcd.external {
+        external_etcd(draft, external);
+        if etcd.local.is_some() {
+            let message = "can't be together with `external`";
+            draft.refuse(KIND, &Path::of("etcd.local"), message, "keep one of the two");
+        }
     }
     let Some(local) = &etcd.local else { return };
     let place = |field: &str| Path::of("etcd.local").key(field);
@@ -188,6 +191,29 @@ fn etcd(draft: &mut Draft<'_>, etcd: &Etcd) {
         if !names.is_empty() {
             let hint = "etcd's certificates name the node, its address and the loopback";
             draft.refuse(KIND, &place(field), "is not supported yet", hint);
+        }
+    }
+}
+
+/// Its files are on this machine.
+fn external_etcd(draft: &mut Draft<'_>, external: &ExternalEtcd) {
+    const KIND: Kind = Kind::Cluster;
+    draft.set("etcd.external.endpoints", json!(external.endpoints), KIND, "etcd.external.endpoints");
+    if !external.http_endpoints.is_empty() && external.http_endpoints != external.endpoints {
+        let hint = "kboot asks etcd for its version where the API servers ask it for the rest";
+        draft.warn(KIND, &Path::of("etcd.external.httpEndpoints"), "has no effect", hint);
+    }
+    for (field, file) in
+        [("caFile", &external.ca_file), ("certFile", &external.cert_file), ("keyFile", &external.key_file)]
+    {
+        let place = format!("etcd.external.{field}");
+        draft.set(&place, json!(file), KIND, &place);
+        if file.is_empty() {
+            let hint = "whoever reads etcd has the cluster's secrets: kboot asks it over TLS alone";
+            draft.refuse(KIND, &Path::of("etcd.external"), &format!("has no `{field}`"), hint);
+        } else if !file.starts_with('/') {
+            let message = format!("{} is not an absolute path", quote(file));
+            draft.refuse(KIND, &Path::of(&place), &message, "for example `/etc/kubernetes/pki/etcd/ca.crt`");
         }
     }
 }

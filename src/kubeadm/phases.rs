@@ -36,7 +36,7 @@ const WAITS: Counterpart = Steps(&["wait-for-kubelet", "wait-for-api-server", "w
 
 const INIT: Table = &[
     (&["preflight"], CHECKS),
-    (&["certs", "certs/all"], Steps(&["issue-certificates"])),
+    (&["certs", "certs/all"], Steps(&["write-etcd-credentials", "issue-certificates"])),
     (
         &[
             "certs/ca",
@@ -97,9 +97,15 @@ const JOIN: Table = &[
     (&["preflight"], CHECKS),
     (
         &["control-plane-prepare", "control-plane-prepare/all"],
-        Steps(&["write-authorities", "issue-certificates", "write-kubeconfigs", "write-static-pods"]),
+        Steps(&[
+            "write-authorities",
+            "write-etcd-credentials",
+            "issue-certificates",
+            "write-kubeconfigs",
+            "write-static-pods",
+        ]),
     ),
-    (&["control-plane-prepare/download-certs"], Steps(&["write-authorities"])),
+    (&["control-plane-prepare/download-certs"], Steps(&["write-authorities", "write-etcd-credentials"])),
     (&["control-plane-prepare/certs"], Steps(&["issue-certificates"])),
     (&["control-plane-prepare/kubeconfig"], Steps(&["write-kubeconfigs"])),
     (&["control-plane-prepare/control-plane"], Steps(&["write-static-pods"])),

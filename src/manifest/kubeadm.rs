@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::emit::emit;
 use super::kubelet::{CgroupDriver, KubeletValues, shared_configuration};
+use super::paths;
 use super::static_pod::StaticPod;
 use super::template::{RenderError, Template};
 use super::yaml::{document, objects};
@@ -72,11 +73,6 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
     if !names.is_empty() {
         api_server["certSANs"] = json!(names);
     }
-    let mut etcd = settings(StaticPod::Etcd);
-    if let Some(etcd) = etcd.as_object_mut() {
-        etcd.remove("extraVolumes");
-        etcd.insert("dataDir".into(), json!("/var/lib/etcd"));
-    }
     let values = json!({
         "cluster": cluster,
         "endpoint": cluster.endpoint(),
@@ -85,11 +81,29 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
         "apiServer": api_server,
         "controllerManager": settings(StaticPod::ControllerManager),
         "scheduler": settings(StaticPod::Scheduler),
-        "etcd": etcd,
+        "etcd": etcd(cluster),
         "dns": dns(&cluster.dns),
         "proxy": if cluster.kube_proxy.enabled { json!({}) } else { json!({"disabled": true}) },
     });
     Ok(emit(&document(Template::ClusterConfiguration, &values)?))
+}
+
+fn etcd(cluster: &Cluster) -> Value {
+    if let Some(external) = cluster.external_etcd() {
+        // Where every control plane has them, whatever the files were called that they came from.
+        return json!({"external": {
+            "endpoints": external.endpoints,
+            "caFile": paths::ETCD_CA,
+            "certFile": paths::ETCD_CLIENT_CERTIFICATE,
+            "keyFile": paths::ETCD_CLIENT_KEY,
+        }});
+    }
+    let mut local = component(&StaticPod::Etcd.settings(cluster));
+    if let Some(local) = local.as_object_mut() {
+        local.remove("extraVolumes");
+        local.insert("dataDir".into(), json!("/var/lib/etcd"));
+    }
+    json!({"local": local})
 }
 
 /// A span as Go writes it.

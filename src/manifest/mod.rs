@@ -48,7 +48,7 @@ pub fn rehearse(cluster: &crate::inventory::Cluster) -> Result<(), RenderError> 
         has_ca_key: true,
         etcd_members: Vec::new(),
     };
-    for pod in StaticPod::ALL {
+    for pod in StaticPod::of(cluster) {
         static_pod(pod, cluster, &node)?;
     }
     kubelet_config(

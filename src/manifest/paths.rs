@@ -12,6 +12,10 @@ pub const CONTAINERD_CONFIG: &str = "/etc/containerd/config.toml";
 pub const CERTS_D: &str = "/etc/containerd/certs.d";
 /// The cluster's certificate authority.
 pub const AUTHORITY: &str = "/etc/kubernetes/pki/ca.crt";
+/// By what the API servers know etcd, and as whom they ask it.
+pub const ETCD_CA: &str = "/etc/kubernetes/pki/etcd/ca.crt";
+pub const ETCD_CLIENT_CERTIFICATE: &str = "/etc/kubernetes/pki/apiserver-etcd-client.crt";
+pub const ETCD_CLIENT_KEY: &str = "/etc/kubernetes/pki/apiserver-etcd-client.key";
 pub const HAPROXY_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 pub const KEEPALIVED_CONFIG: &str = "/etc/keepalived/keepalived.conf";
 pub const CRICTL_CONFIG: &str = "/etc/crictl.yaml";

@@ -122,6 +122,12 @@ impl StaticPod {
     pub const ALL: [StaticPod; 4] =
         [StaticPod::Etcd, StaticPod::ApiServer, StaticPod::ControllerManager, StaticPod::Scheduler];
 
+    /// Those that a control plane of this cluster runs.
+    pub fn of(cluster: &Cluster) -> impl Iterator<Item = Self> {
+        let has_etcd = cluster.external_etcd().is_none();
+        Self::ALL.into_iter().filter(move |pod| has_etcd || *pod != StaticPod::Etcd)
+    }
+
     /// The pod's name without the node's, which is also the image's: `kube-apiserver`.
     pub fn name(self) -> &'static str {
         match self {
@@ -211,9 +217,10 @@ impl<'a> Context<'a> {
         };
         let components = &cluster.control_plane;
         // Members that were told to advertise other addresses may not listen on loopback.
-        let etcd_servers = match components.etcd.extra_args.get("advertise-client-urls") {
-            Some(urls) => urls.clone(),
-            None => format!("https://{}:2379", node.loopback_authority),
+        let etcd_servers = match (cluster.external_etcd(), components.etcd.extra_args.get("advertise-client-urls")) {
+            (Some(external), _) => external.endpoints.join(","),
+            (None, Some(urls)) => urls.clone(),
+            (None, None) => format!("https://{}:2379", node.loopback_authority),
         };
         let members = values.etcd_members.iter().map(|member| format!("{}={}", member.name, member.peer_url));
         let initial_cluster = match values.etcd_members.is_empty() {

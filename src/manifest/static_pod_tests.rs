@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::inventory::{EnvVar, ExtraVolume, Patch, PatchType};
-use crate::manifest::fixture;
+use crate::manifest::{fixture, paths};
 
 fn values() -> NodeValues {
     NodeValues {
@@ -327,4 +327,35 @@ fn environment_and_patches() {
     cluster.patches = vec![patch(PatchTarget::Etcd, PatchType::Json, json!([{"op": "remove", "path": "/spec/x"}]))];
     let error = static_pod(StaticPod::Etcd, &cluster, &values()).unwrap_err();
     assert_eq!(error.to_string(), "apply patch 1 of etcd (type json): operation 1 (remove): there is no /spec/x");
+}
+
+#[test]
+fn an_etcd_elsewhere_is_asked_with_the_same_files() {
+    let mut cluster = fixture::cluster();
+    let external = serde_json::json!({
+        "endpoints": ["https://10.0.0.21:2379", "https://10.0.0.22:2379"],
+        "caFile": "/home/a/ca.crt", "certFile": "/home/a/client.crt", "keyFile": "/home/a/client.key",
+    });
+    cluster.etcd = serde_json::from_value(serde_json::json!({"external": external})).unwrap();
+    assert_eq!(
+        StaticPod::of(&cluster).collect::<Vec<_>>(),
+        [StaticPod::ApiServer, StaticPod::ControllerManager, StaticPod::Scheduler]
+    );
+    let manifest = parsed(StaticPod::ApiServer, &cluster, &values());
+    assert_eq!(flag(&manifest, "etcd-servers"), Some("https://10.0.0.21:2379,https://10.0.0.22:2379"));
+    assert_eq!(flag(&manifest, "etcd-cafile"), Some(paths::ETCD_CA));
+    assert_eq!(flag(&manifest, "etcd-certfile"), Some(paths::ETCD_CLIENT_CERTIFICATE));
+    assert_eq!(flag(&manifest, "etcd-keyfile"), Some(paths::ETCD_CLIENT_KEY));
+    let objects = crate::manifest::kubeadm_config(&cluster).unwrap();
+    let text = objects[0]["data"]["ClusterConfiguration"].as_str().unwrap();
+    let configuration: Value = serde_yaml::from_str(text).unwrap();
+    assert_eq!(
+        configuration["etcd"],
+        serde_json::json!({"external": {
+            "endpoints": ["https://10.0.0.21:2379", "https://10.0.0.22:2379"],
+            "caFile": "/etc/kubernetes/pki/etcd/ca.crt",
+            "certFile": "/etc/kubernetes/pki/apiserver-etcd-client.crt",
+            "keyFile": "/etc/kubernetes/pki/apiserver-etcd-client.key",
+        }})
+    );
 }

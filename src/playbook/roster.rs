@@ -49,9 +49,9 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
     Ok(Roster { leader: leader.cloned(), newcomers: names.iter().copied().filter(is_new).cloned().collect() })
 }
 
-/// A member's API server comes last, when its etcd has a vote.
+/// A member's API server comes last, when its etcd has a vote. With an etcd elsewhere it is all that there is to see.
 fn is_established(node: &NodeState) -> bool {
-    node.has_etcd_data && node.has_manifest("kube-apiserver")
+    node.has_manifest("kube-apiserver") && (node.has_etcd_data || node.uses_etcd_elsewhere())
 }
 
 #[cfg(test)]
@@ -110,6 +110,18 @@ mod tests {
         assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into(), "c".into()]));
         let all = [("a", established()), ("b", joining)];
         assert_eq!(told(&["a", "b"], &all), ("a".into(), vec!["b".into()]));
+    }
+
+    #[test]
+    fn with_an_etcd_elsewhere_an_api_server_makes_a_member() {
+        let servers = Some("https://10.0.0.21:2379,https://10.0.0.22:2379".into());
+        let founded = crate::facts::Founded { etcd_servers: servers, ..Default::default() };
+        let member = NodeState { manifests: vec!["kube-apiserver.yaml".into()], founded, ..bare() };
+        let all = [("a", bare()), ("b", member), ("c", bare())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into(), "c".into()]));
+        // One that lost its etcd is none.
+        let lost = NodeState { manifests: vec!["kube-apiserver.yaml".into()], ..bare() };
+        assert_eq!(told(&["a", "b"], &[("a", bare()), ("b", lost)]), ("a".into(), vec!["b".into()]));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub enum Check {
     SubnetOverlap,
     Balancer,
     VirtualAddress,
+    ExternalEtcdVersion,
+    ExternalEtcdClientCertificates,
+    ExternalEtcdData,
 }
 
 impl Check {
@@ -65,6 +68,9 @@ impl Check {
             Self::SubnetOverlap,
             Self::Balancer,
             Self::VirtualAddress,
+            Self::ExternalEtcdVersion,
+            Self::ExternalEtcdClientCertificates,
+            Self::ExternalEtcdData,
         ];
         plain
             .into_iter()
@@ -107,6 +113,9 @@ impl fmt::Display for Check {
             Self::SubnetOverlap => f.write_str("SubnetOverlap"),
             Self::Balancer => f.write_str("Balancer"),
             Self::VirtualAddress => f.write_str("VirtualAddress"),
+            Self::ExternalEtcdVersion => f.write_str("ExternalEtcdVersion"),
+            Self::ExternalEtcdClientCertificates => f.write_str("ExternalEtcdClientCertificates"),
+            Self::ExternalEtcdData => f.write_str("ExternalEtcdData"),
         }
     }
 }

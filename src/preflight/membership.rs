@@ -69,8 +69,9 @@ fn authority(subject: &Subject, all: &[Subject]) -> Option<String> {
 }
 
 /// etcd can't have data before its static pod is there, unless it is from earlier.
-fn data(Subject { facts, .. }: &Subject) -> Option<String> {
-    let is_left = facts.node.has_etcd_data && !facts.node.has_manifest("etcd");
+fn data(Subject { cluster, facts, .. }: &Subject) -> Option<String> {
+    // A cluster that does not keep its state here has no use for it, whoever's it is.
+    let is_left = facts.node.has_etcd_data && !facts.node.has_manifest("etcd") && cluster.external_etcd().is_none();
     is_left.then(|| "/var/lib/etcd holds an earlier cluster's data".into())
 }
 

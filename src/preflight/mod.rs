@@ -5,6 +5,7 @@
 
 mod balancer;
 mod catalogue;
+mod etcd;
 mod identity;
 mod ignore;
 mod machine;
@@ -26,6 +27,7 @@ use crate::facts::Facts;
 use crate::inventory::{Cluster, Host};
 
 pub use catalogue::Check;
+pub use etcd::{ExpectedData, external_etcd};
 pub use ignore::{Ignore, UnknownCheck};
 
 /// One thing that is not as it should be.

@@ -24,8 +24,11 @@ pub fn own_subnets(cluster: &Cluster) -> Vec<Finding> {
     overlap(pods, services).then(|| Finding::error(Check::SubnetOverlap, text, hint)).into_iter().collect()
 }
 
-fn ports(Subject { host, facts, .. }: &Subject) -> Vec<Finding> {
-    let is_wanted = |port: u16| PORTS.contains(&port) && (host.is_control_plane() || owner(port) == "kubelet");
+fn ports(Subject { cluster, host, facts }: &Subject) -> Vec<Finding> {
+    let is_wanted = |port: u16| {
+        let is_used = owner(port) != "etcd" || cluster.external_etcd().is_none();
+        PORTS.contains(&port) && is_used && (host.is_control_plane() || owner(port) == "kubelet")
+    };
     let taken = facts.listening.iter().filter(|listener| is_wanted(listener.port) && !is_own(listener, facts));
     taken
         .map(|Listener { port, process }| {

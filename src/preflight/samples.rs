@@ -139,6 +139,14 @@ impl Sample {
         })
     }
 
+    /// With an etcd at this URL that is not kboot's.
+    pub fn with_etcd_at(self, url: &str) -> Self {
+        let external = serde_json::json!({"endpoints": [url], "caFile": "/a", "certFile": "/b", "keyFile": "/c"});
+        self.wanting(|cluster| {
+            cluster.etcd = serde_json::from_value(serde_json::json!({"external": external})).unwrap();
+        })
+    }
+
     pub fn findings(&self) -> Vec<Finding> {
         super::check(&self.cluster, &self.facts, &self.clocks)
     }

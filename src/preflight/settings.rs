@@ -13,7 +13,8 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
         findings.extend(address(subject));
     }
     // Without data in etcd there is no cluster yet that could keep anything.
-    if node.has_etcd_data && subject.host.is_control_plane() {
+    if (node.has_etcd_data || node.uses_etcd_elsewhere()) && subject.host.is_control_plane() {
+        findings.extend(etcd(subject));
         findings.extend(cluster(subject, findings.is_empty()));
         findings.extend(network(subject));
     }
@@ -76,6 +77,32 @@ fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
          more, make it anew: `kboot reset`, then `kboot up`"
     );
     Some(Finding::error(Check::ClusterSettings, text, hint))
+}
+
+/// Where the state is can't be changed by an edit: it would stay where it was.
+fn etcd(Subject { cluster, facts, .. }: &Subject) -> Option<Finding> {
+    let node = &facts.node;
+    let (text, back) = match cluster.external_etcd() {
+        Some(_) if node.has_manifest("etcd") => (
+            "the cluster's state is in the etcd on its control planes, and the inventory has `etcd.external`",
+            "take `etcd` out again",
+        ),
+        None if node.uses_etcd_elsewhere() => {
+            let servers = node.founded.etcd_servers.as_deref().unwrap_or_default();
+            let text =
+                format!("the cluster's state is in the etcd at {servers}, and the inventory has no `etcd.external`");
+            return Some(Finding::error(Check::ClusterSettings, text, stays("put `etcd.external` back")));
+        }
+        Some(_) | None => return None,
+    };
+    Some(Finding::error(Check::ClusterSettings, text, stays(back)))
+}
+
+fn stays(back: &str) -> String {
+    format!(
+        "the state does not move by itself, and the control plane would begin anew with nothing: {back}; or, if nothing in the cluster \
+         is needed any more, make it anew: `kboot reset`, then `kboot up`"
+    )
 }
 
 fn moved(known: Option<&str>, wanted: &str) -> Option<Finding> {

@@ -86,7 +86,13 @@ impl SummaryBuilder {
     }
 
     pub fn event(&mut self, event: &Event) {
-        let at = self.hosts.iter().position(|host| host.name == event.host).unwrap_or_else(|| {
+        let known = self.hosts.iter().position(|host| host.name == event.host);
+        // What is said of no single host makes none, unless it is why nothing was done.
+        let is_failure = matches!(event.kind, Kind::Failed { .. });
+        if known.is_none() && event.host.is_empty() && !is_failure {
+            return;
+        }
+        let at = known.unwrap_or_else(|| {
             self.hosts.push(Tally { name: event.host.clone(), ..Tally::default() });
             self.hosts.len() - 1
         });
@@ -217,6 +223,15 @@ mod tests {
         let summary = summary(Mode::Apply, &[], &events);
         assert_eq!(summary.hosts[0].failures.len(), 1);
         assert_eq!(summary.hosts[0].failures[0].step, "b");
+    }
+
+    #[test]
+    fn a_warning_of_all_hosts_together_is_no_host() {
+        let warning = Kind::Warning { text: "x".into(), hint: None };
+        let events = [at("", "preflight", "TimeSkew", warning)];
+        assert!(summary(Mode::Apply, &[], &events).is_success());
+        let failed = Kind::Failed { failure: Failure::new("x") };
+        assert!(!summary(Mode::Apply, &[], &[at("", "preflight", "TimeSkew", failed)]).is_success());
     }
 
     #[test]

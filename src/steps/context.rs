@@ -58,6 +58,9 @@ pub struct Inputs {
     /// What the leader shared with them: files of kubeadm's certificates folder, keys among them.
     #[serde(default)]
     pub authorities: Option<BTreeMap<String, String>>,
+    /// What the API servers prove themselves to an etcd with that is not kboot's. None where it is on the hosts already.
+    #[serde(default)]
+    pub etcd: Option<EtcdFiles>,
     /// By what the authorities are to be encrypted in the cluster, and the token that ends their time there.
     #[serde(default)]
     pub certificate_key: Option<(CertificateKey, Token)>,
@@ -74,6 +77,14 @@ pub struct Inputs {
     pub drain_seconds: u64,
     /// What is to be taken back, by undo and reset.
     pub undo: Option<Undo>,
+}
+
+/// PEM: by what etcd is known, and as whom the API servers ask it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtcdFiles {
+    pub authority: String,
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Inputs {
@@ -169,7 +180,18 @@ impl Context {
     pub fn begins_cluster(&self) -> bool {
         let node = &self.facts.node;
         let is_new = self.inputs.newcomers.contains(&self.host);
-        !is_new && (node.has_begun_cluster || !node.has_manifest("etcd"))
+        // With an etcd elsewhere the API server is what a control plane is known by.
+        let is_bare = !node.has_manifest("etcd") && !node.uses_etcd_elsewhere();
+        !is_new && (node.has_begun_cluster || is_bare)
+    }
+
+    /// Whether what etcd has on this host is not the cluster's: it keeps its state elsewhere, or somebody else's member runs here.
+    pub fn has_foreign_etcd(&self) -> bool {
+        const CLIENTS: u16 = 2379;
+        let node = &self.facts.node;
+        let runs = self.facts.listening.iter().any(|listener| listener.port == CLIENTS);
+        let is_elsewhere = self.cluster.external_etcd().is_some() || node.uses_etcd_elsewhere();
+        !node.has_manifest("etcd") && (is_elsewhere || runs)
     }
 
     /// The API server that the kubelet of a control plane registers with while its own is yet to come, as `https://10.0.0.1:6443`.
@@ -249,5 +271,53 @@ impl Context {
     /// How long packages or images may take.
     pub fn install_deadline(&self) -> Duration {
         Duration::from_secs(self.cluster.timeouts.install)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::samples::sample;
+
+    fn context(change: impl FnOnce(&mut Facts)) -> Context {
+        let sample = sample().with_etcd_at("https://10.0.0.21:2379").on("n1", change);
+        let facts = sample.facts["n1"].clone();
+        Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() }
+    }
+
+    fn client(facts: &mut Facts) {
+        facts.node.manifests = vec!["kube-apiserver.yaml".into()];
+        facts.node.founded.etcd_servers = Some("https://10.0.0.21:2379".into());
+    }
+
+    #[test]
+    fn with_an_etcd_elsewhere_the_first_is_known_by_what_only_it_has() {
+        assert!(context(|_| ()).begins_cluster());
+        assert!(!context(client).begins_cluster());
+        assert!(
+            context(|facts| {
+                client(facts);
+                facts.node.has_begun_cluster = true;
+            })
+            .begins_cluster()
+        );
+    }
+
+    #[test]
+    fn only_a_member_s_own_data_is_the_cluster_s() {
+        assert!(context(client).has_foreign_etcd());
+        let by_hand = |change: fn(&mut Facts)| {
+            let mut context = context(change);
+            context.cluster.etcd = None;
+            context.has_foreign_etcd()
+        };
+        assert!(by_hand(client));
+        assert!(!by_hand(|_| ()));
+        // Reset twice: nothing is left that says whose it is, but that it runs.
+        assert!(by_hand(|facts| facts.listening = vec![crate::preflight::samples::listener(2379, Some("etcd"))]));
+        assert!(!by_hand(|facts| {
+            facts.node.manifests = vec!["etcd.yaml".into()];
+            facts.listening = vec![crate::preflight::samples::listener(2379, Some("etcd"))];
+        }));
     }
 }

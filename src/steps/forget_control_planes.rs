@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
+use serde_json::Value;
 
 use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
-use crate::kube::Connector;
+use crate::inventory::{API_PORT, CONTROL_PLANE};
+use crate::kube::{Connector, health};
 use crate::manifest::{StaticPod, etcd_client_url, paths};
 use crate::resource::etcd_credentials;
 
@@ -18,6 +20,8 @@ use super::Make;
 pub struct ForgetControlPlanes {
     kube: Connector,
     known: Vec<String>,
+    /// All hosts of the inventory, where etcd is elsewhere and knows no control planes.
+    hosts: Option<Vec<String>>,
     endpoint: String,
     deadline: Duration,
     remarks: Mutex<Vec<String>>,
@@ -28,6 +32,10 @@ pub fn step(make: &Make<'_>) -> Result<ForgetControlPlanes> {
     Ok(ForgetControlPlanes {
         kube: make.services.kube.clone(),
         known: context.cluster.control_planes().map(|host| host.name.clone()).collect(),
+        hosts: context
+            .cluster
+            .external_etcd()
+            .map(|_| context.cluster.hosts.iter().map(|host| host.name.clone()).collect()),
         endpoint: etcd_client_url(context.host()?.address),
         deadline: context.ready_deadline(),
         remarks: Mutex::default(),
@@ -45,6 +53,9 @@ impl AnyStep for ForgetControlPlanes {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        if let Some(hosts) = &self.hosts {
+            return self.by_nodes(hosts, probe).await;
+        }
         if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
             return Ok(Planned::Satisfied);
         }
@@ -63,14 +74,7 @@ impl AnyStep for ForgetControlPlanes {
         let healthy = etcd::healthy(&others, &credentials).await;
         let (alive, gone): (Vec<&Member>, Vec<&Member>) =
             others.iter().partition(|member| healthy.contains(&member.id));
-        let told = alive.iter().map(|member| {
-            let name = member.label();
-            format!(
-                "{name} is a member of etcd and runs, but the inventory does not have it: put it back, or take it out of the \
-                 cluster with `kboot reset` on that host"
-            )
-        });
-        *self.remarks.lock().expect("no panic while held") = told.collect();
+        self.tell(alive.iter().map(|member| format!("{} is a member of etcd", member.label())));
         let mut changes = Vec::new();
         for member in gone {
             changes.extend(self.forget(probe, member).await?);
@@ -93,6 +97,38 @@ impl AnyStep for ForgetControlPlanes {
 }
 
 impl ForgetControlPlanes {
+    fn tell(&self, alive: impl Iterator<Item = String>) {
+        let told = alive.map(|what| {
+            format!(
+                "{what} and runs, but the inventory does not have it: put it back, or take it out of the cluster with `kboot reset` on \
+                 that host"
+            )
+        });
+        *self.remarks.lock().expect("no panic while held") = told.collect();
+    }
+
+    /// Those whose nodes are not Ready, and whose API servers don't answer, are gone.
+    async fn by_nodes(&self, hosts: &[String], probe: &dyn Probe) -> Result<Planned> {
+        let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::Satisfied) };
+        let nodes = match view.list("v1", "Node", None, CONTROL_PLANE).await {
+            Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the API server")),
+            nodes => nodes?,
+        };
+        let (mut alive, mut changes) = (Vec::new(), Vec::new());
+        for node in &nodes {
+            let name = node["metadata"]["name"].as_str().unwrap_or_default();
+            if hosts.iter().any(|host| host == name) {
+                continue;
+            }
+            match is_ready(node) || answers(node).await {
+                true => alive.push(format!("{name} is a control plane")),
+                false => changes.push(Change::delete_node(name)),
+            }
+        }
+        self.tell(alive.into_iter());
+        Ok(Planned::of(changes))
+    }
+
     /// One without a name has not started yet: its host is about to join.
     fn is_unknown(&self, member: &Member) -> bool {
         member.has_started() && !self.known.contains(&member.name)
@@ -108,4 +144,17 @@ impl ForgetControlPlanes {
         changes.push(member.removal(vec![self.endpoint.clone()]));
         Ok(changes)
     }
+}
+
+fn is_ready(node: &Value) -> bool {
+    let conditions = node["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+async fn answers(node: &Value) -> bool {
+    let addresses = node["status"]["addresses"].as_array();
+    let internal = addresses.into_iter().flatten().find(|address| address["type"] == "InternalIP");
+    let Some(address) = internal.and_then(|address| address["address"].as_str()) else { return false };
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
+    health::ask(&format!("https://{host}:{API_PORT}/livez")).await.is_ok()
 }

@@ -9,6 +9,7 @@ use crate::resource::{Certificate, Converge, Directory, KeyPair};
 use super::Context;
 
 pub const PKI: &str = "/etc/kubernetes/pki";
+const ETCD: &str = "etcd/ca";
 
 pub fn step(context: &Context) -> Result<Converge> {
     let params = layout(context)?;
@@ -16,6 +17,10 @@ pub fn step(context: &Context) -> Result<Converge> {
     // One that joins, or has joined, makes no authority of its own: it would be another cluster's.
     let makes_authorities = context.begins_cluster();
     let entries = entries.into_iter().filter(|entry| entry.issuer.is_some() || makes_authorities);
+    // An etcd that is not kboot's has an authority of its own.
+    let has_members = context.cluster.external_etcd().is_none();
+    let is_etcds = |entry: &pki::Entry| entry.stem == ETCD || entry.issuer == Some(ETCD);
+    let entries = entries.filter(|entry| has_members || !is_etcds(entry));
     let certificates = entries.map(|entry| Certificate {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),

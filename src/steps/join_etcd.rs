@@ -39,8 +39,12 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         endpoints,
         kube: make.services.kube.clone(),
     };
-    let step = Converge::new("join-etcd", "Join the cluster's etcd")
-        .deadline(context.ready_deadline())
+    let step = Converge::new("join-etcd", "Join the cluster's etcd").deadline(context.ready_deadline());
+    if context.cluster.external_etcd().is_some() {
+        // Nobody joins it: the API servers are its clients.
+        return Ok(JoinEtcd { step });
+    }
+    let step = step
         .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
         .with(membership);

@@ -34,6 +34,7 @@ mod join_etcd;
 mod label_nodes;
 mod later;
 mod load_kernel_modules;
+mod look_at_etcd;
 mod lost_majority;
 mod mark_control_plane;
 mod parting;
@@ -71,14 +72,16 @@ mod wait_for_own_node;
 mod wait_for_static_pods;
 mod write_authorities;
 mod write_bootstrap_kubeconfig;
+mod write_etcd_credentials;
 mod write_kubeconfigs;
 mod write_static_pods;
 
 use crate::engine::{AnyStep, Failure, Result};
 
-pub use context::{Context, Inputs, Join, Outbox, Outputs, Rescue, Services, Undo, UndoScope};
+pub use context::{Context, EtcdFiles, Inputs, Join, Outbox, Outputs, Rescue, Services, Undo, UndoScope};
+pub use look_at_etcd::look_at_etcd;
 pub use resolve::resolve;
-pub use share_authorities::SHARED;
+pub use share_authorities::{EXTERNAL_ETCD, shared};
 pub use undo_changes::is_node_made;
 pub use wait_for_certificate::KUBELET_CONF;
 
@@ -153,6 +156,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("wait-for-static-pods", |make| boxed(wait_for_static_pods::step(make))),
     ("write-authorities", |make| boxed(write_authorities::step(make.context))),
     ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
+    ("write-etcd-credentials", |make| boxed(write_etcd_credentials::step(make.context))),
     ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),
     ("write-static-pods", |make| boxed(write_static_pods::step(make.context)?)),
 ];

@@ -46,6 +46,7 @@ fn is_run(name: &str, cluster: &Cluster) -> bool {
     match name {
         "kube-proxy" => cluster.kube_proxy.enabled,
         "coredns" => cluster.dns.enabled,
+        "etcd" => cluster.external_etcd().is_none(),
         _ => true,
     }
 }

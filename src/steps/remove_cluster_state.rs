@@ -5,6 +5,8 @@ use crate::resource::{Absent, Converge, Emptied};
 use super::Context;
 use super::start_kubelet::UNIT;
 
+const ETCD_DATA: &str = "/var/lib/etcd";
+
 pub fn step(context: &Context) -> Converge {
     let files = [
         "admin.conf",
@@ -26,7 +28,11 @@ pub fn step(context: &Context) -> Converge {
         .with(Absent::new("/etc/kubernetes/pki"))
         // Folders that packages own, or that may be mount points, stay.
         .with_all(
-            ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd", "/etc/cni/net.d"].map(Emptied::new),
+            ["/etc/kubernetes/manifests", "/var/lib/kubelet", ETCD_DATA, "/etc/cni/net.d"]
+                .into_iter()
+                // Somebody else's state is not the node's.
+                .filter(|path| *path != ETCD_DATA || !context.has_foreign_etcd())
+                .map(Emptied::new),
         )
         .with_all(
             [

@@ -26,6 +26,7 @@ pub struct RemoveEtcdMembers {
     leaving: Vec<String>,
     /// Client URLs of the members to ask.
     endpoints: Vec<String>,
+    uses_etcd_elsewhere: bool,
     deadline: Duration,
     course: Mutex<Course>,
 }
@@ -60,6 +61,7 @@ pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
         is_needed: task != Task::Leave || context.inputs.leader.is_none(),
         leaving,
         endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
+        uses_etcd_elsewhere: context.facts.node.uses_etcd_elsewhere(),
         deadline: context.ready_deadline(),
         course: Mutex::default(),
     })
@@ -84,6 +86,11 @@ impl AnyStep for RemoveEtcdMembers {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        if self.task == Task::Leave && self.is_needed && self.uses_etcd_elsewhere {
+            let remark = "the etcd that this control plane used is not kboot's, and keeps the cluster's state: \
+                          `etcdctl del --prefix /registry/` empties it, and a new cluster is not begun over it";
+            self.course.lock().expect("no panic while held").remark = Some(remark.into());
+        }
         // etcd may be somebody else's, on hosts of its own.
         if !self.is_needed || probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
             return Ok(Planned::Satisfied);

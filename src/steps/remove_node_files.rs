@@ -15,6 +15,8 @@ use crate::resource::DpkgStatus;
 
 use super::Context;
 
+const ETCD_DATA: &str = "/var/lib/etcd";
+
 /// Folders that nothing but a node's parts write into.
 const OF_NODES: [&str; 12] = [
     "/etc/cni",
@@ -24,7 +26,7 @@ const OF_NODES: [&str; 12] = [
     "/run/kboot",
     "/usr/libexec/kubernetes",
     "/var/lib/cni",
-    "/var/lib/etcd",
+    ETCD_DATA,
     "/var/lib/kubelet",
     "/var/lib/weave",
     "/var/log/containers",
@@ -56,10 +58,12 @@ const CACHES: [&str; 2] = ["/var/cache/apt/archives", "/var/lib/apt/lists"];
 
 pub struct RemoveNodeFiles {
     keeps_packages: bool,
+    /// What etcd has here is somebody else's.
+    keeps_etcd: bool,
 }
 
 pub fn step(context: &Context) -> RemoveNodeFiles {
-    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages() }
+    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages(), keeps_etcd: context.has_foreign_etcd() }
 }
 
 pub struct Observed {
@@ -96,6 +100,9 @@ impl Step for RemoveNodeFiles {
         let points: BTreeSet<String> = proc::mount_points(&mountinfo).collect();
         let mut present = BTreeMap::new();
         for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
+            if path == ETCD_DATA && self.keeps_etcd {
+                continue;
+            }
             let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };
             let names = match metadata.kind {
                 FileKind::Directory => probe.list(Utf8Path::new(path)).await?.unwrap_or_default(),
@@ -214,7 +221,7 @@ mod tests {
     use super::*;
     use crate::engine::fake::FakeHost;
 
-    const ALL: RemoveNodeFiles = RemoveNodeFiles { keeps_packages: false };
+    const ALL: RemoveNodeFiles = RemoveNodeFiles { keeps_packages: false, keeps_etcd: false };
 
     fn baseline(things: &[(Kind, &str, &str)]) -> Vec<u8> {
         let mut baseline = Baseline::default();

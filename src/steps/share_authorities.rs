@@ -6,15 +6,30 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::engine::{Failure, Planned, Probe, Result, Step};
+use crate::inventory::Cluster;
+use crate::manifest::paths;
 
 use super::issue_certificates::path;
 use super::{Make, Outbox};
 
-/// What all control planes have alike, in kubeadm's certificates folder.
-pub const SHARED: [&str; 8] =
-    ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "etcd/ca.crt", "etcd/ca.key", "sa.key", "sa.pub"];
+const SHARED: [&str; 6] = ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
+const OF_MEMBERS: [&str; 2] = ["etcd/ca.crt", "etcd/ca.key"];
+
+/// What etcd is asked with that is not kboot's: the names by which kubeadm keeps it in the cluster, and where it is on hosts.
+pub const EXTERNAL_ETCD: [(&str, &str); 3] = [
+    ("external-etcd-ca.crt", paths::ETCD_CA),
+    ("external-etcd.crt", paths::ETCD_CLIENT_CERTIFICATE),
+    ("external-etcd.key", paths::ETCD_CLIENT_KEY),
+];
+
+/// What all control planes of a cluster have alike, in kubeadm's certificates folder.
+pub fn shared(cluster: &Cluster) -> Vec<&'static str> {
+    let of_members = OF_MEMBERS.into_iter().filter(|_| cluster.external_etcd().is_none());
+    SHARED.into_iter().chain(of_members).collect()
+}
 
 pub struct ShareAuthorities {
+    names: Vec<&'static str>,
     is_needed: bool,
     outputs: Outbox,
 }
@@ -22,6 +37,7 @@ pub struct ShareAuthorities {
 pub fn step(make: &Make<'_>) -> ShareAuthorities {
     let inputs = &make.context.inputs;
     ShareAuthorities {
+        names: shared(&make.context.cluster),
         // A dry run takes no key anywhere.
         is_needed: !inputs.newcomers.is_empty() && !inputs.is_rehearsal,
         outputs: make.outputs.clone(),
@@ -45,7 +61,7 @@ impl Step for ShareAuthorities {
             return Ok(());
         }
         let mut shared = BTreeMap::new();
-        for name in SHARED {
+        for name in &self.names {
             let file = path(name);
             let text = probe.read_text(&file).await?.ok_or_else(|| {
                 Failure::new(format!("{file} is not on this control plane, and those that join need it"))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use camino::Utf8PathBuf;
 use time::OffsetDateTime;
 
 use crate::bootstrap::Token;
@@ -14,18 +15,29 @@ use crate::resource::{AnyResource, Converge, Objects};
 
 use super::Make;
 use super::issue_certificates::path;
-use super::share_authorities::SHARED;
+use super::share_authorities::{EXTERNAL_ETCD, shared};
 
 pub fn step(make: &Make<'_>) -> Converge {
     let step = Converge::new("upload-certificates", "Upload the authorities, encrypted")
         .deadline(make.context.ready_deadline());
     let Some((key, token)) = make.context.inputs.certificate_key.clone() else { return step };
     let kube = make.services.kube.clone();
-    step.with(Objects { kube: kube.clone(), objects: certificates::roles().into() }).with(Uploaded { kube, key, token })
+    let cluster = &make.context.cluster;
+    let own = shared(cluster).into_iter().map(|name| (name, path(name)));
+    let external = EXTERNAL_ETCD.into_iter().filter(|_| cluster.external_etcd().is_some());
+    let files = own.chain(external.map(|(name, path)| (name, path.into()))).collect();
+    step.with(Objects { kube: kube.clone(), objects: certificates::roles().into() }).with(Uploaded {
+        kube,
+        files,
+        key,
+        token,
+    })
 }
 
 struct Uploaded {
     kube: Connector,
+    /// By the names that they have in the Secret.
+    files: Vec<(&'static str, Utf8PathBuf)>,
     key: CertificateKey,
     /// What ends the Secret's life.
     token: Token,
@@ -35,12 +47,12 @@ struct Uploaded {
 impl AnyResource for Uploaded {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         let mut files = BTreeMap::new();
-        for name in SHARED {
-            let text = match probe.read_text(&path(name)).await {
+        for (name, path) in &self.files {
+            let text = match probe.read_text(path).await {
                 Err(failure) if failure.is_unforeseen() => None,
                 text => text?,
             };
-            let Some(text) = text else { return Ok(Planned::after(path(name))) };
+            let Some(text) = text else { return Ok(Planned::after(path.as_str())) };
             files.insert(name.to_string(), text);
         }
         let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::after("the API server")) };
@@ -48,7 +60,8 @@ impl AnyResource for Uploaded {
             Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the API server")),
             found => found?,
         };
-        if found.is_some_and(|secret| certificates::read(&secret, &self.key, &SHARED).is_ok_and(|held| held == files)) {
+        let names: Vec<&str> = self.files.iter().map(|(name, _)| *name).collect();
+        if found.is_some_and(|secret| certificates::read(&secret, &self.key, &names).is_ok_and(|held| held == files)) {
             return Ok(Planned::Satisfied);
         }
         let owner = format!("{SECRET_PREFIX}{}", self.token.id());

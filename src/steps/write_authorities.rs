@@ -7,31 +7,32 @@ use async_trait::async_trait;
 
 use super::Context;
 use super::issue_certificates::{PKI, path};
-use super::share_authorities::SHARED;
+use super::share_authorities;
 
 pub fn step(context: &Context) -> Converge {
     let step = Converge::new("write-authorities", "Write the cluster's authorities")
         .with(Directory::new(PKI, FileMode::DIRECTORY));
+    let names = share_authorities::shared(&context.cluster);
     match &context.inputs.authorities {
         Some(shared) => {
-            step.with_all(shared.iter().filter(|(name, _)| SHARED.contains(&name.as_str())).map(|(name, text)| {
+            step.with_all(shared.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, text)| {
                 match name.ends_with(".key") {
                     true => File::secret(path(name), text),
                     false => File::text(path(name), text),
                 }
             }))
         }
-        None => step.with(Unknown),
+        None => step.with(Unknown(names)),
     }
 }
 
 /// They come once the cluster is there; a dry run does not see them at all.
-struct Unknown;
+struct Unknown(Vec<&'static str>);
 
 #[async_trait]
 impl AnyResource for Unknown {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        for name in SHARED {
+        for name in &self.0 {
             if probe.stat(&path(name)).await?.is_none() {
                 return Ok(Planned::after("the authorities of the cluster's other control planes"));
             }
@@ -48,10 +49,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_made_up_where_they_are_not_known() {
         let mut host = FakeHost::default();
-        assert!(matches!(AnyResource::plan(&Unknown, &host).await.unwrap(), Planned::After { .. }));
-        for name in SHARED {
-            host = host.file(path(name).as_str(), "x");
-        }
-        assert_eq!(AnyResource::plan(&Unknown, &host).await.unwrap(), Planned::Satisfied);
+        let unknown = Unknown(vec!["ca.crt", "etcd/ca.key"]);
+        assert!(matches!(unknown.plan(&host).await.unwrap(), Planned::After { .. }));
+        host = host.file(path("ca.crt").as_str(), "x");
+        assert!(matches!(unknown.plan(&host).await.unwrap(), Planned::After { .. }));
+        host = host.file(path("etcd/ca.key").as_str(), "x");
+        assert_eq!(unknown.plan(&host).await.unwrap(), Planned::Satisfied);
     }
 }

@@ -19,13 +19,15 @@ pub fn step(context: &Context) -> Result<Converge> {
         address: host.address,
         is_joining: context.inputs.newcomers.contains(&host.name),
     };
-    Ok(Converge::new("write-static-pods", "Write the control plane's static pods")
-        .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
-        .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
-        .with(pods))
+    let step = Converge::new("write-static-pods", "Write the control plane's static pods");
+    let step = match context.cluster.external_etcd() {
+        Some(_) => step,
+        None => step.with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY)),
+    };
+    Ok(step.with(Directory::new(paths::MANIFESTS, FileMode(0o700))).with(pods))
 }
 
-/// The four manifests. Two things of the host go into them.
+/// The manifests. Two things of the host go into them.
 struct StaticPods {
     cluster: Cluster,
     name: String,
@@ -63,7 +65,7 @@ impl AnyResource for StaticPods {
             etcd_members: self.joined_members(probe).await?,
         };
         let mut changes: Vec<Change> = Vec::new();
-        for pod in StaticPod::ALL {
+        for pod in StaticPod::of(&self.cluster) {
             let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
             let path = Utf8PathBuf::from(paths::static_pod(pod));
             if pod == StaticPod::Etcd && self.is_joining && probe.stat(&path).await?.is_none() {

@@ -17,6 +17,7 @@ mod edits;
 mod endpoint;
 mod etcd;
 mod events;
+mod external_etcd;
 mod hard;
 mod joins;
 mod killed;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
         phases::TESTS,
         kubeadm::TESTS,
         endpoint::TESTS,
+        external_etcd::TESTS,
         reset::TESTS,
     ])
 }

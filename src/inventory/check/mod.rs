@@ -4,6 +4,7 @@
 //! been told already, is dropped. They touch nothing but memory: files are in `files`.
 
 pub mod addons;
+mod etcd;
 mod hosts;
 pub mod kubelet;
 mod network;
@@ -63,6 +64,7 @@ impl<'a> Findings<'a> {
 
 pub(super) fn all(cluster: &Cluster, findings: &mut Findings) {
     settings::check(cluster, findings);
+    etcd::check(cluster, findings);
     kubelet::check(cluster, findings);
     addons::check(cluster, findings);
     patches::check(cluster, findings);

@@ -115,3 +115,9 @@ fn on_a_node_what_lies_within_is_the_clusters_own() {
     assert_eq!(node().on("n2", |facts| facts.interfaces.push(interface("lxc1", "10.244.1.7/32"))).found(), [""; 0]);
     assert_eq!(node().on("n2", |facts| facts.interfaces.push(interface("eth1", "10.1.2.3/8"))).found().len(), 2);
 }
+
+#[test]
+fn an_etcd_elsewhere_needs_no_ports_here() {
+    let beside = sample().on("n1", |facts| facts.listening = vec![listener(2379, Some("etcd"))]);
+    assert_eq!(beside.with_etcd_at("https://10.77.0.11:2379").found(), [""; 0]);
+}

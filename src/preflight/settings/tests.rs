@@ -96,3 +96,34 @@ fn nodes_keep_their_names_and_addresses() {
     });
     assert_eq!(moved.found().len(), 1, "{:?}", moved.found());
 }
+
+#[test]
+fn where_the_state_is_can_t_be_edited() {
+    let stacked = running().with_etcd_at("https://10.0.0.21:2379").found();
+    assert_eq!(stacked.len(), 1, "{stacked:?}");
+    assert!(
+        stacked[0].starts_with("n1 ClusterSettings error: the cluster's state is in the etcd on its control planes")
+    );
+    let elsewhere = || {
+        running().on("n1", |facts| {
+            let node = &mut facts.node;
+            node.has_etcd_data = false;
+            node.manifests.retain(|name| name != "etcd.yaml");
+            node.founded.etcd_servers = Some("https://10.0.0.21:2379,https://10.0.0.22:2379".into());
+            facts.listening.retain(|listener| ![2379, 2380].contains(&listener.port));
+        })
+    };
+    let found = elsewhere().found();
+    assert_eq!(
+        found,
+        [
+            "n1 ClusterSettings error: the cluster's state is in the etcd at https://10.0.0.21:2379,https://10.0.0.22:2379, and the \
+             inventory has no `etcd.external`"
+        ]
+    );
+    // Other endpoints may be the same etcd's: that is asked of etcd itself.
+    assert_eq!(elsewhere().with_etcd_at("https://10.0.0.23:2379").found(), [""; 0]);
+    let domain = elsewhere().with_etcd_at("https://10.0.0.21:2379");
+    let domain = domain.wanting(|cluster| cluster.network.dns_domain = "k8s.local".into()).found();
+    assert_eq!(domain.len(), 1, "{domain:?}");
+}

@@ -1,0 +1,64 @@
+//! How an etcd that is not kboot's looks from this host: the question that the preflight checks put. Nothing is changed by it.
+
+use futures_util::future::join_all;
+
+use crate::engine::{Probe, Result};
+use crate::etcd::{Client, Credentials, Obstacle, obstacle};
+use crate::facts::{EtcdEndpoint, EtcdState, EtcdView};
+use crate::resource::etcd_credentials;
+
+use super::{Context, EtcdFiles};
+
+impl From<&EtcdFiles> for Credentials {
+    fn from(files: &EtcdFiles) -> Self {
+        Self {
+            authority: files.authority.as_bytes().into(),
+            certificate: files.certificate.as_bytes().into(),
+            key: files.key.as_bytes().into(),
+        }
+    }
+}
+
+/// Asks with what the run brings or, where it brings nothing, with what the host has; none where neither has anything.
+pub async fn look_at_etcd(context: &Context, probe: &dyn Probe) -> Result<Option<EtcdView>> {
+    let Some(external) = context.cluster.external_etcd() else { return Ok(None) };
+    let credentials = match &context.inputs.etcd {
+        Some(files) => Some(files.into()),
+        None => etcd_credentials(probe).await?,
+    };
+    let Some(credentials) = credentials else { return Ok(None) };
+    let asked = external.endpoints.iter().map(|url| async {
+        let url = url.trim_end_matches('/').to_owned();
+        EtcdEndpoint { state: state(&url, &credentials).await, url }
+    });
+    let mut view = EtcdView { endpoints: join_all(asked).await, has_data: None };
+    let prefix = context.cluster.etcd_prefix();
+    for endpoint in &view.endpoints {
+        if matches!(endpoint.state, EtcdState::Answers { .. }) {
+            let found = Client::has_keys(&endpoint.url, &credentials, &prefix).await;
+            let is_told = found.is_ok();
+            view.has_data = Some(found.map_err(|failure| failure.cause));
+            if is_told {
+                break;
+            }
+        }
+    }
+    Ok(Some(view))
+}
+
+async fn state(url: &str, credentials: &Credentials) -> EtcdState {
+    match obstacle(url, credentials).await {
+        Some(Obstacle::Silent(reason)) => return EtcdState::Silent { reason },
+        Some(Obstacle::Untrusted(reason)) => return EtcdState::Untrusted { reason },
+        Some(Obstacle::Refused(reason)) => return EtcdState::Refuses { reason },
+        None => {}
+    }
+    match Client::status(url, credentials).await {
+        Ok(status) => EtcdState::Answers {
+            version: status.version,
+            cluster: format!("{:x}", status.cluster_id),
+            complaints: status.complaints,
+        },
+        Err(failure) => EtcdState::Silent { reason: format!("does not answer as etcd does: {}", failure.cause) },
+    }
+}

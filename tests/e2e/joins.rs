@@ -1,4 +1,4 @@
-//! Control planes that join by hand: at the same moment, killed at each step of etcd's, with a key whose time is over; and five of them.
+//! Control planes that join by hand: at the same moment, killed at each step of etcd's, and with a key whose time is over.
 
 use std::time::Duration;
 
@@ -12,12 +12,10 @@ use crate::suite::Test;
 pub const TESTS: &[Test] = &[
     Test { name: "joins::two_at_once_by_hand_and_one_is_killed_at_each_step", needs: None, run: two_at_once },
     Test { name: "joins::a_key_whose_time_is_over_is_told", needs: TWO, run: expired },
-    Test { name: "joins::five_come_up_at_once_and_two_may_be_lost", needs: None, run: five },
 ];
 
 const TWO: Option<&str> = Some("joins::two_at_once_by_hand_and_one_is_killed_at_each_step");
 const CONFIG: &str = "--config /root/cluster.yaml";
-const FIVE: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
 /// The line that makes another machine a control plane.
 #[track_caller]
@@ -79,32 +77,4 @@ fn expired(lab: &Lab) {
         "`kboot init --upload-certs` puts them there anew, for two hours",
     ]);
     lab.on("n2", "mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/").ok();
-}
-
-fn five(lab: &Lab) {
-    lab.bare(&HOSTS);
-    lab.touch(&HOSTS);
-    for host in ["n4", "n5"] {
-        lab.testbed(&["host", "add", host]).ok();
-    }
-    let inventory = inventory(lab, &FIVE);
-    Run::of(lab, &["up", "-i", &inventory]).ends(0);
-    all_vote(lab, "n5", &FIVE);
-    nodes_are(lab, "n4", &FIVE);
-    // Two may be lost.
-    for host in ["n1", "n4"] {
-        lab.testbed(&["host", "kill", host]).ok();
-    }
-    eventually(Duration::from_secs(30), "three of five decide", || {
-        let write = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s create configmap of-three";
-        let done = lab.on("n5", write);
-        if done.code == Some(0) { Ok(()) } else { Err(done.text()) }
-    });
-    for host in ["n1", "n4"] {
-        lab.testbed(&["host", "start", host]).ok();
-    }
-    nodes_are(lab, "n2", &FIVE);
-    for host in ["n4", "n5"] {
-        lab.testbed(&["host", "remove", host]).ok();
-    }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::command::eventually;
 use crate::control_planes::{FAULTS, HOSTS, all_vote, inventory, nodes_are};
-use crate::events::Run;
 use crate::hard::stripped;
 use crate::lab::Lab;
 use crate::suite::Test;

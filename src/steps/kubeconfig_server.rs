@@ -18,15 +18,22 @@ pub struct Server {
     unit: Option<&'static str>,
     /// Whether the file is made with another server by a step before.
     is_made_otherwise: bool,
+    /// The servers that it may be moved from; any, if there are none.
+    from: Vec<String>,
 }
 
 impl Server {
     pub fn new(path: impl Into<Utf8PathBuf>, url: String) -> Self {
-        Self { path: path.into(), url, unit: None, is_made_otherwise: false }
+        Self { path: path.into(), url, unit: None, is_made_otherwise: false, from: Vec::new() }
     }
 
     pub fn of_kubelet(url: String) -> Self {
         Self { unit: Some(UNIT), ..Self::new(KUBELET_CONF, url) }
+    }
+
+    /// Only if it leads to one of these.
+    pub fn from(self, from: Vec<String>) -> Self {
+        Self { from, ..self }
     }
 
     pub fn made_otherwise(self, is_made_otherwise: bool) -> Self {
@@ -48,6 +55,9 @@ impl AnyResource for Server {
             text => text?,
         };
         let Some(before) = text else { return Ok(Planned::Satisfied) };
+        if !self.from.is_empty() && !self.from.iter().any(|url| moved(&before, url).is_none()) {
+            return Ok(Planned::Satisfied);
+        }
         let Some(after) = moved(&before, &self.url) else { return Ok(Planned::Satisfied) };
         let stop = |unit: &str| UnitChange { unit: unit.into(), start: Some(false), ..UnitChange::default() };
         let mut changes: Vec<Change> = self.unit.map(stop).map(Change::SetUnit).into_iter().collect();
@@ -98,6 +108,10 @@ mod tests {
         for host in [FakeHost::default(), FakeHost::default().file(KUBELET_CONF, OLD)] {
             assert_eq!(server.plan(&host).await.unwrap(), Planned::Satisfied);
         }
+        let elsewhere = FakeHost::default().file(KUBELET_CONF, OLD);
+        let moved_from = |from: &str| Server::new(KUBELET_CONF, URL.into()).from(vec![from.into()]);
+        assert_eq!(moved_from("https://10.0.0.9:6443").plan(&elsewhere).await.unwrap(), Planned::Satisfied);
+        assert!(matches!(moved_from("https://10.0.0.1:6443").plan(&elsewhere).await.unwrap(), Planned::Changes(_)));
         assert_eq!(moved("server: \"https://10.0.0.1:6443/\"\n", "https://10.0.0.1:6443"), None);
         assert_eq!(moved("server: a\nserver: b\n", URL), None, "which one is meant can't be told");
     }

@@ -16,6 +16,9 @@ pub fn step(context: &Context) -> Result<Converge> {
     // As with kubeadm, only the first control plane has the one that no RBAC rule binds.
     let wanted = wanted.into_iter().filter(|wanted| context.begins_cluster() || wanted.file != "super-admin.conf");
     let first = context.first_server();
+    // With nothing in front, one that joined by hand has the address that it joined by.
+    let control_planes = context.cluster.control_planes().map(|host| context.cluster.kubelet_server(host));
+    let from = if context.inputs.moves_endpoint { Vec::new() } else { control_planes.collect() };
     let (mut moved, mut files) = (Vec::new(), Vec::new());
     for mut wanted in wanted {
         let file = Utf8PathBuf::from(format!("/etc/kubernetes/{}", wanted.file));
@@ -23,8 +26,8 @@ pub fn step(context: &Context) -> Result<Converge> {
         if let (true, Some(server)) = (is_kubelet, &first) {
             wanted.server.clone_from(server);
         }
-        if context.inputs.moves_endpoint && !is_kubelet {
-            moved.push(Server::new(&file, wanted.server.clone()));
+        if !is_kubelet && (context.inputs.moves_endpoint || context.cluster.front().is_none()) {
+            moved.push(Server::new(&file, wanted.server.clone()).from(from.clone()));
         }
         // The kubelet's is `ask-own-api-server`'s.
         let keeps_server = is_kubelet;

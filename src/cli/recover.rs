@@ -84,6 +84,11 @@ impl Recover {
 
 /// The inventory's control planes, of which the survivor must be one.
 fn control_planes(cluster: &Cluster, from: &str) -> Result<Vec<String>, Problem> {
+    if cluster.external_etcd().is_some() {
+        let cause = "the cluster's state is in an etcd of its own, and none of it on the control planes";
+        let hint = "bring that etcd back by its own means, as from a snapshot: the API servers go on with it";
+        return Err(Problem::usage(cause).hint(hint));
+    }
     let names: Vec<String> = cluster.control_planes().map(|host| host.name.clone()).collect();
     if names.iter().any(|name| name == from) {
         return Ok(names);

@@ -91,7 +91,7 @@ fn no_message_repeats_a_secret() {
 
 #[test]
 fn every_field_that_kboot_has_is_carried_over() {
-    let Init { cluster, tokens, options, warnings } = good_init("init-full.yaml");
+    let Init { cluster, tokens, options, warnings, .. } = good_init("init-full.yaml");
     for (pointer, expected) in [
         ("/name", json!("lab")),
         ("/endpoint", json!("api.example.com:443")),
@@ -150,7 +150,7 @@ fn every_field_that_kboot_has_is_carried_over() {
 
 #[test]
 fn what_the_file_leaves_open_is_the_machine_s_or_kboot_s_own() {
-    let Init { cluster, tokens, options, warnings } = good_init("init-least.yaml");
+    let Init { cluster, tokens, options, warnings, .. } = good_init("init-least.yaml");
     assert_eq!((cluster.hosts[0].name.as_str(), cluster.hosts[0].address.to_string().as_str()), ("host", "10.0.0.99"));
     assert_eq!(value(&cluster, "/kubernetes/version"), "v1.37.2");
     assert_eq!(value(&cluster, "/certificates/encryptionAlgorithm"), "ECDSA-P256");
@@ -204,7 +204,8 @@ fn phases_that_are_left_out_are_addons_that_are_off() {
 
 #[test]
 fn a_file_to_join_with() {
-    let Join { cluster, discovery, token, options, warnings } = good_join("join-token.yaml");
+    let Join { cluster, discovery, token, certificate_key, options, warnings } = good_join("join-token.yaml");
+    assert_eq!(certificate_key, None);
     let Discovery::Token { endpoint, token: found, pins } = discovery else { panic!("{discovery:?}") };
     assert_eq!((endpoint.as_str(), found.id()), ("10.0.0.11:6443", "abcdef"));
     assert!(matches!(pins, Pins::Required(hashes) if hashes.len() == 1));
@@ -219,4 +220,28 @@ fn a_file_to_join_with() {
     let Join { discovery, token, .. } = good_join("join-file.yaml");
     assert!(matches!(&discovery, Discovery::File { path } if path == "/etc/discovery.conf"), "{discovery:?}");
     assert_eq!(token.unwrap().id(), "abcdef");
+}
+
+#[test]
+fn a_file_for_one_more_control_plane() {
+    let Join { cluster, certificate_key, warnings, .. } = good_join("join-control-plane.yaml");
+    let host = &cluster.hosts[0];
+    assert!(host.is_control_plane() && warnings.is_empty(), "{warnings}");
+    assert_eq!((host.address.to_string().as_str(), host.taints.as_deref()), ("10.0.0.12", Some(&[][..])));
+    let key = "e6a2eb8581237ab72a4f494f30285ec12a9694d750b9785706a83bfcbbbd2204";
+    assert_eq!(certificate_key.map(|key| key.expose()).as_deref(), Some(key));
+    // Without a key and an address they are the machine's own.
+    let text = read(GOOD, "join-control-plane.yaml");
+    let text = format!("{}controlPlane: {{}}\n", text.split("controlPlane:").next().unwrap());
+    let Join { cluster, certificate_key, .. } = join(&text, "join.yaml".into(), &here()).unwrap();
+    assert!(cluster.hosts[0].is_control_plane() && certificate_key.is_none());
+    assert_eq!(cluster.hosts[0].address.to_string(), "10.0.0.99");
+}
+
+#[test]
+fn a_key_for_the_authorities() {
+    let key = "00112233445566778899aabbccddeeff";
+    let text = format!("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\ncertificateKey: {key}\n");
+    let found = init(&text, "init.yaml".into(), &here()).unwrap().certificate_key;
+    assert_eq!(found.map(|key| key.expose()).as_deref(), Some(key));
 }

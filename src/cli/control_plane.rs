@@ -16,7 +16,7 @@ use crate::kube::View;
 use crate::kubeadm::{self, Here};
 use crate::steps::{EXTERNAL_ETCD, EtcdFiles, shared};
 
-use super::exit::{Problem, unreadable};
+use super::exit::{Problem, remark, unreadable};
 
 /// How a control plane joins.
 #[derive(Args)]
@@ -50,6 +50,16 @@ impl ControlPlaneArgs {
         if self.control_plane { Role::ControlPlane } else { Role::Worker }
     }
 
+    /// The flags that were given, and which field of kubeadm's configuration each stands for.
+    pub fn given(&self) -> [(&'static str, bool, &'static str); 3] {
+        const KEY: &str = "controlPlane.certificateKey";
+        [
+            ("--control-plane", self.control_plane, "controlPlane"),
+            ("--certificate-key", self.certificate_key.is_some(), KEY),
+            ("--certificate-key-file", self.certificate_key_file.is_some(), KEY),
+        ]
+    }
+
     pub fn key(&self) -> Result<Option<CertificateKey>, Problem> {
         let from_file = self.certificate_key_file.as_ref().map(|path| {
             std::fs::read_to_string(path)
@@ -61,13 +71,28 @@ impl ControlPlaneArgs {
 }
 
 impl UploadArgs {
-    /// None where nothing is to be uploaded.
-    pub fn key(&self) -> Result<Option<CertificateKey>, Problem> {
-        match &self.certificate_key {
-            _ if !self.upload_certs => Ok(None),
-            Some(text) => parse(text).map(Some),
-            None => Ok(Some(CertificateKey::generate().map_err(failed)?)),
+    /// Whether a key was given that is none.
+    pub fn check(&self) -> Result<(), Problem> {
+        self.certificate_key.as_deref().map(parse).transpose().map(drop)
+    }
+
+    /// None where nothing is to be uploaded. `from_file` is the key that kubeadm's configuration has.
+    pub fn key(&self, from_file: Option<&CertificateKey>) -> Result<Option<CertificateKey>, Problem> {
+        match (&self.certificate_key, from_file) {
+            _ if !self.upload_certs => {
+                if from_file.is_some() {
+                    remark("warning: certificateKey has no effect without --upload-certs");
+                }
+                Ok(None)
+            }
+            (Some(text), _) => parse(text).map(Some),
+            (None, Some(key)) => Ok(Some(key.clone())),
+            (None, None) => Ok(Some(CertificateKey::generate().map_err(failed)?)),
         }
+    }
+
+    pub fn has_key(&self) -> bool {
+        self.certificate_key.is_some()
     }
 }
 

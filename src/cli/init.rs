@@ -104,12 +104,13 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let names = &self.run.ignore_preflight;
         run::ignore(names)?;
-        let key = self.upload.key()?;
+        self.upload.check()?;
+        let (cluster, said) = self.cluster()?;
+        let key = self.upload.key(said.certificate_key.as_ref())?.filter(|_| said.uploads());
         let upload = match &key {
             Some(key) => Some((key.clone(), token::generate()?)),
             None => None,
         };
-        let (cluster, said) = self.cluster()?;
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
         let job = Job {
             playbook: self.run.part.of(Of::Init, said.skipped_steps())?,
@@ -167,7 +168,7 @@ impl Init {
     }
 
     /// Flags for which kubeadm's configuration has a field, and whether each was given.
-    fn flags(&self) -> [(&'static str, bool, &'static str); 9] {
+    fn flags(&self) -> [(&'static str, bool, &'static str); 10] {
         [
             ("--control-plane-endpoint", self.control_plane_endpoint.is_some(), "controlPlaneEndpoint"),
             ("--kubernetes-version", self.kubernetes_version.is_some(), "kubernetesVersion"),
@@ -182,6 +183,7 @@ impl Init {
                 "localAPIEndpoint.advertiseAddress",
             ),
             ("--patches", self.machine.patches.is_some(), "patches.directory"),
+            ("--certificate-key", self.upload.has_key(), "certificateKey"),
         ]
     }
 }

@@ -82,7 +82,7 @@ impl Join {
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
         let own = &cluster.hosts[0];
         let (only, is_control_plane) = ([own.name.clone()], own.is_control_plane());
-        let key = self.control_plane.key()?;
+        let key = said.certificate_key.clone().or(self.control_plane.key()?);
         // What is in front of this cluster is the cluster's to say.
         cluster.vip = None;
         let mut authorities = None;
@@ -163,7 +163,8 @@ impl Join {
     /// What kubeadm's configuration says.
     fn by_file(&self, text: &str, path: &Utf8Path) -> Result<(Cluster, Way, Said), Problem> {
         const TOKEN: &str = "discovery.bootstrapToken.token";
-        kubeadm::refuse(&[
+        let mut flags = self.control_plane.given().to_vec();
+        flags.extend([
             ("HOST:PORT", self.endpoint.is_some(), "discovery.bootstrapToken.apiServerEndpoint"),
             ("--token", self.token.is_some(), TOKEN),
             ("--token-file", self.token_file.is_some(), TOKEN),
@@ -174,7 +175,8 @@ impl Join {
                 "discovery.bootstrapToken.unsafeSkipCAVerification",
             ),
             ("--patches", self.machine.has_patches(), "patches.directory"),
-        ])?;
+        ]);
+        kubeadm::refuse(&flags)?;
         let (mut cluster, way, said) = kubeadm::join(text, path, self.machine.name()?, self.machine.address().ok())?;
         if let Some(name) = self.machine.node_name() {
             cluster.hosts[0].name = name.to_owned();

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use camino::Utf8Path;
 use time::OffsetDateTime;
 
-use crate::bootstrap::Token;
 use crate::bootstrap::token_secret::Grant;
+use crate::bootstrap::{CertificateKey, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Mistakes, Patch};
@@ -24,6 +24,8 @@ pub struct Said {
     options: Options,
     /// Tokens that are to be there.
     pub tokens: Vec<(Token, Grant)>,
+    /// By which the authorities are kept in the cluster, or got from it.
+    pub certificate_key: Option<CertificateKey>,
 }
 
 /// How a host joins: what it knows the cluster by, and what it gets its certificate with.
@@ -51,6 +53,10 @@ impl Said {
         }
         let ignore = run::ignore(&[flag, &known].concat())?;
         Ok((!self.options.skips_preflight).then_some(ignore))
+    }
+
+    pub fn uploads(&self) -> bool {
+        !self.options.skips_upload
     }
 
     /// Steps that are left out.
@@ -100,17 +106,17 @@ pub fn refuse(flags: &[(&str, bool, &str)]) -> Result<(), Problem> {
 }
 
 pub fn init(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) -> Result<(Cluster, Said), Problem> {
-    let kubeadm::Init { cluster, tokens, options, warnings } =
+    let kubeadm::Init { cluster, tokens, certificate_key, options, warnings } =
         kubeadm::init(text, path, &here(name, address)).map_err(report)?;
     warn(&warnings);
     let cluster = completed(cluster, path, &options)?;
-    Ok((cluster, Said { options, tokens }))
+    Ok((cluster, Said { options, tokens, certificate_key }))
 }
 
 /// The cluster that a file for `init` describes, where nothing is to be run.
 pub fn cluster(text: &str, path: &Utf8Path) -> Result<Cluster, Problem> {
     let (cluster, said) = init(text, path, super::init::hostname()?, super::init::address().ok())?;
-    if !said.tokens.is_empty() || said.options != Options::default() {
+    if !said.tokens.is_empty() || said.certificate_key.is_some() || said.options != Options::default() {
         remark("warning: what the file says of tokens and of the run itself has no place in an inventory");
     }
     Ok(cluster)
@@ -122,11 +128,11 @@ pub fn join(
     name: String,
     address: Option<IpAddr>,
 ) -> Result<(Cluster, Way, Said), Problem> {
-    let kubeadm::Join { cluster, discovery, token, options, warnings } =
+    let kubeadm::Join { cluster, discovery, token, certificate_key, options, warnings } =
         kubeadm::join(text, path, &here(name, address)).map_err(report)?;
     warn(&warnings);
     let cluster = completed(cluster, path, &options)?;
-    Ok((cluster, Way { discovery, token }, Said { options, tokens: Vec::new() }))
+    Ok((cluster, Way { discovery, token }, Said { options, tokens: Vec::new(), certificate_key }))
 }
 
 fn here(name: String, address: Option<IpAddr>) -> Here {
@@ -195,7 +201,7 @@ mod tests {
         let mut facts = sample().facts;
         let said = |driver: &str| Said {
             options: Options { cgroup_driver: Some(driver.into()), ..Options::default() },
-            tokens: Vec::new(),
+            ..Said::default()
         };
         facts.values_mut().for_each(|facts| facts.cgroup = Cgroup::V2);
         assert!(said("systemd").agrees(&facts).is_ok() && Said::default().agrees(&facts).is_ok());
@@ -212,10 +218,10 @@ mod tests {
             skips_preflight,
             ..Options::default()
         };
-        let said = Said { options: options(&["SystemVerification", "numcpu"], false), tokens: Vec::new() };
+        let said = Said { options: options(&["SystemVerification", "numcpu"], false), ..Said::default() };
         let Ok(Some(ignore)) = said.ignore(&["Mem".into()]) else { panic!("they are taken") };
         assert!(ignore.is_ignored(Check::NumCpu) && ignore.is_ignored(Check::Mem) && !ignore.is_ignored(Check::Swap));
-        let said = Said { options: options(&[], true), tokens: Vec::new() };
+        let said = Said { options: options(&[], true), ..Said::default() };
         assert!(matches!(said.ignore(&[]), Ok(None)));
         assert!(said.ignore(&["Nonsense".into()]).is_err());
     }

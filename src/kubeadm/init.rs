@@ -34,12 +34,9 @@ pub fn init(text: &str, origin: &Utf8Path, here: &Here) -> Result<Init, Mistakes
     let init: InitConfiguration = documents.fields(Kind::Init);
     let config: ClusterConfiguration = documents.fields(Kind::Cluster);
     others(&mut draft);
-    node::host(&mut draft, &init.node_registration, &init.local_api_endpoint, here, None);
+    node::host(&mut draft, &init.node_registration, (&init.local_api_endpoint, "localAPIEndpoint"), here, None);
     node::timeouts(&mut draft, &init.timeouts);
-    if init.certificate_key.is_some() {
-        let hint = "kboot brings certificates to other control planes over SSH: `kboot up`";
-        draft.refuse(Kind::Init, &Path::of("certificateKey"), "is not supported yet", hint);
-    }
+    let certificate_key = node::certificate_key(&mut draft, init.certificate_key.as_deref(), "certificateKey");
     cluster(&mut draft, &config);
     let mut options = node::options(init.dry_run, &init.node_registration, &init.patches);
     options.cgroup_driver = component::kubelet(&mut draft, &config);
@@ -47,7 +44,7 @@ pub fn init(text: &str, origin: &Utf8Path, here: &Here) -> Result<Init, Mistakes
     phases(&mut draft, &init.skip_phases, &config, &mut options);
     let tokens = tokens(&mut draft, &init.bootstrap_tokens, here.now);
     let (cluster, warnings) = draft.finish(origin)?;
-    Ok(Init { cluster, tokens, options, warnings })
+    Ok(Init { cluster, tokens, certificate_key, options, warnings })
 }
 
 /// Documents that other commands read.
@@ -229,6 +226,7 @@ fn phases(draft: &mut Draft<'_>, skipped: &[String], config: &ClusterConfigurati
             "addon/kube-proxy" => skips_proxy = Some(path),
             "preflight" => options.skips_preflight = true,
             "show-join-command" => options.skips_join_command = true,
+            "upload-certs" => options.skips_upload = true,
             _ => options.skipped_steps.extend(phases::skipped(draft, Kind::Init, Command::Init, index, phase)),
         }
     }

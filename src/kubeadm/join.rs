@@ -7,7 +7,7 @@ use super::phases::{self, Command};
 use super::read::Documents;
 use super::types::{BootstrapTokenDiscovery, Discovery as Found, JoinConfiguration, Kind};
 use super::{Here, Options, node};
-use crate::bootstrap::{Pins, Token};
+use crate::bootstrap::{CertificateKey, Pins, Token};
 use crate::inventory::reading::quote;
 use crate::inventory::{API_PORT, Cluster, Mistake, Mistakes, Path, Role};
 use crate::pki::{CaHash, endpoint_url};
@@ -19,11 +19,13 @@ const KIND: Kind = Kind::Join;
 /// What a file says for `join`.
 #[derive(Debug)]
 pub struct Join {
-    /// Checked, with this machine as its only host, a worker. What nodes must agree on is the cluster's to say.
+    /// Checked, with this machine as its only host, of the role that the file gives it. What nodes must agree on is the cluster's to say.
     pub cluster: Cluster,
     pub discovery: Discovery,
     /// By which the kubelet gets its certificate; None if the file of the discovery has what it takes.
     pub token: Option<Token>,
+    /// By which a control plane gets the authorities from the cluster; None if they are on this machine already.
+    pub certificate_key: Option<CertificateKey>,
     pub options: Options,
     /// What a person should know, though it is no mistake.
     pub warnings: Mistakes,
@@ -60,29 +62,31 @@ pub fn join(text: &str, origin: &Utf8Path, here: &Here) -> Result<Join, Mistakes
     let arguments = &config.node_registration.kubelet_extra_args;
     let position = arguments.iter().position(|argument| argument.name == "node-ip");
     let address = position.map(|index| (index, arguments[index].value.as_str()));
-    node::host(&mut draft, &config.node_registration, &Default::default(), here, address);
+    let (is_control_plane, control_plane) = (config.control_plane.is_some(), config.control_plane.unwrap_or_default());
+    let endpoint = (&control_plane.local_api_endpoint, "controlPlane.localAPIEndpoint");
+    node::host(&mut draft, &config.node_registration, endpoint, here, address);
+    let key = control_plane.certificate_key.as_deref();
+    let certificate_key = node::certificate_key(&mut draft, key, "controlPlane.certificateKey");
     node::timeouts(&mut draft, &config.timeouts);
     if let Some(path) = config.ca_cert_path.as_deref().filter(|path| *path != CA) {
         let message = format!("{} is not supported: the cluster's authority is in {CA}", quote(path));
         draft.refuse(KIND, &Path::of("caCertPath"), &message, "leave it out");
-    }
-    if config.control_plane.is_some() {
-        let hint = "leave it out for a worker";
-        draft.refuse(KIND, &Path::of("controlPlane"), "is not supported yet: a file makes workers only", hint);
     }
     let mut options = node::options(config.dry_run, &config.node_registration, &config.patches);
     phases(&mut draft, &config.skip_phases, &mut options);
     let discovery = discovery(&mut draft, &config.discovery);
     let token = token(&mut draft, config.discovery.tls_bootstrap_token.as_deref(), "discovery.tlsBootstrapToken");
     let (mut cluster, warnings) = draft.finish(origin)?;
-    cluster.hosts.iter_mut().for_each(|host| host.roles = vec![Role::Worker]);
+    if !is_control_plane {
+        cluster.hosts.iter_mut().for_each(|host| host.roles = vec![Role::Worker]);
+    }
     // Without either something was told, and this is not reached.
     let discovery = discovery.ok_or_else(|| documents.report(Vec::new()))?;
     let token = token.or_else(|| match &discovery {
         Discovery::Token { token, .. } => Some(token.clone()),
         Discovery::File { .. } => None,
     });
-    Ok(Join { cluster, discovery, token, options, warnings })
+    Ok(Join { cluster, discovery, token, certificate_key, options, warnings })
 }
 
 /// What a node takes from the cluster, or other commands read.

@@ -24,8 +24,8 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
-use crate::bootstrap::Token;
 use crate::bootstrap::token_secret::Grant;
+use crate::bootstrap::{CertificateKey, Token};
 use crate::inventory::{Cluster, Mistakes};
 
 pub use init::init;
@@ -51,6 +51,8 @@ pub struct Init {
     pub cluster: Cluster,
     /// Tokens that are to be there, with all that they may. None makes kboot's own.
     pub tokens: Vec<(Token, Grant)>,
+    /// By which the authorities are encrypted, if they are to be uploaded.
+    pub certificate_key: Option<CertificateKey>,
     pub options: Options,
     /// What a person should know, though it is no mistake.
     pub warnings: Mistakes,
@@ -63,6 +65,8 @@ pub struct Options {
     /// Names of preflight checks; kubeadm's, of which kboot may not have all.
     pub ignore_preflight: Vec<String>,
     pub skips_preflight: bool,
+    /// Whether the authorities stay out of the cluster, whatever the command line says.
+    pub skips_upload: bool,
     /// Steps that are left out.
     pub skipped_steps: Vec<String>,
     /// Whether nobody is to be told how to join.

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::draft::Draft;
 use super::types::{ApiEndpoint, NodeRegistration, Patches, Timeouts};
 use super::{Here, Options, span};
+use crate::bootstrap::CertificateKey;
 use crate::inventory::reading::{nearest, quote};
 use crate::inventory::{API_PORT, Path, Role};
 
@@ -16,12 +17,12 @@ const SOCKETS: [&str; 4] = [
     "/var/run/containerd/containerd.sock",
 ];
 
-/// The host as the inventory has it. An address that is not in the file is that of `flag`, a flag of the kubelet's with its place
-/// among them, or the machine's own.
+/// The host as the inventory has it. The endpoint comes with its place in the document. An address that is not in the file is that of
+/// `flag`, a flag of the kubelet's with its place among them, or the machine's own.
 pub fn host(
     draft: &mut Draft<'_>,
     registration: &NodeRegistration,
-    endpoint: &ApiEndpoint,
+    (endpoint, place): (&ApiEndpoint, &str),
     here: &Here,
     flag: Option<(usize, &str)>,
 ) {
@@ -32,14 +33,14 @@ pub fn host(
         None => draft.host("name", json!(here.name)),
     }
     match (&endpoint.advertise_address, flag, here.address) {
-        (Some(address), ..) => draft.set_host("address", json!(address), "localAPIEndpoint.advertiseAddress"),
+        (Some(address), ..) => draft.put_host("address", json!(address), Path::of(place).key("advertiseAddress")),
         (None, Some((index, address)), _) => {
             let place = Path::of("nodeRegistration.kubeletExtraArgs").index(index).key("value");
             draft.put_host("address", json!(address), place);
         }
         (None, None, Some(address)) => draft.host("address", json!(address)),
         (None, None, None) => {
-            let path = Path::of("localAPIEndpoint.advertiseAddress");
+            let path = Path::of(place).key("advertiseAddress");
             draft.refuse(
                 draft.node,
                 &path,
@@ -50,7 +51,7 @@ pub fn host(
         }
     }
     if let Some(port) = endpoint.bind_port.filter(|port| *port != i64::from(API_PORT) && *port != 0) {
-        let path = Path::of("localAPIEndpoint.bindPort");
+        let path = Path::of(place).key("bindPort");
         let hint = "leave it out; a load balancer in front may have any port: `controlPlaneEndpoint`";
         draft.refuse(draft.node, &path, &format!("{port} can't be: the API server listens on {API_PORT}"), hint);
     }
@@ -132,6 +133,19 @@ pub fn timeouts(draft: &mut Draft<'_>, timeouts: &Timeouts) {
     }
     for (field, seconds, name) in longest {
         draft.set(field, json!(seconds), kind, &format!("timeouts.{name}"));
+    }
+}
+
+/// The key by which the authorities are kept in the cluster. What is wrong with it is told without it.
+pub fn certificate_key(draft: &mut Draft<'_>, text: Option<&str>, place: &str) -> Option<CertificateKey> {
+    match text.filter(|text| !text.is_empty())?.parse() {
+        Ok(key) => Some(key),
+        Err(error) => {
+            let hint =
+                "`kubeadm certs certificate-key` makes one; `kboot init --upload-certs` prints the one that it used";
+            draft.refuse(draft.node, &Path::of(place), &format!("failed to {error}"), hint);
+            None
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn files_with_mistakes() {
 #[test]
 fn flags_that_the_file_has_fields_for() {
     let sandbox = sandbox();
-    let cases: [(&str, &[&str]); 4] = [
+    let cases: [(&str, &[&str]); 5] = [
         ("init-flag", &["init", "--dry-run", "--config", "init.yaml", "--pod-network-cidr", "10.0.0.0/16"]),
         (
             "init-flags",
@@ -49,6 +49,10 @@ fn flags_that_the_file_has_fields_for() {
             ],
         ),
         ("join-flags", &["join", "192.0.2.1", "--dry-run", "--config", "join.yaml", "--token", TOKEN]),
+        (
+            "join-control-plane",
+            &["join", "--dry-run", "--config", "join.yaml", "--control-plane", "--certificate-key", "00"],
+        ),
         ("join-by-an-inventory", &["join", "--dry-run", "--config", "inventory.yaml"]),
     ];
     for (name, arguments) in cases {

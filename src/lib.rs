@@ -13,7 +13,9 @@
 // clippy.toml has the list, with reasons.
 #![deny(clippy::disallowed_methods)]
 
+pub mod adopt;
 pub mod agent;
+mod alike;
 pub mod baseline;
 pub mod bootstrap;
 pub mod cli;

@@ -54,13 +54,15 @@ fn what_a_page_shows_of_the_repository_is_there() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 23] = [
-    ("agent", "baseline engine facts kube lock resource steps"),
+const MAY_USE: [(&str, &str); 25] = [
+    ("adopt", "alike engine facts inventory kube kubeadm manifest pki"),
+    ("agent", "adopt baseline engine facts kube lock resource steps"),
+    ("alike", ""),
     ("baseline", "engine proc"),
     ("bootstrap", "inventory names pki"),
     (
         "cli",
-        "agent bootstrap engine facts fleet inventory kube kubeadm lock manifest openpgp pki plan playbook preflight report steps",
+        "adopt agent bootstrap engine facts fleet inventory kube kubeadm lock manifest openpgp pki plan playbook preflight report steps",
     ),
     ("engine", "inventory pki proc"),
     ("etcd", "engine"),
@@ -79,8 +81,8 @@ const MAY_USE: [(&str, &str); 23] = [
     ("preflight", "engine facts inventory"),
     ("proc", ""),
     ("report", "engine pki"),
-    ("resource", "engine etcd inventory kube names openpgp pki proc"),
-    ("steps", "baseline bootstrap engine etcd facts inventory kube lock manifest pki proc resource"),
+    ("resource", "alike engine etcd inventory kube names openpgp pki proc"),
+    ("steps", "alike baseline bootstrap engine etcd facts inventory kube lock manifest pki proc resource"),
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::{Mutex, mpsc};
 
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+use crate::adopt::Survey;
 use crate::engine::{Event, Failure, Kind, Outcome, Result, Sink};
 use crate::facts::{EtcdView, Facts};
 use crate::lock::Resolved;
@@ -51,6 +52,17 @@ impl Client {
         }
     }
 
+    /// Asks what the host has of a cluster.
+    pub async fn survey(&self) -> Result<Survey> {
+        let mut replies = self.replies.lock().await;
+        self.send(&Request::Survey).await?;
+        loop {
+            if let Reply::Surveyed { survey } = next(&mut replies).await? {
+                return survey.map(|survey| *survey);
+            }
+        }
+    }
+
     /// Asks how an etcd that is not kboot's looks from the host; none where the host has nothing to ask it with.
     pub async fn etcd(&self, context: Context) -> Result<Option<EtcdView>> {
         let mut replies = self.replies.lock().await;
@@ -91,7 +103,11 @@ impl Client {
                     let _ = events.send(*event);
                 }
                 Reply::Done { result } => return result.map(|outputs| *outputs),
-                Reply::Facts { .. } | Reply::Resolved { .. } | Reply::Etcd { .. } | Reply::Ended { .. } => {}
+                Reply::Facts { .. }
+                | Reply::Resolved { .. }
+                | Reply::Surveyed { .. }
+                | Reply::Etcd { .. }
+                | Reply::Ended { .. } => {}
             }
         }
     }

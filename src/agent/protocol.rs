@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::Survey;
 use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
 use crate::facts::{EtcdView, Facts};
 use crate::lock::{Question, Resolved};
@@ -18,6 +19,8 @@ pub enum Request {
     Facts,
     /// What this host would get of what an inventory leaves open. Changes nothing.
     Resolve(Box<ResolveRun>),
+    /// What this host has of a cluster that somebody else made. Changes nothing.
+    Survey,
     /// How an etcd that is not kboot's looks from this host. Changes nothing.
     Etcd(Box<Context>),
     Run(Box<PhaseRun>),
@@ -62,6 +65,9 @@ pub enum Reply {
     },
     Resolved {
         resolved: Result<Box<Resolved>, Failure>,
+    },
+    Surveyed {
+        survey: Result<Box<Survey>, Failure>,
     },
     /// None where the host has nothing to ask it with.
     Etcd {

@@ -39,6 +39,7 @@ pub async fn serve(
             Request::Cancel => agent.cancel.cancel(),
             Request::Facts => agent.facts().await,
             Request::Resolve(run) => agent.resolve(&run).await,
+            Request::Survey => agent.survey().await,
             Request::Etcd(context) => agent.etcd(&context).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
@@ -158,6 +159,11 @@ impl Agent {
     async fn resolve(&self, run: &ResolveRun) {
         let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
         let _ = self.replies.send(Reply::Resolved { resolved });
+    }
+
+    async fn survey(&self) {
+        let survey = crate::adopt::survey(self.host.as_ref(), &self.services.kube).await.map(Box::new);
+        let _ = self.replies.send(Reply::Surveyed { survey });
     }
 
     async fn etcd(&self, context: &Context) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stderr, reason = "commands ask people questions")]
 
+mod adopt;
 mod agent;
 mod apply;
 mod ask;
@@ -139,6 +140,7 @@ enum Command {
     Run(play::Run),
     Plan(plan::PlanCommand),
     Apply(apply::Apply),
+    Adopt(adopt::Adopt),
     Init(init::Init),
     Join(join::Join),
     Recover(recover::Recover),
@@ -225,15 +227,16 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
     let global = cli.global;
-    if let (Output::File(path), false) = (global.output, matches!(cli.command, Command::Plan(_))) {
+    if let (Output::File(path), false) = (global.output, matches!(cli.command, Command::Plan(_) | Command::Adopt(_))) {
         return Err(Problem::usage(format!("'{path}' is no output format"))
-            .hint("use one of auto, plain, json; only `kboot plan` takes a file there"));
+            .hint("use one of auto, plain, json; only `kboot plan` and `kboot adopt` take a file there"));
     }
     match cli.command {
         Command::Up(up) => up.run(global).await,
         Command::Run(run) => run.run(global).await,
         Command::Plan(plan) => plan.run(global).await,
         Command::Apply(apply) => apply.run(global).await,
+        Command::Adopt(adopt) => adopt.run(global).await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Recover(recover) => recover.run(global).await,

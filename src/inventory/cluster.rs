@@ -75,6 +75,7 @@ impl Cluster {
             patches: Vec::new(),
             sysctls: BTreeMap::new(),
             packages: Packages::default(),
+            containerd: Containerd::default(),
             images: Images::default(),
             ssh: Ssh::default(),
             timeouts: Timeouts::default(),

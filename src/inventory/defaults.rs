@@ -39,6 +39,13 @@ impl Default for Certificates {
     }
 }
 
+impl Default for ControlPlane {
+    fn default() -> Self {
+        let [api_server, controller_manager, scheduler, etcd] = std::array::from_fn(|_| Component::default());
+        Self { own_flags: true, api_server, controller_manager, scheduler, etcd }
+    }
+}
+
 impl Default for KubeProxy {
     fn default() -> Self {
         Self { enabled: true, config: Default::default() }

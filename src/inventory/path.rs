@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(Vec<Step>);
 
@@ -63,6 +65,24 @@ impl Path {
         Self(self.0.iter().chain(&rest.0).cloned().collect())
     }
 
+    /// Takes what is here out of a value, with the item of a list that it is a field of; whether it was there.
+    pub fn take_out(&self, value: &mut Value) -> bool {
+        let [first, rest @ ..] = self.0.as_slice() else { return false };
+        let is_last = rest.is_empty();
+        match first {
+            Step::Key(key) if is_last => value.as_object_mut().is_some_and(|fields| fields.remove(key).is_some()),
+            Step::Key(key) => value.get_mut(key).is_some_and(|value| Self(rest.to_vec()).take_out(value)),
+            Step::Index(index) => match value.as_array_mut() {
+                Some(items) if *index < items.len() && rest.len() <= 1 => {
+                    items.remove(*index);
+                    true
+                }
+                Some(items) => items.get_mut(*index).is_some_and(|value| Self(rest.to_vec()).take_out(value)),
+                None => false,
+            },
+        }
+    }
+
     fn then(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
@@ -93,6 +113,17 @@ fn is_word(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_out_is_gone_with_the_item_that_it_is_a_field_of() {
+        let value = serde_json::json!({"a": {"b": [{"name": "x"}, {"name": "y"}]}, "c": 1});
+        let (list, mut without) = (Path::of("a.b"), value.clone());
+        assert!(list.index(0).key("name").take_out(&mut without) && Path::of("c").take_out(&mut without));
+        assert_eq!(without, serde_json::json!({"a": {"b": [{"name": "y"}]}}));
+        for path in [Path::root(), Path::of("c.d"), Path::of("x"), list.index(7), list.key("b")] {
+            assert!(!path.take_out(&mut value.clone()), "{path}");
+        }
+    }
 
     #[test]
     fn reads_as_people_write_it() {

@@ -63,6 +63,9 @@ pub struct Cluster {
     /// Where packages come from.
     #[serde(default)]
     pub packages: Packages,
+    /// The container runtime on every host.
+    #[serde(default, skip_serializing_if = "Containerd::is_default")]
+    pub containerd: Containerd,
     /// Where container images come from.
     #[serde(default)]
     pub images: Images,
@@ -211,9 +214,13 @@ pub enum EncryptionAlgorithm {
     Rsa4096,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ControlPlane {
+    /// Whether kboot sets three flags that kubeadm does not: the API server's `shutdown-watch-termination-grace-period`, the controller
+    /// manager's `kube-api-qps` and `kube-api-burst`. `kboot adopt` says no where a cluster has none of them.
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub own_flags: bool,
     pub api_server: Component,
     pub controller_manager: Component,
     pub scheduler: Component,
@@ -324,6 +331,19 @@ pub enum PatchType {
     Merge,
     /// JSON Patch (RFC 6902): a list of operations.
     Json,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Containerd {
+    /// Whether /etc/containerd/config.toml stays as it is on hosts that are nodes already. On others kboot writes its own.
+    pub keep_config: bool,
+}
+
+impl Containerd {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

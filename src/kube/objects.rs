@@ -63,10 +63,20 @@ impl View {
         Ok(list.items.iter().map(to_value).collect())
     }
 
+    /// What is there of an object; None where there is nothing.
+    pub async fn find(&self, object: &Value) -> Result<Option<Value>> {
+        let target = Target::of(object)?;
+        self.get(target.api_version, target.kind, target.namespace, target.name).await
+    }
+
     /// Asks the API server what an object would become. It stores nothing.
     pub async fn preview(&self, object: &Value) -> Result<Applied> {
+        self.preview_over(object, self.find(object).await?).await
+    }
+
+    /// The same, where it is known what is there.
+    pub async fn preview_over(&self, object: &Value, before: Option<Value>) -> Result<Applied> {
         let target = Target::of(object)?;
-        let before = self.get(target.api_version, target.kind, target.namespace, target.name).await?;
         let Some(before) = before else { return Ok(Applied { before: None, is_same: false }) };
         let api = api(&self.client, target.api_version, target.kind, target.namespace);
         let parameters = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };

@@ -117,6 +117,14 @@ pub fn joined_members(manifest: &str) -> Vec<EtcdMember> {
     listed.split(',').filter_map(member).collect()
 }
 
+/// Those of [`CA_FOLDERS`] that a manifest mounts.
+pub fn mounted_ca_folders(manifest: &str) -> Vec<String> {
+    let pod: Value = serde_yaml::from_str(manifest).unwrap_or_default();
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+    let paths = volumes.into_iter().flatten().filter_map(|volume| volume["hostPath"]["path"].as_str());
+    paths.filter(|path| CA_FOLDERS.contains(path)).map(String::from).collect()
+}
+
 impl StaticPod {
     /// In the order of dependence.
     pub const ALL: [StaticPod; 4] =
@@ -156,17 +164,26 @@ impl StaticPod {
         }
     }
 
+    /// The flags that kboot sets beyond kubeadm.
+    pub fn own_flags(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            StaticPod::ApiServer => &API_SERVER_FLAGS,
+            StaticPod::ControllerManager => &CONTROLLER_MANAGER_FLAGS,
+            StaticPod::Etcd | StaticPod::Scheduler => &[],
+        }
+    }
+
     /// What the inventory says of it, and what kboot adds.
     pub(super) fn settings(self, cluster: &Cluster) -> Component {
         let components = &cluster.control_plane;
-        let (component, flags): (_, &[(&str, &str)]) = match self {
-            StaticPod::Etcd => (&components.etcd, &[]),
-            StaticPod::ApiServer => (&components.api_server, &API_SERVER_FLAGS),
-            StaticPod::ControllerManager => (&components.controller_manager, &CONTROLLER_MANAGER_FLAGS),
-            StaticPod::Scheduler => (&components.scheduler, &[]),
-        };
-        let mut settings = component.clone();
-        for (flag, value) in flags {
+        let mut settings = match self {
+            StaticPod::Etcd => &components.etcd,
+            StaticPod::ApiServer => &components.api_server,
+            StaticPod::ControllerManager => &components.controller_manager,
+            StaticPod::Scheduler => &components.scheduler,
+        }
+        .clone();
+        for (flag, value) in self.own_flags().iter().filter(|_| components.own_flags) {
             settings.extra_args.entry((*flag).into()).or_insert_with(|| (*value).into());
         }
         settings

@@ -301,7 +301,8 @@ pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-dow
 
 /// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
 pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
-    let Some(source) = source else { return refresh_all(&QUIET).await };
+    // A node that somebody else made has the repository in a file of its own.
+    let Some(source) = source.filter(|source| source.exists()) else { return refresh_all(&QUIET).await };
     refresh_one(source, &QUIET).await.map_err(|failure| {
         failure
             .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))

@@ -14,24 +14,41 @@ pub struct File {
     path: Utf8PathBuf,
     content: Content,
     mode: FileMode,
+    is_alike: Option<fn(&str, &str) -> bool>,
 }
 
 impl File {
     pub fn new(path: impl Into<Utf8PathBuf>, content: Content) -> Self {
-        Self { path: path.into(), content, mode: FileMode::PUBLIC }
+        Self { path: path.into(), content, mode: FileMode::PUBLIC, is_alike: None }
     }
 
     pub fn text(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), content: Content::Text(text.into()), mode: FileMode::PUBLIC }
+        Self::new(path, Content::Text(text.into()))
     }
 
     pub fn bytes(path: impl Into<Utf8PathBuf>, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), content: Content::from_bytes(bytes), mode: FileMode::PUBLIC }
+        Self::new(path, Content::from_bytes(bytes))
     }
 
     /// A file that only root may read, and that no plan or journal shows.
     pub fn secret(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), content: Content::Secret(text.into()), mode: FileMode::PRIVATE }
+        Self::new(path, Content::Secret(text.into())).mode(FileMode::PRIVATE)
+    }
+
+    /// What says the same by this measure is as good, and stays.
+    pub fn or_alike(self, is_alike: fn(&str, &str) -> bool) -> Self {
+        Self { is_alike: Some(is_alike), ..self }
+    }
+
+    /// What is wanted: the text that is there, if it says the same.
+    fn wanted(&self, observed: Option<&(Metadata, Vec<u8>)>) -> Content {
+        if let (Some(is_alike), Content::Text(text), Some((_, bytes))) = (self.is_alike, &self.content, observed)
+            && let Ok(there) = std::str::from_utf8(bytes)
+            && is_alike(text, there)
+        {
+            return Content::Text(there.into());
+        }
+        self.content.clone()
     }
 
     pub fn mode(self, mode: FileMode) -> Self {
@@ -52,7 +69,8 @@ impl Resource for File {
     }
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
-        Ok(Planned::of(write_if_different(&self.path, observed, &self.content, self.mode)))
+        let wanted = self.wanted(observed.as_ref());
+        Ok(Planned::of(write_if_different(&self.path, observed, &wanted, self.mode)))
     }
 }
 

@@ -7,8 +7,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{AnyResource, Resource};
+use crate::alike;
 use crate::engine::{Change, Failure, Planned, Probe, Result, comparable};
-use crate::kube::{Applied, Connector};
+use crate::kube::{Applied, Connector, View};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
@@ -21,34 +22,42 @@ pub struct Objects {
 
 #[async_trait]
 impl Resource for Objects {
-    /// None where the API can't be asked yet.
-    type Observed = Option<Vec<Applied>>;
+    /// What is to be applied, and what that would make of what is there; None where the API can't be asked yet.
+    type Observed = Option<Vec<(Value, Applied)>>;
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
         let Some(view) = self.kube.view(probe).await? else { return Ok(None) };
-        let previews: Vec<_> = self.objects.iter().map(|object| view.preview(object)).collect();
-        let compared = stream::iter(previews).buffered(AT_ONCE).try_collect::<Vec<Applied>>().await;
-        match compared {
-            Ok(applied) => Ok(Some(applied)),
+        match self.compared(&view).await {
+            Ok(compared) => Ok(Some(compared)),
             Err(failure) if failure.retryable => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
-        let Some(applied) = observed else { return Ok(Planned::after("an answer of the API server")) };
-        let different = self.objects.iter().zip(applied).filter(|(_, applied)| !applied.is_same);
+        let Some(compared) = observed else { return Ok(Planned::after("an answer of the API server")) };
+        let different = compared.into_iter().filter(|(_, applied)| !applied.is_same);
         let mut changes: Vec<Change> = different
-            .map(|(object, applied)| Change::ApplyObject {
-                object: object.clone(),
-                before: applied.before.as_ref().map(comparable),
-            })
+            .map(|(object, applied)| Change::ApplyObject { object, before: applied.before.as_ref().map(comparable) })
             .collect();
         // A namespace must be there before what it holds.
         changes.sort_by_key(
             |change| !matches!(change, Change::ApplyObject { object, .. } if object["kind"] == "Namespace"),
         );
         Ok(Planned::of(changes))
+    }
+}
+
+impl Objects {
+    async fn compared(&self, view: &View) -> Result<Vec<(Value, Applied)>> {
+        let found: Vec<_> = self.objects.iter().map(|object| view.find(object)).collect();
+        let before: Vec<_> = stream::iter(found).buffered(AT_ONCE).try_collect().await?;
+        let mut objects = self.objects.clone();
+        alike::keep(&mut objects, &before);
+        let previews: Vec<_> =
+            objects.iter().zip(before).map(|(object, before)| view.preview_over(object, before)).collect();
+        let applied: Vec<_> = stream::iter(previews).buffered(AT_ONCE).try_collect().await?;
+        Ok(objects.into_iter().zip(applied).collect())
     }
 }
 

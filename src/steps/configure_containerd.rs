@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::alike;
 use crate::engine::{Change, Planned, Probe, Result};
 use crate::manifest::{self, paths};
 use crate::resource::{AnyResource, Converge, File, Unit};
@@ -14,15 +15,18 @@ use super::{Context, unrendered};
 pub fn step(context: &Context) -> Result<Converge> {
     let must_restrict = !context.facts.has_sys_resource;
     let config = manifest::containerd_config(&context.cluster, context.cgroup_driver(), must_restrict);
-    let mut step = Converge::new("configure-containerd", "Configure containerd")
-        .with(File::text(paths::CONTAINERD_CONFIG, config.map_err(unrendered)?));
+    let is_kept = context.cluster.containerd.keep_config && context.facts.node.is_member();
+    let config = File::text(paths::CONTAINERD_CONFIG, config.map_err(unrendered)?);
+    let mut step = Converge::new("configure-containerd", "Configure containerd").with_all((!is_kept).then_some(config));
     for (registry, mirror) in &context.cluster.images.mirrors {
         let hosts = manifest::mirror_hosts(registry, mirror).map_err(unrendered)?;
-        step = step.with(File::text(paths::mirror_hosts(registry), hosts));
+        step = step.with(File::text(paths::mirror_hosts(registry), hosts).or_alike(alike::settings));
     }
     let mirrors = context.cluster.images.mirrors.keys().cloned().collect();
     step = step.with(FormerMirrors { mirrors });
-    Ok(step.with(Unit::running("containerd.service").reads(paths::CONTAINERD_CONFIG)))
+    let unit = Unit::running("containerd.service");
+    // Who keeps the file sees to it that containerd takes it up.
+    Ok(step.with(if is_kept { unit } else { unit.reads(paths::CONTAINERD_CONFIG) }))
 }
 
 /// No mirror settings of kboot's for registries that have no mirror any more. containerd reads them anew for each pull.

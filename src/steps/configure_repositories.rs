@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use crate::engine::{Failure, Planned, Probe, Result};
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
-use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, Scratch, SoleSource};
+use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, Resource, Scratch, SoleSource};
 
 use super::{Context, unrendered};
 
@@ -108,11 +108,50 @@ impl Source<'_> {
     fn add_to(&self, step: Converge, context: &Context) -> Result<Converge> {
         let repository = self.expanded(context);
         let key = self.key(context)?;
-        let keyring = key.path.clone();
+        let source = manifest::apt_source(&repository, key.path.as_str()).map_err(unrendered)?;
+        let pin = manifest::apt_pin(self.pinned, &repository.url).map_err(unrendered)?;
+        let sole = || SoleSource { url: repository.url.clone(), own: self.source.into() };
+        let is_node = context.facts.node.is_member();
         Ok(step
-            .with(SoleSource { url: repository.url.clone(), own: self.source.into() })
-            .with(key)
-            .with(File::text(self.source, manifest::apt_source(&repository, keyring.as_str()).map_err(unrendered)?))
-            .with(File::text(self.preferences, manifest::apt_pin(self.pinned, &repository.url).map_err(unrendered)?)))
+            .with(Unless { is_node, sole: sole(), inner: sole() })
+            .with(Unless { is_node, sole: sole(), inner: key })
+            .with(Unless { is_node, sole: sole(), inner: File::text(self.source, source) })
+            .with(Unless { is_node, sole: sole(), inner: File::text(self.preferences, pin) }))
+    }
+}
+
+/// What is set up unless the host is a node, made by somebody else, that gets its packages from this repository already.
+struct Unless<R> {
+    is_node: bool,
+    sole: SoleSource,
+    inner: R,
+}
+
+#[async_trait]
+impl<R: AnyResource> AnyResource for Unless<R> {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let is_set_up =
+            self.is_node && probe.stat(&self.sole.own).await?.is_none() && !self.sole.observe(probe).await?.is_empty();
+        if is_set_up { Ok(Planned::Satisfied) } else { self.inner.plan(probe).await }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+
+    #[tokio::test]
+    async fn a_node_s_own_source_is_left_alone_and_another_host_s_is_refused() {
+        const URL: &str = "https://pkgs.k8s.io/core:/stable:/v1.37/deb/";
+        let host = || FakeHost::default().file("/etc/apt/sources.list.d/kubernetes.list", format!("deb {URL} /"));
+        let source = |is_node| {
+            let sole = || SoleSource { url: URL.into(), own: paths::KUBERNETES_SOURCE.into() };
+            Unless { is_node, sole: sole(), inner: sole() }
+        };
+        assert_eq!(source(true).plan(&host()).await.unwrap(), Planned::Satisfied);
+        source(false).plan(&host()).await.unwrap_err();
+        // Beside kboot's own it is one too many for a node as well.
+        source(true).plan(&host().file(paths::KUBERNETES_SOURCE, "")).await.unwrap_err();
     }
 }

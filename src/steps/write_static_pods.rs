@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::alike;
 use crate::engine::{Change, FileMode, Planned, Probe, Result};
 use crate::inventory::Cluster;
 use crate::manifest::{self, CA_FOLDERS, EtcdMember, NodeValues, StaticPod, paths};
@@ -66,12 +67,21 @@ impl AnyResource for StaticPods {
         };
         let mut changes: Vec<Change> = Vec::new();
         for pod in StaticPod::of(&self.cluster) {
-            let text = manifest::static_pod(pod, &self.cluster, &values).map_err(unrendered)?;
             let path = Utf8PathBuf::from(paths::static_pod(pod));
             if pod == StaticPod::Etcd && self.is_joining && probe.stat(&path).await?.is_none() {
                 continue;
             }
-            let file = File::text(path, text).mode(FileMode::PRIVATE);
+            let render = |values| manifest::static_pod(pod, &self.cluster, values).map_err(unrendered);
+            let mut text = render(&values)?;
+            if let Some(there) = probe.read_text(&path).await? {
+                // Folders of authorities that came later are no reason to start a pod anew that has done without them.
+                let ca_folders = manifest::mounted_ca_folders(&there);
+                let as_then = render(&NodeValues { ca_folders, ..values.clone() })?;
+                if alike::pods(&as_then, &there) {
+                    text = as_then;
+                }
+            }
+            let file = File::text(path, text).mode(FileMode::PRIVATE).or_alike(alike::pods);
             changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))

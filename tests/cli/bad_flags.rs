@@ -266,3 +266,21 @@ fn resets_that_nobody_confirms() {
     let sandbox = Sandbox::with_inventory();
     sandbox.refused_reading(&["reset", "-i", "inventory.yaml"], "n1\n");
 }
+
+#[test]
+fn adopt() {
+    let sandbox = Sandbox::new();
+    sandbox.file("here.yaml", "");
+    let cases: [(&str, &[&str]); 7] = [
+        ("adopt-nobody", &["adopt"]),
+        ("adopt-port", &["adopt", "--host", "root@192.0.2.1:0"]),
+        ("adopt-url", &["adopt", "--host", "ssh://192.0.2.1"]),
+        ("adopt-no-address", &["adopt", "--host", "root@"]),
+        ("adopt-there", &["adopt", "--host", "192.0.2.1", "--out", "here.yaml"]),
+        ("adopt-files", &["adopt", "--host", "192.0.2.1", "--out", "a.yaml", "-o", "./b.yaml"]),
+        ("adopt-command", &["up", "-o", "./b.yaml"]),
+    ];
+    for (name, arguments) in cases {
+        check(&sandbox, &format!("bad-{name}"), &sandbox.refused(arguments));
+    }
+}

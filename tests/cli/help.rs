@@ -3,7 +3,7 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 39] = [
+pub const COMMANDS: [&str; 40] = [
     "",
     "up",
     "init",
@@ -20,6 +20,7 @@ pub const COMMANDS: [&str; 39] = [
     "phase up",
     "plan",
     "apply",
+    "adopt",
     "run",
     "lock",
     "undo",

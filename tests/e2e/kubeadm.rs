@@ -87,7 +87,7 @@ const PATCHES: [(&str, &str); 6] = [
 ];
 
 /// What kubeadm has no fields for, from the lab's inventory.
-fn own_document(lab: &Lab) -> String {
+pub fn own_document(lab: &Lab) -> String {
     let text = std::fs::read_to_string(lab.inventory()).expect("the lab is up");
     let mut inventory: serde_yaml::Mapping = serde_yaml::from_str(&text).expect("it is YAML");
     for field in ["hosts", "name", "kubernetes", "kubelet", "ssh"] {

@@ -19,6 +19,7 @@ mod etcd;
 mod events;
 mod external_etcd;
 mod hard;
+mod interop;
 mod joins;
 mod killed;
 mod kubeadm;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
         undo::TESTS,
         playbooks::TESTS,
         oracle::TESTS,
+        interop::ON_CLUSTER,
         killed::TESTS,
         hard::TESTS,
         control_planes::TESTS,
@@ -57,6 +59,7 @@ fn main() -> std::process::ExitCode {
         by_hand::TESTS,
         phases::TESTS,
         kubeadm::TESTS,
+        interop::TESTS,
         endpoint::TESTS,
         external_etcd::TESTS,
         reset::TESTS,

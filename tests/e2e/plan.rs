@@ -138,7 +138,7 @@ fn a_host_that_moved(lab: &Lab) {
 /// A service that runs with what somebody wrote is restarted when that is put right, in the same run, and the plan knew.
 fn restarts(lab: &Lab) {
     let inventory = lab.inventory();
-    let edit = "echo '# edited' >>/etc/containerd/config.toml; echo '# edited' >>/var/lib/kubelet/config.yaml";
+    let edit = "echo '# edited' >>/etc/containerd/config.toml; echo 'maxPods: 99' >>/var/lib/kubelet/config.yaml";
     lab.on("n2", &format!("{edit}; systemctl restart containerd kubelet")).ok();
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(0);
     let changes = run.changes();

@@ -15,12 +15,15 @@ fn clock(lab: &Lab) {
     lab.bare(&HOSTS);
     let inventory = inventory(lab, &HOSTS);
     let fake = "printf '#!/bin/sh\\nexec /bin/date -d \"+5 minutes\" \"$@\"\\n' >/usr/local/bin/date && chmod 755 /usr/local/bin/date";
+    lab.touch(&["n2"]);
     lab.on("n2", fake).ok();
     let run = Run::of(lab, &["up", "-i", &inventory, "--dry-run"]).ends(1);
-    let causes = run.causes("n2").concat();
-    assert!(causes.contains("the clock is at least 29") && causes.contains("ahead of the other hosts'"), "{run}");
-    assert_eq!(run.causes("").len(), 1, "{run}");
     lab.on("n2", "rm /usr/local/bin/date").ok();
+    let causes = run.causes("n2").concat();
+    // Less by as much as the question took.
+    let is_told = ["the clock is at least 29", "the clock is at least 300"].iter().any(|text| causes.contains(text));
+    assert!(is_told && causes.contains("ahead of the other hosts'"), "{run}");
+    assert_eq!(run.causes("").len(), 1, "{run}");
 }
 
 /// As the documentation has it.

@@ -27,7 +27,8 @@ fn has(lab: &Lab, path: &str) -> bool {
 }
 
 fn alone(lab: &Lab) {
-    lab.bare(&["n1"]);
+    // The last one is about all three.
+    lab.bare(&["n1", "n2", "n3"]);
     bring(lab, "n1");
     let before = Whole::of(lab, "n1");
     for (names, told) in [

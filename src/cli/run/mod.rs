@@ -1,101 +1,40 @@
 //! What `up`, `init`, `join` and `reset` share: get to the hosts, look at them, check, run a playbook, report.
 
+mod args;
+mod checks;
+mod reach;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
-use clap::{Args, ValueEnum};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
-use crate::agent::{Client, ResolveRun};
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since, now_millis};
+use crate::agent::Client;
+use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host, Repository};
-use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
-use crate::playbook::{self, Member, Plan, Playbook, Roster};
-use crate::preflight::{self, Check, Exchange, ExpectedData, Finding, Ignore, Severity};
+use crate::playbook::{self, Plan, Playbook, Roster};
+use crate::preflight::Ignore;
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::{Context, EtcdFiles, Inputs, Undo, UndoScope};
+use crate::steps::{EtcdFiles, Inputs, Undo, UndoScope};
+
+pub use args::{DriftPolicy, DryRunArgs, RunArgs, ignore};
+pub use reach::with_inventory;
+
+use checks::{checked, etcd_checked, is_as_planned, verified};
+use reach::{name_inventory, reach, tell_helpless};
 
 use super::Global;
 use super::etcd_files;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
-use super::lock_file::{InUse, roots};
-use super::phase::PartArgs;
+use super::lock_file::InUse;
 use super::token;
-use super::wait::WaitArgs;
-
-/// Whether hosts are changed at all.
-#[derive(Args)]
-pub struct DryRunArgs {
-    /// Show what would change, files as diffs, and touch nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
-    #[arg(long, requires = "dry_run")]
-    detailed_exitcode: bool,
-}
-
-/// Flags of every command that brings hosts to what is wanted of them.
-#[derive(Args)]
-pub struct RunArgs {
-    #[command(flatten)]
-    pub dry: DryRunArgs,
-    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
-    #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
-    pub drift: DriftPolicy,
-    /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    pub ignore_preflight: Vec<String>,
-    #[command(flatten)]
-    pub part: PartArgs,
-    #[command(flatten)]
-    pub wait: WaitArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum DriftPolicy {
-    Repair,
-    Keep,
-}
-
-impl From<DriftPolicy> for Drift {
-    fn from(policy: DriftPolicy) -> Self {
-        match policy {
-            DriftPolicy::Repair => Drift::Repair,
-            DriftPolicy::Keep => Drift::Keep,
-        }
-    }
-}
-
-impl DryRunArgs {
-    pub fn mode(&self) -> Mode {
-        if self.dry_run { Mode::Plan } else { Mode::Apply }
-    }
-
-    pub fn code(&self, ended: &Ended) -> ExitCode {
-        ended.code(self.detailed_exitcode)
-    }
-}
-
-impl RunArgs {
-    pub fn ignore(&self) -> Result<Ignore, Problem> {
-        ignore(&self.ignore_preflight)
-    }
-}
-
-/// The preflight checks of these names.
-pub fn ignore(names: &[String]) -> Result<Ignore, Problem> {
-    names
-        .join(",")
-        .parse()
-        .map_err(|error: preflight::UnknownCheck| Problem::usage(error.to_string()).hint(error.hint()))
-}
 
 /// How the hosts of a run are reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -375,68 +314,6 @@ fn former_endpoints(cluster: &Cluster, facts: &BTreeMap<String, Facts>) -> Vec<S
     cluster.hosts.iter().filter_map(former).collect()
 }
 
-/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
-async fn verified(
-    job: &Job<'_>,
-    lock: &Lock,
-    members: &[Member],
-    inputs: &Inputs,
-    events: &mpsc::UnboundedSender<Event>,
-) -> bool {
-    let asked = members.iter().map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
-        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
-        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
-        let question = Question { pins, roots: roots(), ..Question::default() };
-        let failures = match member.client.resolve(ResolveRun { question, context }).await {
-            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
-            Err(failure) => vec![failure],
-        };
-        let sink = Sink::new(&member.host, events.clone()).phase("lock");
-        for failure in &failures {
-            sink.emit(Kind::Failed { failure: failure.clone() });
-        }
-        failures.is_empty()
-    });
-    join_all(asked).await.into_iter().all(|is_kept| is_kept)
-}
-
-/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
-async fn is_as_planned(
-    saved: &SavedPlan,
-    plan: &mut Plan<'_>,
-    members: &[Member],
-    events: &mpsc::UnboundedSender<Event>,
-) -> bool {
-    let (sender, mut inbox) = mpsc::unbounded_channel();
-    let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
-    let begun = playbook::run(plan, members, &sender).await;
-    plan.mode = mode;
-    drop(sender);
-    let mut now = plan::Hosts::new();
-    let mut is_whole = true;
-    while let Some(event) = inbox.recv().await {
-        plan::collect(&mut now, &event);
-        if matches!(event.kind, Kind::Failed { .. }) {
-            is_whole = false;
-            let _ = events.send(event);
-        }
-    }
-    let moved = plan::moved(&saved.hosts, &now, &begun);
-    for (host, lines) in &moved {
-        let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
-            .evidence(lines)
-            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
-        Sink::new(host, events.clone()).emit(Kind::Failed { failure });
-    }
-    is_whole && moved.is_empty()
-}
-
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
 #[expect(clippy::disallowed_methods, reason = "the second Ctrl-C is for when nothing else helps")]
 async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
@@ -448,157 +325,6 @@ async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
     if tokio::signal::ctrl_c().await.is_ok() {
         std::process::exit(i32::from(INTERRUPTED));
     }
-}
-
-/// A control plane that was to help hosts to leave, and why it can't be asked.
-struct Unreached {
-    host: String,
-    cause: String,
-}
-
-/// Where no control plane that stays was reached, says what becomes of the nodes that leave.
-fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], events: &mpsc::UnboundedSender<Event>) {
-    if let Some(survivor) = job.survivor {
-        for Unreached { host, cause } in missing {
-            let text =
-                format!("{host} can't be reached ({cause}) and is given up: with its data it must not come back");
-            let hint = Some(format!("should it come back: `kboot reset -i INVENTORY --host {host}`, then `kboot up`"));
-            Sink::new(survivor, events.clone()).emit(Kind::Warning { text, hint });
-        }
-        return;
-    }
-    if missing.is_empty() || members.iter().any(|member| job.is_helper(&member.host)) {
-        return;
-    }
-    // Said of one that leaves: the helpers themselves are no part of what is to be done.
-    let names = job.leaving.join(" ");
-    let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
-    let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
-    let hint = Some(format!("once it can: `kubectl delete node {names}`"));
-    Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
-}
-
-/// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event, but for a helper's.
-async fn reach(
-    job: &Job<'_>,
-    fleet: &Fleet,
-    host: &str,
-    events: &mpsc::UnboundedSender<Event>,
-) -> Result<(Member, Exchange), Option<Unreached>> {
-    let sink = Sink::new(host, events.clone());
-    let started = Instant::now();
-    let attempt = async {
-        let client = match job.reach {
-            Reach::Here => crate::agent::serve_here(),
-            Reach::Ssh => {
-                let host =
-                    job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
-                let leaves = job.survivor.is_none() && job.leaving.contains(&host.name);
-                let stays = job.mode == Mode::Apply && !leaves;
-                fleet.agent(job.cluster, host, stays).await?
-            }
-        };
-        let asked = now_millis();
-        let facts = client.facts().await?;
-        Ok::<_, Failure>((client, facts, Exchange { asked, answered: now_millis() }))
-    };
-    match attempt.await {
-        Ok((client, facts, exchange)) => {
-            // Whether a helper is needed turns out later.
-            if !job.is_helper(host) {
-                sink.emit(Kind::Connected { millis: millis_since(started) });
-            }
-            Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))
-        }
-        Err(failure) => {
-            if job.can_do_without(host) {
-                return Err(Some(Unreached { host: host.into(), cause: failure.cause }));
-            }
-            let failure = with_inventory(failure, job.inventory.map_or("INVENTORY", Utf8Path::as_str));
-            sink.emit(Kind::Failed { failure });
-            Err(None)
-        }
-    }
-}
-
-/// Hosts know nothing of inventories either.
-fn name_inventory(kind: &mut Kind, path: &str) {
-    if let Kind::Failed { failure: Failure { hint, .. } } | Kind::Warning { hint, .. } = kind {
-        *hint = hint.take().map(|hint| hint.replace("INVENTORY", path));
-    }
-}
-
-/// Connections know nothing of inventories; the command that a hint gives should work as it stands.
-pub fn with_inventory(failure: Failure, path: &str) -> Failure {
-    Failure { hint: failure.hint.map(|hint| hint.replace("INVENTORY", path)), ..failure }
-}
-
-/// Tells what the preflight checks found; whether to go on.
-fn checked(
-    job: &Job<'_>,
-    facts: &BTreeMap<String, Facts>,
-    clocks: &BTreeMap<String, Exchange>,
-    events: &mpsc::UnboundedSender<Event>,
-) -> bool {
-    let Some(ignore) = &job.ignore else { return true };
-    let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
-    findings.retain(|finding| !job.moves_endpoint || finding.check != Check::ClusterEndpoint);
-    tell(&findings, events)
-}
-
-/// Has the control planes look at an etcd that is not kboot's, and tells what they found; whether to go on.
-async fn etcd_checked(
-    job: &Job<'_>,
-    facts: &BTreeMap<String, Facts>,
-    members: &[Member],
-    inputs: &Inputs,
-    events: &mpsc::UnboundedSender<Event>,
-) -> bool {
-    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && job.cluster.external_etcd().is_some())
-    else {
-        return true;
-    };
-    let is_control_plane = |member: &&Member| job.cluster.host(&member.host).is_some_and(Host::is_control_plane);
-    let asked = members.iter().filter(is_control_plane).map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
-        (&member.host, member.client.etcd(context).await)
-    });
-    let (mut views, mut is_whole) = (BTreeMap::new(), true);
-    for (host, view) in join_all(asked).await {
-        match view {
-            Ok(view) => views.extend(view.map(|view| (host.clone(), view))),
-            Err(failure) => {
-                is_whole = false;
-                Sink::new(host, events.clone()).phase("preflight").emit(Kind::Failed { failure });
-            }
-        }
-    }
-    let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
-    tell(&ignore.apply(preflight::external_etcd(&views, expected)), events) && is_whole
-}
-
-/// Tells findings; whether to go on.
-fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
-    let mut may_go_on = true;
-    for finding in findings {
-        let sink = Sink::new(finding.host.as_deref().unwrap_or_default(), events.clone()).phase("preflight");
-        let sink = sink.step(&finding.check.to_string());
-        let (text, hint) = (finding.text.clone(), finding.hint.clone());
-        match finding.severity {
-            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(hint) }),
-            Severity::Error => {
-                may_go_on = false;
-                sink.emit(Kind::Failed { failure: Failure::new(text).hint(hint) });
-            }
-        }
-    }
-    may_go_on
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.

@@ -1,0 +1,148 @@
+//! What must hold before a run begins: preflight checks, a lock, a saved plan. What does not is told, and nothing is changed.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::agent::ResolveRun;
+use crate::cli::lock_file::roots;
+use crate::engine::{Event, Failure, Kind, Mode, Sink};
+use crate::facts::Facts;
+use crate::inventory::Host;
+use crate::lock::{self, Lock, Question};
+use crate::plan::{self, SavedPlan};
+use crate::playbook::{self, Member, Plan};
+use crate::preflight::{self, Check, Exchange, ExpectedData, Finding, Severity};
+use crate::steps::{Context, Inputs};
+
+use super::Job;
+
+/// Tells what the preflight checks found; whether to go on.
+pub fn checked(
+    job: &Job<'_>,
+    facts: &BTreeMap<String, Facts>,
+    clocks: &BTreeMap<String, Exchange>,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let Some(ignore) = &job.ignore else { return true };
+    let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
+    findings.retain(|finding| !job.moves_endpoint || finding.check != Check::ClusterEndpoint);
+    tell(&findings, events)
+}
+
+/// Has the control planes look at an etcd that is not kboot's, and tells what they found; whether to go on.
+pub async fn etcd_checked(
+    job: &Job<'_>,
+    facts: &BTreeMap<String, Facts>,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && job.cluster.external_etcd().is_some())
+    else {
+        return true;
+    };
+    let is_control_plane = |member: &&Member| job.cluster.host(&member.host).is_some_and(Host::is_control_plane);
+    let asked = members.iter().filter(is_control_plane).map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        (&member.host, member.client.etcd(context).await)
+    });
+    let (mut views, mut is_whole) = (BTreeMap::new(), true);
+    for (host, view) in join_all(asked).await {
+        match view {
+            Ok(view) => views.extend(view.map(|view| (host.clone(), view))),
+            Err(failure) => {
+                is_whole = false;
+                Sink::new(host, events.clone()).phase("preflight").emit(Kind::Failed { failure });
+            }
+        }
+    }
+    let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
+    tell(&ignore.apply(preflight::external_etcd(&views, expected)), events) && is_whole
+}
+
+/// Tells findings; whether to go on.
+fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
+    let mut may_go_on = true;
+    for finding in findings {
+        let sink = Sink::new(finding.host.as_deref().unwrap_or_default(), events.clone()).phase("preflight");
+        let sink = sink.step(&finding.check.to_string());
+        let (text, hint) = (finding.text.clone(), finding.hint.clone());
+        match finding.severity {
+            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(hint) }),
+            Severity::Error => {
+                may_go_on = false;
+                sink.emit(Kind::Failed { failure: Failure::new(text).hint(hint) });
+            }
+        }
+    }
+    may_go_on
+}
+
+/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+pub async fn verified(
+    job: &Job<'_>,
+    lock: &Lock,
+    members: &[Member],
+    inputs: &Inputs,
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let asked = members.iter().map(|member| async {
+        let context = Context {
+            cluster: job.cluster.clone(),
+            host: member.host.clone(),
+            facts: member.facts.clone(),
+            inputs: inputs.clone(),
+        };
+        let locked = lock.packages.get(&context.platform()).into_iter().flatten();
+        let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
+        let question = Question { pins, roots: roots(), ..Question::default() };
+        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+            Ok(resolved) => lock::verify(lock, &member.host, &resolved),
+            Err(failure) => vec![failure],
+        };
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        for failure in &failures {
+            sink.emit(Kind::Failed { failure: failure.clone() });
+        }
+        failures.is_empty()
+    });
+    join_all(asked).await.into_iter().all(|is_kept| is_kept)
+}
+
+/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
+pub async fn is_as_planned(
+    saved: &SavedPlan,
+    plan: &mut Plan<'_>,
+    members: &[Member],
+    events: &mpsc::UnboundedSender<Event>,
+) -> bool {
+    let (sender, mut inbox) = mpsc::unbounded_channel();
+    let mode = std::mem::replace(&mut plan.mode, Mode::Plan);
+    let begun = playbook::run(plan, members, &sender).await;
+    plan.mode = mode;
+    drop(sender);
+    let mut now = plan::Hosts::new();
+    let mut is_whole = true;
+    while let Some(event) = inbox.recv().await {
+        plan::collect(&mut now, &event);
+        if matches!(event.kind, Kind::Failed { .. }) {
+            is_whole = false;
+            let _ = events.send(event);
+        }
+    }
+    let moved = plan::moved(&saved.hosts, &now, &begun);
+    for (host, lines) in &moved {
+        let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
+            .evidence(lines)
+            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+        Sink::new(host, events.clone()).emit(Kind::Failed { failure });
+    }
+    is_whole && moved.is_empty()
+}

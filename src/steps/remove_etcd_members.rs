@@ -13,7 +13,7 @@ use crate::etcd::{self, Client, Member};
 use crate::manifest::{StaticPod, etcd_client_url, paths};
 use crate::resource::etcd_credentials;
 
-use super::Make;
+use super::{Context, Make};
 
 /// How long a host that leaves by itself waits for an etcd that does not answer: it can be reset without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,7 +26,10 @@ pub struct RemoveEtcdMembers {
     leaving: Vec<String>,
     /// Client URLs of the members to ask.
     endpoints: Vec<String>,
-    uses_etcd_elsewhere: bool,
+    /// What becomes of the cluster's state where that is not on this host.
+    stays: Option<String>,
+    /// Whether members are on hosts of their own: a control plane is their client, and can do without none of them.
+    is_client: bool,
     deadline: Duration,
     course: Mutex<Course>,
 }
@@ -50,18 +53,24 @@ struct Course {
 pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
     let context = make.context;
     let leaving = context.inputs.leaving.clone();
-    let asked: Vec<_> = match task {
+    let is_client = task != Task::Leave && context.cluster.has_etcd_hosts();
+    let mut asked: Vec<_> = match task {
         Task::Leave => vec![context.host()?],
-        Task::Check | Task::Remove => {
-            context.cluster.control_planes().filter(|host| !leaving.contains(&host.name)).collect()
-        }
+        Task::Check | Task::Remove => context.cluster.members().collect(),
     };
+    if is_client {
+        // Those that leave still answer, and may be all that are known.
+        asked.sort_by_key(|host| leaving.contains(&host.name));
+    } else if task != Task::Leave {
+        asked.retain(|host| !leaving.contains(&host.name));
+    }
     Ok(RemoveEtcdMembers {
         task,
         is_needed: task != Task::Leave || context.inputs.leader.is_none(),
         leaving,
         endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
-        uses_etcd_elsewhere: context.facts.node.uses_etcd_elsewhere(),
+        stays: if context.facts.node.uses_etcd_elsewhere() { stays(context) } else { None },
+        is_client,
         deadline: context.ready_deadline(),
         course: Mutex::default(),
     })
@@ -86,13 +95,12 @@ impl AnyStep for RemoveEtcdMembers {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        if self.task == Task::Leave && self.is_needed && self.uses_etcd_elsewhere {
-            let remark = "the etcd that this control plane used is not kboot's, and keeps the cluster's state: \
-                          `etcdctl del --prefix /registry/` empties it, and a new cluster is not begun over it";
-            self.course.lock().expect("no panic while held").remark = Some(remark.into());
+        if let Some(remark) = self.stays.as_ref().filter(|_| self.task == Task::Leave && self.is_needed) {
+            self.course.lock().expect("no panic while held").remark = Some(remark.clone());
         }
+        let manifest = paths::static_pod(StaticPod::Etcd);
         // etcd may be somebody else's, on hosts of its own.
-        if !self.is_needed || probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !self.is_needed || !self.is_client && probe.stat(Utf8Path::new(&manifest)).await?.is_none() {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
@@ -106,6 +114,9 @@ impl AnyStep for RemoveEtcdMembers {
         };
         let is_leaving = |member: &&Member| self.leaving.contains(&member.name);
         let voters = members.iter().filter(|member| !member.is_learner);
+        if self.is_client && voters.clone().all(|member| is_leaving(&member)) {
+            return Err(self.nothing_left());
+        }
         // Where all leave there is nobody who would miss them.
         if !members.iter().any(|member| is_leaving(&member)) || voters.clone().all(|member| is_leaving(&member)) {
             return Ok(Planned::Satisfied);
@@ -144,6 +155,14 @@ impl RemoveEtcdMembers {
         member.removal(staying.flat_map(|other| other.client_urls.clone()).collect())
     }
 
+    fn nothing_left(&self) -> Failure {
+        let names = self.leaving.join(" ");
+        Failure::new(format!(
+            "without {names} the control planes that stay would have no etcd, nor the cluster its state"
+        ))
+        .hint("put other hosts with the role `etcd` beside them first, or reset all hosts; nothing was changed")
+    }
+
     fn go_without(&self, failure: &Failure) -> Planned {
         let mut course = self.course.lock().expect("no panic while held");
         let is_late = course.began.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
@@ -156,6 +175,24 @@ impl RemoveEtcdMembers {
             failure.cause
         ));
         Planned::Satisfied
+    }
+}
+
+/// The state that outlives a control plane.
+fn stays(context: &Context) -> Option<String> {
+    let staying = context.cluster.etcd_hosts().filter(|host| !context.inputs.leaving.contains(&host.name));
+    let names: Vec<&str> = staying.map(|host| host.name.as_str()).collect();
+    match (context.cluster.has_etcd_hosts(), &names[..]) {
+        (true, []) => None,
+        (true, names) => Some(format!(
+            "etcd on {} keeps the cluster's state, and a new cluster is not begun over it: reset these hosts as well",
+            names.join(", ")
+        )),
+        (false, _) => Some(
+            "the etcd that this control plane used is not kboot's, and keeps the cluster's state: `etcdctl del --prefix /registry/` \
+             empties it, and a new cluster is not begun over it"
+                .into(),
+        ),
     }
 }
 

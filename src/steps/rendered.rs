@@ -33,7 +33,7 @@ pub async fn files(context: &Context) -> Result<BTreeMap<String, String>> {
     let services = Services { kube: Connector::default() };
     let outputs = Arc::new(Mutex::new(Outputs::default()));
     let make = Make { context, services: &services, outputs: &outputs };
-    let more: &[&str] = if context.host()?.is_control_plane() { &CONTROL_PLANE } else { &[] };
+    let more: &[&str] = if context.host()?.is_worker() { &[] } else { &CONTROL_PLANE };
     let mut files = BTreeMap::new();
     for name in EVERYWHERE.iter().chain(more) {
         for change in build(name, &make)?.plan(&Nothing).await?.into_changes() {

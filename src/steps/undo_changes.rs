@@ -164,10 +164,18 @@ fn subject(touched: &Touched) -> String {
 
 /// Whether these runs made the host a node, whose objects go with it or with its etcd.
 pub fn is_node_made(runs: &[&Run]) -> bool {
-    const SIGNS: [&str; 2] = ["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"];
+    is_any_made(runs, &["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"])
+}
+
+/// Whether these runs made the host a member of etcd.
+pub fn is_member_made(runs: &[&Run]) -> bool {
+    is_any_made(runs, &["/etc/kubernetes/manifests/etcd.yaml"])
+}
+
+fn is_any_made(runs: &[&Run], signs: &[&str]) -> bool {
     let traces = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.before);
     traces.into_iter().any(|trace| {
-        matches!(&trace.thing, Thing::Path { path } if SIGNS.contains(&path.as_str())) && trace.state == State::Absent
+        matches!(&trace.thing, Thing::Path { path } if signs.contains(&path.as_str())) && trace.state == State::Absent
     })
 }
 

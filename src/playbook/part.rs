@@ -9,7 +9,7 @@ use crate::inventory::reading::did_you_mean;
 const GIVERS: [(&str, &str); 4] = [
     ("issue-join-token", "write-bootstrap-kubeconfig"),
     ("share-authorities", "write-authorities"),
-    ("share-etcd", "write-authorities"),
+    ("share-etcd", "write-etcd-authority"),
     ("share-etcd", "write-etcd-credentials"),
 ];
 

@@ -27,8 +27,9 @@ fn role(Subject { cluster, host, facts, .. }: &Subject) -> Option<String> {
         let is_node = node.has_kubelet_conf || node.has_manifest("kube-apiserver");
         return is_node.then(|| "the host is a node of a cluster, but the inventory has it for etcd alone".into());
     }
-    if host.is_control_plane() && node.runs_etcd_alone() {
-        return Some("the host runs etcd and is no node, but the inventory has it as a control plane".into());
+    if node.runs_etcd_alone() {
+        let role = if host.is_control_plane() { "control plane" } else { "worker" };
+        return Some(format!("the host runs etcd and is no node, but the inventory has it as a {role}"));
     }
     if !host.is_control_plane() {
         let text = format!("the host runs a control plane ({}), but the inventory has it as a worker", evidence(node));

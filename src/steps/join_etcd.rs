@@ -282,6 +282,14 @@ mod tests {
         assert!(told[0].contains("https://10.0.0.3:2380"), "{told:?}");
     }
 
+    #[tokio::test]
+    async fn who_has_begun_is_not_added() {
+        let alone = Membership { is_new: false, ..membership() };
+        let host = crate::engine::fake::FakeHost::default();
+        let planned = AnyResource::plan(&alone, &host).await.unwrap();
+        assert_eq!(planned, Planned::after("the certificates by which etcd is asked"));
+    }
+
     #[test]
     fn a_former_self_makes_room() {
         let first = member("n1", "10.0.0.1", false);

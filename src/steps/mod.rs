@@ -159,6 +159,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("wait-for-own-node", |make| boxed(wait_for_own_node::step(make))),
     ("wait-for-static-pods", |make| boxed(wait_for_static_pods::step(make))),
     ("write-authorities", |make| boxed(write_authorities::step(make.context))),
+    ("write-etcd-authority", |make| boxed(write_authorities::of_etcd(make.context))),
     ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
     ("write-etcd-credentials", |make| boxed(write_etcd_credentials::step(make.context))),
     ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),

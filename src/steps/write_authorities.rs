@@ -1,7 +1,6 @@
 //! The authorities of the cluster that this control plane, or host of etcd's, joins. It makes none of its own.
 
 use crate::engine::{FileMode, Planned, Probe, Result};
-use crate::inventory::Host;
 use crate::resource::{AnyResource, Converge, Directory, File};
 
 use async_trait::async_trait;
@@ -11,10 +10,18 @@ use super::issue_certificates::{PKI, path};
 use super::{share_authorities, share_etcd};
 
 pub fn step(context: &Context) -> Converge {
-    let step = Converge::new("write-authorities", "Write the cluster's authorities")
-        .with(Directory::new(PKI, FileMode::DIRECTORY));
-    let is_of_etcd = context.cluster.host(&context.host).is_some_and(Host::is_etcd);
-    let names = if is_of_etcd { share_etcd::SHARED.into() } else { share_authorities::shared(&context.cluster) };
+    let step = Converge::new("write-authorities", "Write the cluster's authorities");
+    written(step, context, share_authorities::shared(&context.cluster))
+}
+
+/// The same on hosts of etcd's, which have one of their own.
+pub fn of_etcd(context: &Context) -> Converge {
+    let step = Converge::new("write-etcd-authority", "Write etcd's authority");
+    written(step, context, share_etcd::SHARED.into())
+}
+
+fn written(step: Converge, context: &Context, names: Vec<&'static str>) -> Converge {
+    let step = step.with(Directory::new(PKI, FileMode::DIRECTORY));
     match &context.inputs.authorities {
         Some(shared) => {
             step.with_all(shared.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, text)| {

@@ -168,6 +168,11 @@ impl Shown {
     }
 }
 
+/// Whether a unit runs, or is about to.
+pub async fn is_active(probe: &dyn Probe, unit: &str) -> Result<bool> {
+    Ok(Shown::of(probe, unit).await?.is_active())
+}
+
 /// How a unit is, for the journal.
 pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     let shown = Shown::of(probe, unit).await?;

@@ -10,7 +10,8 @@ use camino::Utf8Path;
 use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
 use crate::manifest::{StaticPod, paths};
 
-use super::recover_etcd::DATA;
+use super::etcd_member::DATA;
+use super::recover_etcd::stop_etcd;
 use super::{Make, evidence};
 
 pub struct SetEtcdAside {
@@ -53,7 +54,7 @@ impl AnyStep for SetEtcdAside {
         let running = probe.query(&["crictl", "ps", "-q", "--name", "^(etcd|kube-apiserver)$"]).await?;
         let runs = running.is_success() && !running.text().is_empty();
         if runs && !self.was_stopped.swap(!self.is_rehearsal, Ordering::Relaxed) {
-            changes.push(stop());
+            changes.push(stop_etcd());
         }
         if !self.is_rehearsal && !changes.is_empty() {
             return Ok(Planned::Changes(changes));
@@ -80,18 +81,8 @@ impl AnyStep for SetEtcdAside {
 impl SetEtcdAside {
     fn set_aside(&self) -> Change {
         let script = format!("[ ! -e {DATA} ] || mv -T {DATA} {}", self.place);
-        let argv = ["sh".into(), "-c".into(), script].into();
-        Change::Run { argv, why: format!("put {DATA} aside, as {}", self.place), undo: None }
+        Change::shell(format!("put {DATA} aside, as {}", self.place), script)
     }
-}
-
-/// The kubelet ends them as well, once their manifests are gone: who is first is no matter.
-fn stop() -> Change {
-    // Without etcd the API server has nothing to end in peace.
-    let script = "crictl ps -q --name '^kube-apiserver$' | xargs -r crictl stop --timeout 5; crictl ps -q --name '^etcd$' | xargs -r \
-                  crictl stop --timeout 30; true";
-    let argv = ["sh", "-c", script].map(String::from).into();
-    Change::Run { argv, why: "stop etcd and the API server".into(), undo: None }
 }
 
 #[cfg(test)]
@@ -135,7 +126,7 @@ mod tests {
         let stopped = [
             "remove /etc/kubernetes/manifests/etcd.yaml",
             "remove /etc/kubernetes/manifests/kube-apiserver.yaml",
-            "stop etcd and the API server",
+            "stop the API server and etcd",
         ];
         assert_eq!(shown(&step, &host).await, stopped);
         let ending = FakeHost::default().answer(PS, 0, "a1").file("/var/lib/etcd/member/snap/db", "");

@@ -127,7 +127,7 @@ impl RecoverEtcd {
         let pods = probe.query(&["crictl", "pods", "-q", "--name", &name]).await?;
         let runs = probe.query(&["crictl", "ps", "-q", "--name", &name]).await?;
         Ok(Seen {
-            kubelet_runs: resource::is_active(probe, UNIT).await?,
+            kubelet_runs: resource::unit_runs(probe, UNIT).await? == Some(true),
             has_once: !pods.text().is_empty(),
             once_runs: !runs.text().is_empty(),
             has_copy: false,
@@ -241,7 +241,7 @@ fn record(recovery: &Recovery) -> File {
     File::text(RECOVERY, text + "\n").mode(FileMode::PRIVATE)
 }
 
-fn set_kubelet(runs: bool) -> Change {
+pub(super) fn set_kubelet(runs: bool) -> Change {
     Change::SetUnit(UnitChange { unit: UNIT.into(), start: Some(runs), ..UnitChange::default() })
 }
 

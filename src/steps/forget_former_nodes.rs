@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::Make;
 
@@ -60,7 +60,7 @@ impl AnyStep for ForgetFormerNodes {
             };
             let Some(node) = node else { continue };
             let lease = view.get("coordination.k8s.io/v1", "Lease", Some("kube-node-lease"), name).await?;
-            let is_elsewhere = internal_address(&node).is_some_and(|known| known != address);
+            let is_elsewhere = node::internal_address(&node).is_some_and(|known| known != address);
             if is_elsewhere && self.was_heard(name, lease.map(|lease| lease["spec"]["renewTime"].clone())) {
                 return Ok(Planned::after(format!("the node {name} at another address to fall silent")));
             }
@@ -94,11 +94,6 @@ impl ForgetFormerNodes {
     }
 }
 
-fn internal_address(node: &Value) -> Option<&str> {
-    let addresses = node["status"]["addresses"].as_array()?;
-    addresses.iter().find(|address| address["type"] == "InternalIP")?["address"].as_str()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,14 +113,5 @@ mod tests {
         step.leases.lock().unwrap().insert("n2".into(), (json!("t1"), past));
         assert!(!step.was_heard("n2", Some(json!("t1"))));
         assert!(step.was_heard("n2", Some(json!("t2"))));
-    }
-
-    #[test]
-    fn the_internal_address_counts() {
-        let node = json!({"status": {"addresses": [
-            {"type": "Hostname", "address": "n2"}, {"type": "InternalIP", "address": "10.0.0.2"},
-        ]}});
-        assert_eq!(internal_address(&node), Some("10.0.0.2"));
-        assert_eq!(internal_address(&json!({})), None);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::inventory::Cni;
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::{Make, evidence};
 
@@ -83,9 +83,7 @@ impl WaitForNodes {
         if !self.nodes.iter().any(|wanted| wanted == name) {
             return None;
         }
-        let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
-        match ready {
+        match node::readiness(node) {
             Some(condition) if condition["status"] == "True" => None,
             Some(condition) => Some((name.into(), condition["message"].as_str().unwrap_or_default().into())),
             None => Some((name.into(), "it has not reported its state yet".into())),

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::wait_for_certificate::KUBELET_CONF;
 use super::{Make, evidence};
@@ -73,8 +73,7 @@ impl Step for WaitForOwnNode {
 
 /// Whether it is Ready, or would be but for the pod network, which is no matter of the host's.
 fn is_ready(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().filter(|condition| condition["type"] == "Ready").any(|ready| {
+    node::readiness(node).is_some_and(|ready| {
         let message = ready["message"].as_str().unwrap_or_default();
         ready["status"] == "True" || (ready["status"] == "False" && message.contains("NetworkPluginNotReady"))
     })

@@ -46,15 +46,10 @@ pub async fn etcd_checked(
         let Some(host) = job.cluster.host(&member.host) else { return false };
         if is_external { host.is_control_plane() } else { host.is_etcd() && member.facts.node.has_etcd_data }
     };
-    let asked = members.iter().filter(is_asked).map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
-        (&member.host, member.client.etcd(context).await)
-    });
+    let asked = members
+        .iter()
+        .filter(is_asked)
+        .map(|member| async { (&member.host, member.client.etcd(context(job, member, inputs)).await) });
     let (mut views, mut is_whole) = (BTreeMap::new(), true);
     for (host, view) in join_all(asked).await {
         match view {
@@ -70,6 +65,16 @@ pub async fn etcd_checked(
     // One of kboot's own that is not well is what a run may mend.
     findings.retain(|finding| is_external || finding.check == Check::ExternalEtcdData);
     tell(&ignore.apply(findings), events) && is_whole
+}
+
+/// What a host is told when it is asked.
+fn context(job: &Job<'_>, member: &Member, inputs: &Inputs) -> Context {
+    Context {
+        cluster: job.cluster.clone(),
+        host: member.host.clone(),
+        facts: member.facts.clone(),
+        inputs: inputs.clone(),
+    }
 }
 
 /// Tells findings; whether to go on.
@@ -99,12 +104,7 @@ pub async fn verified(
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
     let asked = members.iter().map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
+        let context = context(job, member, inputs);
         let locked = lock.packages.get(&context.platform()).into_iter().flatten();
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
         let question = Question { pins, roots: roots(), ..Question::default() };

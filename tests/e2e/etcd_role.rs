@@ -1,0 +1,152 @@
+//! Clusters whose etcd has hosts of its own: made, grown, a member that is gone replaced, shrunk, and taken away.
+
+use serde_json::Value;
+
+use crate::control_planes::nodes_are;
+use crate::events::{Run, text};
+use crate::lab::Lab;
+use crate::suite::Test;
+
+pub const TESTS: &[Test] = &[
+    Test { name: "etcd_role::one_becomes_three_and_a_dead_one_is_replaced", needs: None, run: life },
+    Test { name: "etcd_role::a_reset_leaves_nothing", needs: LIFE, run: reset },
+];
+
+const LIFE: Option<&str> = Some("etcd_role::one_becomes_three_and_a_dead_one_is_replaced");
+
+/// The control plane is the first host; more hosts than the lab has are added.
+const MORE: [&str; 2] = ["n4", "n5"];
+
+fn inventory(lab: &Lab, members: &[&str]) -> String {
+    lab.inventory_with(&format!("etcd-role-{}", members.join("-")), |inventory| {
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        for (name, address) in [("n4", "10.77.0.14"), ("n5", "10.77.0.15")] {
+            let host = format!("{{name: {name}, address: {address}}}");
+            hosts.push(serde_yaml::from_str(&host).expect("it is YAML"));
+        }
+        hosts.retain(|host| host["name"].as_str().is_some_and(|name| name == "n1" || members.contains(&name)));
+        for host in hosts {
+            let roles = if host["name"] == "n1" { "[control-plane, worker]" } else { "[etcd]" };
+            host["roles"] = serde_yaml::from_str(roles).expect("it is YAML");
+            let fields = host.as_mapping_mut().expect("a host has fields");
+            fields.remove("taints");
+            fields.remove("labels");
+        }
+    })
+}
+
+/// The members as this one tells, all of which must have a vote, and the API server's endpoints, which must be theirs.
+#[track_caller]
+fn members_are(lab: &Lab, host: &str, names: &[&str]) {
+    let script = "pki=/etc/kubernetes/pki/etcd
+        crictl exec $(crictl ps -q --name '^etcd$') etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key \
+        -w json member list";
+    let done = lab.on(host, script).ok();
+    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
+    let members = list["members"].as_array().expect("it has members");
+    let mut found: Vec<String> = members.iter().map(|member| text(&member["name"])).collect();
+    found.sort();
+    assert!(found == names && members.iter().all(|member| member["isLearner"] != true), "{done}");
+    let urls: Vec<String> =
+        names.iter().map(|name| format!("https://10.77.0.1{}:2379", name.trim_start_matches('n'))).collect();
+    let line = format!("grep -qx -- '    - --etcd-servers={}' /etc/kubernetes/manifests/kube-apiserver.yaml", urls.join(","));
+    lab.on("n1", &line).ok();
+}
+
+#[track_caller]
+fn kubectl(lab: &Lab, words: &str) {
+    lab.on("n1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {words}")).ok();
+}
+
+fn life(lab: &Lab) {
+    for host in MORE {
+        lab.testbed(&["host", "add", host]).ok();
+    }
+    lab.bare(&["n1", "n2", "n3"]);
+    lab.touch(&["n1", "n2", "n3"]);
+    let one = inventory(lab, &["n2"]);
+    Run::of(lab, &["up", "-i", &one]).ends(0);
+    nodes_are(lab, "n1", &["n1"]);
+    members_are(lab, "n2", &["n2"]);
+    // No etcd beside the API server, and neither node nor open kubelet beside etcd.
+    lab.on(
+        "n1",
+        "cd /etc/kubernetes; test ! -e manifests/etcd.yaml; test ! -e pki/etcd/ca.key; test ! -e /var/lib/etcd/member
+         test \"$(stat -c %a pki/apiserver-etcd-client.key)\" = 600",
+    )
+    .ok();
+    lab.on(
+        "n2",
+        "set -e; cd /etc/kubernetes; test ! -e kubelet.conf; test ! -e pki/ca.crt; systemctl is-active kubelet
+         test -z \"$(ss -ltnH 'sport = :10250')\"; test \"$(ls manifests)\" = etcd.yaml",
+    )
+    .ok();
+    kubectl(lab, "create configmap first --from-literal=a=b");
+    Run::of(lab, &["up", "-i", &one]).ends(0).is_unchanged();
+
+    let three = inventory(lab, &["n2", "n3", "n4"]);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    members_are(lab, "n2", &["n2", "n3", "n4"]);
+
+    // The first of them is nobody special. While it is dead no other may go, and nobody takes its place unasked.
+    lab.testbed(&["host", "kill", "n2"]).ok();
+    kubectl(lab, "create configmap second --from-literal=a=b");
+    let run = Run::of(lab, &["reset", "-i", &three, "--host", "n3", "--yes"]).ends(1);
+    let cause = run.causes("n1").concat();
+    assert!(
+        cause.contains("without n3 etcd would lose its majority: 1 of 2 members would answer, and it takes 2"),
+        "{run}"
+    );
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    let replaced = inventory(lab, &["n3", "n4", "n5"]);
+    Run::of(lab, &["up", "-i", &replaced]).ends(0);
+    members_are(lab, "n4", &["n3", "n4", "n5"]);
+    kubectl(lab, "get configmap first second");
+    Run::of(lab, &["up", "-i", &replaced]).ends(0).is_unchanged();
+
+    // No edit leads to members on control planes, nor to hosts that have nothing of it.
+    let stacked = lab.inventory_with("etcd-role-stacked", |inventory| {
+        inventory["hosts"].as_sequence_mut().expect("it has hosts").truncate(1);
+    });
+    let run = Run::of(lab, &["up", "-i", &stacked]).ends(1);
+    assert!(run.causes("n1").concat().contains("the cluster's state is in the etcd at https://10.77.0.13:2379"), "{run}");
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+}
+
+fn reset(lab: &Lab) {
+    let three = inventory(lab, &["n3", "n4", "n5"]);
+    // A member that leaves takes nothing with it and leaves nothing behind.
+    let run = Run::of(lab, &["reset", "-i", &three, "--host", "n5", "--yes"]).ends(0);
+    assert_eq!(run.warnings("n5"), Vec::<String>::new(), "{run}");
+    is_bare(lab, "n5");
+    let two = inventory(lab, &["n3", "n4"]);
+    Run::of(lab, &["up", "-i", &two]).ends(0);
+    members_are(lab, "n3", &["n3", "n4"]);
+    let run = Run::of(lab, &["reset", "-i", &two, "--host", "n3", "--host", "n4", "--yes"]).ends(1);
+    assert!(run.causes("n1").concat().contains("the control planes that stay would have no etcd"), "{run}");
+
+    // The control plane goes, and what it knew of the state that stays with it.
+    lab.kboot(&["reset", "-i", &two, "--host", "n1", "--yes", "--keep-packages"])
+        .ok()
+        .says(&["etcd on n3, n4 keeps the cluster's state"]);
+    let run = Run::of(lab, &["up", "-i", &two]).ends(1);
+    assert!(run.causes("").concat().contains("etcd holds the state of a cluster") || run.to_string().contains("etcd holds the state of a cluster"), "{run}");
+    Run::of(lab, &["reset", "-i", &two, "--yes"]).ends(0);
+    for host in ["n3", "n4"] {
+        is_bare(lab, host);
+    }
+    for host in MORE {
+        lab.testbed(&["host", "remove", host]).ok();
+    }
+}
+
+#[track_caller]
+fn is_bare(lab: &Lab, host: &str) {
+    lab.on(
+        host,
+        "for path in /etc/kubernetes /var/lib/etcd /var/lib/kubelet /etc/containerd /usr/bin/kubelet /var/lib/kboot; do
+           test ! -e $path || { ls -R $path; exit 1; }
+         done",
+    )
+    .ok();
+}

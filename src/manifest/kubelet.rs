@@ -188,6 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn one_that_runs_etcd_alone_belongs_to_no_cluster_and_lets_nobody_in() {
+        let mut cluster = fixture::cluster();
+        cluster.kubelet.config.insert("maxPods".into(), json!(200));
+        cluster.kubelet.config.insert("authentication".into(), json!({"x509": {"clientCAFile": "/a"}}));
+        let text = standalone_kubelet_config(&cluster, &V2).unwrap();
+        assert_eq!(
+            parsed(&text),
+            json!({
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "kind": "KubeletConfiguration",
+                "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": false}},
+                "authorization": {"mode": "AlwaysAllow"},
+                "cgroupDriver": "systemd",
+                "containerRuntimeEndpoint": RUNTIME_ENDPOINT,
+                "enableServer": false,
+                "healthzBindAddress": "127.0.0.1",
+                "healthzPort": 10248,
+                "maxPods": 200,
+                "staticPodPath": "/etc/kubernetes/manifests",
+            })
+        );
+        let host = crate::inventory::Host::new("e1", "10.77.0.21".parse().unwrap(), vec![crate::inventory::Role::Etcd]);
+        let flags = kubelet_flags(&cluster, &host, "e1", None).unwrap();
+        assert_eq!(flags, "KUBELET_KUBEADM_ARGS=\"--bootstrap-kubeconfig= --kubeconfig= --node-ip=10.77.0.21\"\n");
+    }
+
+    #[test]
     fn the_user_s_fields_are_laid_over() {
         let mut cluster = fixture::cluster();
         cluster.kubelet.config.insert("maxPods".into(), json!(200));

@@ -10,6 +10,8 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     if node.has_kubelet_conf {
         findings.extend(name(subject));
+    }
+    if node.has_kubelet_conf || subject.host.is_etcd() && node.has_etcd_data {
         findings.extend(address(subject));
     }
     // Without data in etcd there is no cluster yet that could keep anything.

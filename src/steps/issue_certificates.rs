@@ -10,6 +10,7 @@ use super::Context;
 
 pub const PKI: &str = "/etc/kubernetes/pki";
 const ETCD: &str = "etcd/ca";
+const CLIENT: &str = "apiserver-etcd-client";
 
 pub fn step(context: &Context) -> Result<Converge> {
     let params = layout(context)?;
@@ -22,6 +23,9 @@ pub fn step(context: &Context) -> Result<Converge> {
     let (is_member, is_node) = (context.cluster.is_member(host), !host.is_etcd());
     let is_etcds = |entry: &pki::Entry| entry.stem == ETCD || entry.issuer == Some(ETCD);
     let entries = entries.filter(|entry| if is_etcds(entry) { is_member } else { is_node });
+    // Hosts of etcd's have it from the first of them, and control planes from there.
+    let is_given = host.is_etcd() && context.inputs.newcomers.contains(&host.name);
+    let entries = entries.filter(|entry| !is_given || entry.stem != CLIENT);
     let certificates = entries.map(|entry| Certificate {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),

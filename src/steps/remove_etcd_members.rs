@@ -212,6 +212,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_outlives_a_control_plane_is_told() {
+        let told = |leaving: &[&str]| {
+            let sample = crate::preflight::samples::sample().with_etcd_host();
+            let facts = sample.facts["n1"].clone();
+            let leaving = leaving.iter().map(ToString::to_string).collect();
+            let inputs = super::super::Inputs { leaving, ..Default::default() };
+            stays(&Context { cluster: sample.cluster, host: "n1".into(), facts, inputs })
+        };
+        assert!(told(&["n1"]).unwrap().starts_with("etcd on n3 keeps the cluster's state"));
+        assert_eq!(told(&["n1", "n2", "n3"]), None);
+    }
+
+    #[test]
     fn a_majority_must_be_left() {
         let members = [Member::sample(1, "n1"), Member::sample(2, "n2"), Member::sample(3, "n3")];
         refuse_loss(&members, &[1, 2, 3], &["n1".into()]).unwrap();

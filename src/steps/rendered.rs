@@ -151,6 +151,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn with_hosts_of_etcd_s_its_pod_is_there_and_the_others_are_not() {
+        let of = |host: &str| {
+            let sample = sample().with_etcd_host();
+            let facts = sample.facts[host].clone();
+            Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+        };
+        let (control, etcd) = (files(&of("n1")).await.unwrap(), files(&of("n3")).await.unwrap());
+        let pods = |files: &BTreeMap<String, String>| -> Vec<String> {
+            files.keys().filter_map(|path| path.strip_prefix("/etc/kubernetes/manifests/")).map(String::from).collect()
+        };
+        assert_eq!(pods(&etcd), ["etcd.yaml"]);
+        assert_eq!(pods(&control), ["kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"]);
+        assert_ne!(control["/var/lib/kubelet/config.yaml"], etcd["/var/lib/kubelet/config.yaml"]);
+    }
+
+    #[tokio::test]
     async fn another_inventory_renders_other_files_and_objects() {
         let mut context = context("n1");
         let (old_files, old_objects) = (files(&context).await.unwrap(), objects(&context).unwrap());

@@ -35,6 +35,8 @@ impl Drop for More<'_> {
 
 fn inventory(lab: &Lab, members: &[&str]) -> String {
     lab.inventory_with(&format!("etcd-role-{}", members.join("-")), |inventory| {
+        let timeouts = serde_yaml::from_str("{connect: 3}").expect("it is YAML");
+        inventory.as_mapping_mut().expect("fields").insert("timeouts".into(), timeouts);
         let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
         hosts.retain(|host| host["name"].as_str().is_some_and(|name| name == "n1" || members.contains(&name)));
         for host in hosts {
@@ -147,9 +149,9 @@ fn reset(lab: &Lab) {
     let run = Run::of(lab, &["up", "-i", &two]).ends(1);
     assert!(run.causes("").concat().contains("etcd holds the state of a cluster"), "{run}");
     assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
-    Run::of(lab, &["reset", "-i", &two, "--yes"]).ends(0);
+    lab.kboot(&["reset", "-i", &two, "--yes", "--keep-packages"]).ok();
     for host in ["n3", "n4"] {
-        is_bare(lab, host);
+        lab.on(host, "test -z \"$(ls -A /var/lib/etcd)\" && test ! -e /etc/kubernetes/pki").ok();
     }
 }
 
@@ -157,9 +159,10 @@ fn reset(lab: &Lab) {
 fn is_bare(lab: &Lab, host: &str) {
     lab.on(
         host,
-        "for path in /etc/kubernetes /var/lib/etcd /var/lib/kubelet /etc/containerd /usr/bin/kubelet /var/lib/kboot; do
+        "for path in /etc/kubernetes /var/lib/kubelet /etc/containerd /usr/bin/kubelet /var/lib/kboot; do
            test ! -e $path || { ls -R $path; exit 1; }
-         done",
+         done
+         test -z \"$(ls -A /var/lib/etcd)\"",
     )
     .ok();
 }

@@ -174,6 +174,10 @@ impl Membership {
     fn next(&self, members: &[Member], has_data: bool) -> Result<Next> {
         let peer_url = self.peer_url();
         let own = members.iter().find(|member| member.is_at(&peer_url));
+        // Who has a vote waits for nobody else's.
+        if !self.is_new && has_data && own.is_some_and(|own| own.has_started() && !own.is_learner) {
+            return Ok(Next::Plan(Planned::Satisfied));
+        }
         if let Some(other) = members.iter().find(|member| member.is_learner && !member.is_at(&peer_url)) {
             return Ok(Next::Plan(Planned::after(format!(
                 "the etcd member {} to get its vote: etcd takes one new member at a time",
@@ -279,6 +283,13 @@ mod tests {
         let host = crate::engine::fake::FakeHost::default();
         let planned = AnyResource::plan(&alone, &host).await.unwrap();
         assert_eq!(planned, Planned::after("the certificates by which etcd is asked"));
+        // Cut off before its vote, it gets that; and who has one does not wait for others.
+        let (own, other) = (member("n2", "10.0.0.2", false), member("n3", "10.0.0.3", true));
+        assert_eq!(alone.next(&[own, other.clone()], true).unwrap(), Next::Plan(Planned::Satisfied));
+        let learner = member("n2", "10.0.0.2", true);
+        let promote = Next::Plan(Planned::Changes(vec![alone.change(MemberAction::Promote)]));
+        assert_eq!(alone.next(&[learner, member("n1", "10.0.0.1", false)], true).unwrap(), promote);
+        assert!(matches!(membership().next(&[other], false).unwrap(), Next::Plan(Planned::After { .. })));
     }
 
     #[test]

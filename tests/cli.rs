@@ -8,6 +8,8 @@ mod bad_inventory;
 mod config;
 #[path = "cli/etcd_files.rs"]
 mod etcd_files;
+#[path = "cli/etcd_hosts.rs"]
+mod etcd_hosts;
 #[path = "cli/generated.rs"]
 mod generated;
 #[path = "cli/help.rs"]

@@ -59,8 +59,12 @@ impl Config {
                     etcd_files::read(&cluster)?;
                 }
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
+                let etcd = match cluster.etcd_hosts().count() {
+                    0 => String::new(),
+                    count => format!(", {count} for etcd"),
+                };
                 format!(
-                    "{}: {}, {control} of them control plane, Kubernetes {}\n",
+                    "{}: {}, {control} of them control plane{etcd}, Kubernetes {}\n",
                     validate.inventory.path(),
                     count(all, "host"),
                     cluster.kubernetes.version

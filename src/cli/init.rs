@@ -145,6 +145,12 @@ impl Init {
             return Ok((validated(cluster)?, said));
         }
         let (mut cluster, host) = self.machine.resolve(Role::ControlPlane)?;
+        if cluster.has_etcd_hosts() {
+            return Err(Problem::usage(
+                "the configuration has hosts with the role `etcd`, which `kboot init` does not reach",
+            )
+            .hint("`kboot up` makes such a cluster; or give `kboot init` an etcd that is there, by `etcd.external`"));
+        }
         if !host.is_control_plane() {
             return Err(Problem::usage(format!("{} is no control plane in the configuration", host.name))
                 .hint("run `kboot init` on a control plane, and `kboot join` on workers"));

@@ -144,6 +144,10 @@ impl Join {
         // Preflight says so too, but comes after the cluster has been asked for its settings.
         require_root()?;
         let (mut cluster, host) = self.machine.resolve(self.control_plane.role())?;
+        if host.is_etcd() {
+            return Err(Problem::usage(format!("{} is a host of etcd's in the configuration, and no node", host.name))
+                .hint("`kboot up` makes it a member of etcd"));
+        }
         if host.is_control_plane() != self.control_plane.control_plane {
             let (role, hint) = match host.is_control_plane() {
                 true => ("a control plane", "add --control-plane, or run `kboot init` there for a new cluster"),

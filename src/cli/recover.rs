@@ -89,6 +89,11 @@ fn control_planes(cluster: &Cluster, from: &str) -> Result<Vec<String>, Problem>
         let hint = "bring that etcd back by its own means, as from a snapshot: the API servers go on with it";
         return Err(Problem::usage(cause).hint(hint));
     }
+    if cluster.has_etcd_hosts() {
+        let cause = "the cluster's state is on hosts of etcd's own, and none of it on the control planes";
+        let hint = "bring a majority of these hosts back; a snapshot of a survivor's is restored by etcd's own tools";
+        return Err(Problem::usage(cause).hint(hint));
+    }
     let names: Vec<String> = cluster.control_planes().map(|host| host.name.clone()).collect();
     if names.iter().any(|name| name == from) {
         return Ok(names);

@@ -86,7 +86,7 @@ impl Reset {
 /// Of an inventory, the hosts that the reset has to do with, and the names of those that it resets: all if none is named.
 fn chosen(mut cluster: Cluster, hosts: &[String]) -> (Cluster, Vec<String>) {
     let is_leaving = |name: &String| hosts.is_empty() || hosts.contains(name);
-    cluster.hosts.retain(|host| is_leaving(&host.name) || host.is_control_plane());
+    cluster.hosts.retain(|host| is_leaving(&host.name) || host.is_control_plane() || host.is_etcd());
     let leaving = cluster.hosts.iter().map(|host| host.name.clone()).filter(is_leaving).collect();
     (cluster, leaving)
 }

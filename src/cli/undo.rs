@@ -7,9 +7,9 @@ use clap::Args;
 
 use crate::engine::{Failure, Run};
 use crate::facts::Facts;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::report::Stream;
-use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_node_made};
+use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_member_made, is_node_made};
 
 use super::Global;
 use super::ask::confirm;
@@ -49,7 +49,7 @@ impl Undo {
             let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
             confirm(&names, &told(&id, &journals))?;
         }
-        let leaving = made_nodes(&journals, &id);
+        let leaving = made_nodes(&cluster, &journals, &id);
         let job = Job {
             inventory: self.args.path(),
             wait_lock: self.args.wait.limit(),
@@ -105,10 +105,14 @@ fn is_final(run: &Run) -> bool {
 /// How long pods may take to leave a node that the run had made.
 const DRAIN_SECONDS: u64 = 120;
 
-/// The hosts that the run made nodes of the cluster: they leave it.
-fn made_nodes(journals: &Journals, id: &str) -> Vec<String> {
-    let is_made = |runs: &[Run]| runs.iter().any(|run| run.info.id == id && is_node_made(&[run]));
-    journals.iter().filter(|(_, runs)| is_made(runs)).map(|(host, _)| host.clone()).collect()
+/// The hosts that the run made nodes of the cluster, or members of its etcd: they leave it.
+fn made_nodes(cluster: &Cluster, journals: &Journals, id: &str) -> Vec<String> {
+    let is_made = |host: &str, run: &Run| match cluster.host(host).is_some_and(Host::is_etcd) {
+        true => is_member_made(&[run]),
+        false => is_node_made(&[run]),
+    };
+    let is_any = |(host, runs): &(&String, &Vec<Run>)| runs.iter().any(|run| run.info.id == id && is_made(host, run));
+    journals.iter().filter(is_any).map(|(host, _)| host.clone()).collect()
 }
 
 /// The last run that changed something and was not taken back, and that is no undo or reset itself.

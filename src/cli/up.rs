@@ -108,7 +108,7 @@ pub fn inputs(cluster: &Cluster) -> impl Fn(&BTreeMap<String, Facts>, &mut Input
     |facts, inputs| {
         let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
         inputs.is_joining = cluster.workers().any(|host| is_new(&host));
-        inputs.joining = cluster.hosts.iter().filter(is_new).map(|host| host.name.clone()).collect();
+        inputs.joining = cluster.nodes().filter(is_new).map(|host| host.name.clone()).collect();
         Ok(())
     }
 }

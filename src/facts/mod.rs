@@ -261,6 +261,14 @@ impl NodeState {
         self.has_etcd_data || CONTROL_PLANE.iter().any(|name| self.has_manifest(name))
     }
 
+    /// Whether the host runs etcd and is no node of a cluster. A control plane has the cluster's authority before it has an etcd.
+    pub fn runs_etcd_alone(&self) -> bool {
+        self.has_manifest("etcd")
+            && !self.has_manifest("kube-apiserver")
+            && !self.has_kubelet_conf
+            && self.ca.is_empty()
+    }
+
     /// Whether there is an API server here that keeps its state in an etcd of other hosts.
     pub fn uses_etcd_elsewhere(&self) -> bool {
         self.has_manifest("kube-apiserver") && !self.has_manifest("etcd") && !self.asks_own_etcd()

@@ -88,15 +88,15 @@ impl Cluster {
         self.hosts.iter().filter(|host| host.is_control_plane())
     }
 
-    /// The hosts that join as workers: those that are not control planes. A host with both roles is a control plane
+    /// The hosts that join as workers: nodes that are not control planes. A host with both roles is a control plane
     /// that also takes workloads.
     pub fn workers(&self) -> impl Iterator<Item = &Host> {
-        self.hosts.iter().filter(|host| !host.is_control_plane())
+        self.hosts.iter().filter(|host| host.is_worker())
     }
 
-    /// The etcd that is somebody else's; none where each control plane runs a member.
-    pub fn external_etcd(&self) -> Option<&ExternalEtcd> {
-        self.etcd.as_ref().map(|etcd| &etcd.external)
+    /// The hosts that are nodes of the cluster: all but those of etcd's alone.
+    pub fn nodes(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| !host.is_etcd())
     }
 
     /// What the API server's keys in etcd begin with, the slash after it included.
@@ -202,6 +202,11 @@ impl ExternalEtcd {
 impl Host {
     pub fn is_control_plane(&self) -> bool {
         self.roles.contains(&Role::ControlPlane)
+    }
+
+    /// Whether it is a node and no control plane.
+    pub fn is_worker(&self) -> bool {
+        !self.is_control_plane() && !self.is_etcd()
     }
 }
 

@@ -12,6 +12,7 @@ mod check;
 mod cluster;
 mod defaults;
 mod endpoint;
+mod etcd;
 mod files;
 pub(crate) mod format;
 mod mistake;

@@ -430,7 +430,8 @@ pub struct Host {
     /// The IP address by which kboot and the other hosts reach it.
     #[schemars(with = "String", extend("format" = "ip"), example = &"10.0.0.11")]
     pub address: IpAddr,
-    /// `control-plane`, `worker`, or both: a control plane that also takes workloads.
+    /// `control-plane`, `worker`, or both: a control plane that also takes workloads. Or `etcd` alone: where any host has it, these hosts
+    /// run the cluster's etcd, and are no nodes.
     #[schemars(length(min = 1), example = &"[worker]")]
     pub roles: Vec<Role>,
     /// Labels of the node.
@@ -456,6 +457,7 @@ pub struct Host {
 pub enum Role {
     ControlPlane,
     Worker,
+    Etcd,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

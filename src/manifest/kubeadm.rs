@@ -89,10 +89,10 @@ fn cluster_configuration(cluster: &Cluster) -> Result<String, RenderError> {
 }
 
 fn etcd(cluster: &Cluster) -> Value {
-    if let Some(external) = cluster.external_etcd() {
+    if let Some(endpoints) = cluster.etcd_endpoints() {
         // Where every control plane has them, whatever the files were called that they came from.
         return json!({"external": {
-            "endpoints": external.endpoints,
+            "endpoints": endpoints,
             "caFile": paths::ETCD_CA,
             "certFile": paths::ETCD_CLIENT_CERTIFICATE,
             "keyFile": paths::ETCD_CLIENT_KEY,

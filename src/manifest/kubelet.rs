@@ -36,6 +36,21 @@ pub fn kubelet_config(cluster: &Cluster, values: &KubeletValues) -> Result<Strin
     Ok(emit(&patched(&cluster.patches, PatchTarget::KubeletConfiguration, document)?))
 }
 
+/// The same file where the kubelet belongs to no cluster and only runs etcd's static pod: there is no API server by whose word it could
+/// let anybody in, so that it lets in nobody and listens for none.
+pub fn standalone_kubelet_config(cluster: &Cluster, values: &KubeletValues) -> Result<String, RenderError> {
+    let mut configuration: Value = serde_yaml::from_str(&kubelet_config(cluster, values)?).unwrap_or_default();
+    if let Some(fields) = configuration.as_object_mut() {
+        for field in ["clusterDNS", "clusterDomain", "rotateCertificates", "serverTLSBootstrap"] {
+            fields.remove(field);
+        }
+        fields.insert("enableServer".into(), json!(false));
+        fields.insert("authentication".into(), json!({"anonymous": {"enabled": false}, "webhook": {"enabled": false}}));
+        fields.insert("authorization".into(), json!({"mode": "AlwaysAllow"}));
+    }
+    Ok(emit(&configuration))
+}
+
 /// The part of the configuration that all nodes share, for ConfigMap kubelet-config.
 pub(super) fn shared_configuration(cluster: &Cluster, values: &KubeletValues) -> Result<String, RenderError> {
     Ok(emit(&configuration(cluster, values, Value::Null)?))
@@ -54,6 +69,8 @@ pub fn kubelet_instance_config() -> Result<String, RenderError> {
 ///   on a host with several the kubelet would take the default route's.
 /// - `--register-with-taints` on workers, so that nothing is scheduled there before the taints are known. A control
 ///   plane's are set through the API, as by kubeadm: its node isn't ready before the pod network is there.
+/// - No kubeconfig on hosts of etcd's, in place of those that the package's drop-in names: so the kubelet knows that it belongs to no
+///   cluster.
 /// - The inventory's `kubelet.extraArgs`.
 /// - No `--node-labels` of kboot's own: the API server refuses some labels from kubelets, and a flag isn't read again once the node is
 ///   registered. Labels are set through the API.
@@ -71,12 +88,15 @@ pub fn kubelet_flags(
     if !hostname.eq_ignore_ascii_case(&host.name) {
         flags.push(format!("--hostname-override={}", host.name));
     }
+    if host.is_etcd() {
+        flags.extend(["--bootstrap-kubeconfig=", "--kubeconfig="].map(String::from));
+    }
     flags.push(format!("--node-ip={}", host.address));
     let taints = cluster.node_taints(host);
     if let Some(text) = registered {
         let words = text.split(|c: char| c.is_whitespace() || c == '"');
         flags.extend(words.filter(|word| word.starts_with("--register-with-taints=")).map(String::from));
-    } else if !host.is_control_plane() && !taints.is_empty() {
+    } else if host.is_worker() && !taints.is_empty() {
         let taints: Vec<_> = taints
             .iter()
             .map(|taint| match taint.value.as_str() {
@@ -165,6 +185,33 @@ mod tests {
         let shared = parsed(&shared_configuration(&fixture::cluster(), &values).unwrap());
         assert_eq!(shared["failCgroupV1"], false);
         assert_eq!((&shared["resolvConf"], &shared["containerRuntimeEndpoint"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn one_that_runs_etcd_alone_belongs_to_no_cluster_and_lets_nobody_in() {
+        let mut cluster = fixture::cluster();
+        cluster.kubelet.config.insert("maxPods".into(), json!(200));
+        cluster.kubelet.config.insert("authentication".into(), json!({"x509": {"clientCAFile": "/a"}}));
+        let text = standalone_kubelet_config(&cluster, &V2).unwrap();
+        assert_eq!(
+            parsed(&text),
+            json!({
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "kind": "KubeletConfiguration",
+                "authentication": {"anonymous": {"enabled": false}, "webhook": {"enabled": false}},
+                "authorization": {"mode": "AlwaysAllow"},
+                "cgroupDriver": "systemd",
+                "containerRuntimeEndpoint": RUNTIME_ENDPOINT,
+                "enableServer": false,
+                "healthzBindAddress": "127.0.0.1",
+                "healthzPort": 10248,
+                "maxPods": 200,
+                "staticPodPath": "/etc/kubernetes/manifests",
+            })
+        );
+        let host = crate::inventory::Host::new("e1", "10.77.0.21".parse().unwrap(), vec![crate::inventory::Role::Etcd]);
+        let flags = kubelet_flags(&cluster, &host, "e1", None).unwrap();
+        assert_eq!(flags, "KUBELET_KUBEADM_ARGS=\"--bootstrap-kubeconfig= --kubeconfig= --node-ip=10.77.0.21\"\n");
     }
 
     #[test]

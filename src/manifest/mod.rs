@@ -29,6 +29,7 @@ pub use host::{
 pub use kubeadm::{bootstrap_rbac, cluster_info, kubeadm_config, kubelet_config_map, node_labels};
 pub use kubelet::{
     CgroupDriver, KubeletValues, RUNTIME_ENDPOINT, kubelet_config, kubelet_flags, kubelet_instance_config,
+    standalone_kubelet_config,
 };
 pub use network::{flannel, pod_network, weave};
 pub use patch::PatchError;

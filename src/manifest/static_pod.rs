@@ -9,7 +9,7 @@ use super::emit::emit;
 use super::patch::patched;
 use super::template::{RenderError, Template};
 use super::yaml::document;
-use crate::inventory::{API_PORT, Cluster, Component, PatchTarget};
+use crate::inventory::{API_PORT, Cluster, Component, Host, PatchTarget};
 
 /// Folders that files of /etc/ssl/certs may be links into. Those that exist on the host are mounted, too.
 pub const CA_FOLDERS: [&str; 5] = [
@@ -130,10 +130,18 @@ impl StaticPod {
     pub const ALL: [StaticPod; 4] =
         [StaticPod::Etcd, StaticPod::ApiServer, StaticPod::ControllerManager, StaticPod::Scheduler];
 
-    /// Those that a control plane of this cluster runs.
+    /// Those that kboot runs for this cluster.
     pub fn of(cluster: &Cluster) -> impl Iterator<Item = Self> {
         let has_etcd = cluster.external_etcd().is_none();
         Self::ALL.into_iter().filter(move |pod| has_etcd || *pod != StaticPod::Etcd)
+    }
+
+    /// Whether this host runs it.
+    pub fn is_on(self, cluster: &Cluster, host: &Host) -> bool {
+        match self {
+            StaticPod::Etcd => cluster.is_member(host),
+            StaticPod::ApiServer | StaticPod::ControllerManager | StaticPod::Scheduler => host.is_control_plane(),
+        }
     }
 
     /// The pod's name without the node's, which is also the image's: `kube-apiserver`.
@@ -234,8 +242,8 @@ impl<'a> Context<'a> {
         };
         let components = &cluster.control_plane;
         // Members that were told to advertise other addresses may not listen on loopback.
-        let etcd_servers = match (cluster.external_etcd(), components.etcd.extra_args.get("advertise-client-urls")) {
-            (Some(external), _) => external.endpoints.join(","),
+        let etcd_servers = match (cluster.etcd_endpoints(), components.etcd.extra_args.get("advertise-client-urls")) {
+            (Some(endpoints), _) => endpoints.join(","),
             (None, Some(urls)) => urls.clone(),
             (None, None) => format!("https://{}:2379", node.loopback_authority),
         };

@@ -359,3 +359,17 @@ fn an_etcd_elsewhere_is_asked_with_the_same_files() {
         }})
     );
 }
+
+#[test]
+fn api_servers_ask_the_hosts_of_etcd_s() {
+    let mut cluster = fixture::cluster();
+    for (name, address) in [("e1", "10.77.0.21"), ("e2", "10.77.0.22")] {
+        let host = crate::inventory::Host::new(name, address.parse().unwrap(), vec![crate::inventory::Role::Etcd]);
+        cluster.hosts.push(host);
+    }
+    let text = static_pod(StaticPod::ApiServer, &cluster, &values()).unwrap();
+    assert!(text.contains("--etcd-servers=https://10.77.0.21:2379,https://10.77.0.22:2379\n"), "{text}");
+    let is_on = |pod: StaticPod, host: &str| pod.is_on(&cluster, cluster.host(host).unwrap());
+    assert_eq!([is_on(StaticPod::Etcd, "n1"), is_on(StaticPod::Scheduler, "n1")], [false, true]);
+    assert_eq!([is_on(StaticPod::Etcd, "e2"), is_on(StaticPod::Scheduler, "e2")], [true, false]);
+}

@@ -50,10 +50,11 @@ impl Hosts {
         self.may_match(host)
             && match self {
                 Hosts::Group(Group::Leader) => inputs.leader.as_ref() == Some(&host.name),
-                Hosts::Group(Group::EstablishedControlPlane) => !is_new,
-                Hosts::Group(Group::JoiningControlPlane) => is_new,
+                Hosts::Group(Group::EtcdLeader) => inputs.etcd_leader.as_ref() == Some(&host.name),
+                Hosts::Group(Group::EstablishedControlPlane | Group::EstablishedEtcd) => !is_new,
+                Hosts::Group(Group::JoiningControlPlane | Group::JoiningEtcd) => is_new,
                 Hosts::Group(Group::Leaving) => is_leaving,
-                Hosts::Group(Group::All | Group::ControlPlane | Group::Worker) | Hosts::Names(_) => true,
+                Hosts::Group(Group::All | Group::ControlPlane | Group::Worker | Group::Etcd) | Hosts::Names(_) => true,
             }
     }
 
@@ -64,7 +65,10 @@ impl Hosts {
             Hosts::Group(
                 Group::ControlPlane | Group::Leader | Group::EstablishedControlPlane | Group::JoiningControlPlane,
             ) => host.is_control_plane(),
-            Hosts::Group(Group::Worker) => !host.is_control_plane(),
+            Hosts::Group(Group::Worker) => host.is_worker(),
+            Hosts::Group(Group::Etcd | Group::EtcdLeader | Group::EstablishedEtcd | Group::JoiningEtcd) => {
+                host.is_etcd()
+            }
             Hosts::Names(names) => names.contains(&host.name),
         }
     }

@@ -6,8 +6,12 @@ use crate::engine::Item;
 use crate::inventory::reading::did_you_mean;
 
 /// Steps that hand on what steps of other hosts can't do without.
-const GIVERS: [(&str, &str); 2] =
-    [("issue-join-token", "write-bootstrap-kubeconfig"), ("share-authorities", "write-authorities")];
+const GIVERS: [(&str, &str); 4] = [
+    ("issue-join-token", "write-bootstrap-kubeconfig"),
+    ("share-authorities", "write-authorities"),
+    ("share-etcd", "write-etcd-authority"),
+    ("share-etcd", "write-etcd-credentials"),
+];
 
 /// Steps that wait for what others apply: where that is left out, nobody waits for it.
 const WAITS: [(&str, &str); 2] = [("apply-addons", "wait-for-addons"), ("apply-dns", "wait-for-addons")];

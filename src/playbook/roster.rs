@@ -1,4 +1,5 @@
-//! Which control plane speaks for the cluster in a run, and which have yet to join it. No host is special: what they are tells.
+//! Which control plane, and which host of etcd's, speaks for the others in a run, and which have yet to join them. No host is special: what
+//! they are tells.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +12,13 @@ use crate::inventory::Cluster;
 pub struct Roster {
     /// The first control plane that belongs to the cluster, and serves if any does; of a new cluster the one that begins it.
     pub leader: Option<String>,
-    /// Control planes that do not belong to the cluster yet.
+    /// The same of the hosts that run etcd alone.
+    pub etcd_leader: Option<String>,
+    /// Control planes that do not belong to the cluster yet, and hosts of etcd's that are no members yet.
     pub newcomers: BTreeSet<String>,
 }
 
-/// Of a cluster's control planes, by the facts that were reached.
+/// Of a cluster's control planes and hosts of etcd's, by the facts that were reached.
 ///
 /// Where none of them belongs to a cluster, one begins it; but not while another can't be asked, which may be one already.
 pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<Roster> {
@@ -25,8 +28,23 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
     let is_given_up = |node: &NodeState| {
         node.etcd_member.as_ref().is_some_and(|member| nodes().any(|other| other.given_up.contains(member)))
     };
-    let belongs = |node: &NodeState| is_established(node) && !is_given_up(node);
-    let established: Vec<&String> = names.iter().copied().filter(|n| state(n).is_some_and(belongs)).collect();
+    let (leader, mut newcomers) =
+        part("control plane", &names, &state, |node| is_established(node) && !is_given_up(node))?;
+    let names: Vec<&String> = cluster.etcd_hosts().map(|host| &host.name).collect();
+    let (etcd_leader, joining) =
+        part("host of etcd's", &names, &state, |node| node.has_manifest("etcd") && node.has_etcd_data)?;
+    newcomers.extend(joining);
+    Ok(Roster { leader, etcd_leader, newcomers })
+}
+
+/// Who leads the hosts of one kind, and which of them are yet to join.
+fn part<'a>(
+    kind: &str,
+    names: &[&String],
+    state: impl Fn(&str) -> Option<&'a NodeState>,
+    belongs: impl Fn(&NodeState) -> bool,
+) -> Result<(Option<String>, BTreeSet<String>)> {
+    let established: Vec<&String> = names.iter().copied().filter(|name| state(name).is_some_and(&belongs)).collect();
     let silent: Vec<&str> = names.iter().filter(|name| state(name).is_none()).map(|name| name.as_str()).collect();
     // One that came back after the cluster went on without it looks like all others, but its API server has no etcd.
     let serves = |name: &&&String| state(name).is_some_and(|node| node.serves);
@@ -34,7 +52,7 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
         Some(leader) => Some(*leader),
         None if names.len() > 1 && !silent.is_empty() && silent.len() < names.len() => {
             return Err(Failure::new(format!(
-                "no control plane that was reached belongs to a cluster yet, and {} may do so: a new one is not begun",
+                "no {kind} that was reached belongs to a cluster yet, and {} may do so: a new one is not begun",
                 silent.join(", ")
             ))
             .hint(
@@ -48,7 +66,7 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
     };
     // Of one that does not answer nobody knows; it can't join either.
     let is_new = |name: &&String| Some(*name) != leader && !established.contains(name) && state(name).is_some();
-    Ok(Roster { leader: leader.cloned(), newcomers: names.iter().copied().filter(is_new).cloned().collect() })
+    Ok((leader.cloned(), names.iter().copied().filter(is_new).cloned().collect()))
 }
 
 /// A member's API server comes last, when its etcd has a vote. With an etcd elsewhere it is all that there is to see.
@@ -133,6 +151,25 @@ mod tests {
         // One that lost its etcd is none.
         let lost = NodeState { manifests: vec!["kube-apiserver.yaml".into()], ..bare() };
         assert_eq!(told(&["a", "b"], &[("a", bare()), ("b", lost)]), ("a".into(), vec!["b".into()]));
+    }
+
+    #[test]
+    fn hosts_of_etcd_s_have_a_leader_of_their_own() {
+        let mut cluster = cluster(&["a", "e1", "e2"]);
+        cluster.hosts[1..].iter_mut().for_each(|host| host.roles = vec![crate::inventory::Role::Etcd]);
+        let member = NodeState { manifests: vec!["etcd.yaml".into()], has_etcd_data: true, ..bare() };
+        let of = |states: &[(&str, NodeState)]| {
+            roster(&cluster, |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
+        };
+        let roster = of(&[("a", bare()), ("e1", bare()), ("e2", member.clone())]).unwrap();
+        assert_eq!((roster.leader.as_deref(), roster.etcd_leader.as_deref()), (Some("a"), Some("e2")));
+        assert_eq!(roster.newcomers, BTreeSet::from(["e1".to_string()]));
+        let roster = of(&[("a", bare()), ("e1", bare()), ("e2", bare())]).unwrap();
+        assert_eq!((roster.etcd_leader.as_deref(), roster.newcomers), (Some("e1"), BTreeSet::from(["e2".to_string()])));
+        let failure = of(&[("a", bare()), ("e1", bare())]).unwrap_err();
+        assert!(failure.cause.starts_with("no host of etcd's that was reached"), "{}", failure.cause);
+        // Members go on without one that is silent.
+        assert_eq!(of(&[("a", bare()), ("e2", member)]).unwrap().etcd_leader.as_deref(), Some("e2"));
     }
 
     #[test]

@@ -243,13 +243,14 @@ impl Walk<'_> {
             promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
             context,
         };
-        let Outputs { join, authorities, has_begun } = member.client.run(run, events).await?;
+        let Outputs { join, authorities, etcd, has_begun } = member.client.run(run, events).await?;
         if has_begun {
             shared.begun.lock().expect("no panic while held").insert(member.host.clone());
         }
         let mut inputs = self.inputs();
         inputs.join = join.or(inputs.join.take());
         inputs.authorities = authorities.or(inputs.authorities.take());
+        inputs.etcd = etcd.or(inputs.etcd.take());
         Ok(())
     }
 }

@@ -98,8 +98,16 @@ pub enum Group {
     EstablishedControlPlane,
     /// Control planes that are yet to join the others.
     JoiningControlPlane,
-    /// Those that are no control plane.
+    /// Nodes that are no control plane.
     Worker,
+    /// Hosts with the role `etcd`.
+    Etcd,
+    /// The host of etcd's that speaks for the others: the first that has a member, or the one that begins.
+    EtcdLeader,
+    /// Hosts of etcd's that have a member, and the one that begins.
+    EstablishedEtcd,
+    /// Hosts of etcd's that are yet to join the others.
+    JoiningEtcd,
     /// Those that a reset, an undo or a recovery takes out of the cluster; of no use in other playbooks.
     Leaving,
 }

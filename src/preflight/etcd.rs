@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use super::{Check, Finding, Severity, list};
+use super::{Check, Finding, Severity, Subject, list};
 use crate::facts::{EtcdState, EtcdView, Facts};
 use crate::inventory::Cluster;
 
@@ -25,8 +25,8 @@ pub enum ExpectedData {
 impl ExpectedData {
     /// By what the control planes are. `leader` makes the cluster if there is none; without a leader the cluster is elsewhere.
     pub fn of(cluster: &Cluster, facts: &BTreeMap<String, Facts>, leader: Option<&str>) -> Self {
-        let Some(external) = cluster.external_etcd() else { return Self::Any };
-        let wanted = external.endpoints.join(",");
+        let Some(endpoints) = cluster.etcd_endpoints() else { return Self::Any };
+        let wanted = endpoints.join(",");
         let known: Vec<&str> = facts.values().filter_map(|facts| facts.node.founded.etcd_servers.as_deref()).collect();
         match leader.and_then(|leader| facts.get(leader)) {
             _ if known.contains(&wanted.as_str()) => Self::Any,
@@ -52,6 +52,25 @@ pub fn external_etcd(views: &BTreeMap<String, EtcdView>, expected: ExpectedData)
         false => hosts.into_iter().map(|host| Finding { host: Some(host.into()), ..finding.clone() }).collect(),
     };
     seen.into_iter().flat_map(told).collect()
+}
+
+/// Where etcd has hosts of its own: a cluster whose state is there, and none of these hosts has any of it.
+pub(super) fn lost(all: &[Subject]) -> Option<Finding> {
+    let mut hosts = all.iter().filter(|subject| subject.host.is_etcd()).peekable();
+    hosts.peek()?;
+    let client =
+        all.iter().find(|subject| subject.host.is_control_plane() && subject.facts.node.uses_etcd_elsewhere())?;
+    if hosts.any(|subject| subject.facts.node.has_etcd_data) {
+        return None;
+    }
+    let servers = client.facts.node.founded.etcd_servers.as_deref().unwrap_or_default();
+    let text = format!(
+        "{} keeps the cluster's state in the etcd at {servers}, and no host of etcd's has any data",
+        client.host.name
+    );
+    let hint = "a new etcd would be empty: bring one of its members back, or its data from a snapshot; if nothing in the cluster is needed any \
+                more, make it anew: `kboot reset`, then `kboot up`";
+    Some(Finding::error(Check::ExternalEtcdData, text, hint))
 }
 
 fn one(view: &EtcdView, expected: ExpectedData) -> Vec<Finding> {

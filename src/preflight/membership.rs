@@ -23,6 +23,14 @@ pub fn is_pod_network(device: &str) -> bool {
 
 fn role(Subject { cluster, host, facts, .. }: &Subject) -> Option<String> {
     let node = &facts.node;
+    if host.is_etcd() {
+        let is_node = node.has_kubelet_conf || node.has_manifest("kube-apiserver");
+        return is_node.then(|| "the host is a node of a cluster, but the inventory has it for etcd alone".into());
+    }
+    if node.runs_etcd_alone() {
+        let role = if host.is_control_plane() { "control plane" } else { "worker" };
+        return Some(format!("the host runs etcd and is no node, but the inventory has it as a {role}"));
+    }
     if !host.is_control_plane() {
         let text = format!("the host runs a control plane ({}), but the inventory has it as a worker", evidence(node));
         return node.is_control_plane().then_some(text);
@@ -69,9 +77,10 @@ fn authority(subject: &Subject, all: &[Subject]) -> Option<String> {
 }
 
 /// etcd can't have data before its static pod is there, unless it is from earlier.
-fn data(Subject { cluster, facts, .. }: &Subject) -> Option<String> {
+fn data(Subject { cluster, host, facts }: &Subject) -> Option<String> {
     // A cluster that does not keep its state here has no use for it, whoever's it is.
-    let is_left = facts.node.has_etcd_data && !facts.node.has_manifest("etcd") && cluster.external_etcd().is_none();
+    let is_of_use = if cluster.has_etcd_hosts() { host.is_etcd() } else { cluster.external_etcd().is_none() };
+    let is_left = facts.node.has_etcd_data && !facts.node.has_manifest("etcd") && is_of_use;
     is_left.then(|| "/var/lib/etcd holds an earlier cluster's data".into())
 }
 

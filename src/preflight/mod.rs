@@ -68,6 +68,7 @@ pub fn check(cluster: &Cluster, facts: &BTreeMap<String, Facts>, clocks: &BTreeM
     let mut findings = network::own_subnets(cluster);
     findings.extend(identity::unique(&subjects));
     findings.extend(identity::clocks(&subjects, clocks));
+    findings.extend(etcd::lost(&subjects));
     for subject in &subjects {
         let found = machine::check(subject)
             .into_iter()

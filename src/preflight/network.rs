@@ -26,8 +26,13 @@ pub fn own_subnets(cluster: &Cluster) -> Vec<Finding> {
 
 fn ports(Subject { cluster, host, facts }: &Subject) -> Vec<Finding> {
     let is_wanted = |port: u16| {
-        let is_used = owner(port) != "etcd" || cluster.external_etcd().is_none();
-        PORTS.contains(&port) && is_used && (host.is_control_plane() || owner(port) == "kubelet")
+        let is_used = match owner(port) {
+            "etcd" => cluster.is_member(host),
+            // One that belongs to no cluster listens for nobody.
+            "kubelet" => !host.is_etcd(),
+            _ => host.is_control_plane(),
+        };
+        PORTS.contains(&port) && is_used
     };
     let taken = facts.listening.iter().filter(|listener| is_wanted(listener.port) && !is_own(listener, facts));
     taken

@@ -139,6 +139,30 @@ impl Sample {
         })
     }
 
+    /// With n3 for etcd alone.
+    pub fn with_etcd_host(self) -> Self {
+        self.wanting(|cluster| cluster.hosts[2].roles = vec![crate::inventory::Role::Etcd])
+    }
+
+    /// As a run leaves the control plane and the host of etcd's of such a cluster.
+    pub fn converged_with_etcd_host(self) -> Self {
+        self.with_etcd_host()
+            .converged()
+            .on("n1", |facts| {
+                let node = &mut facts.node;
+                node.has_etcd_data = false;
+                node.manifests.retain(|name| name != "etcd.yaml");
+                node.founded.etcd_servers = Some("https://10.77.0.13:2379".into());
+                facts.listening.retain(|listener| ![2379, 2380].contains(&listener.port));
+            })
+            .on("n3", |facts| {
+                facts.node =
+                    NodeState { manifests: vec!["etcd.yaml".into()], has_etcd_data: true, ..NodeState::default() };
+                facts.interfaces.truncate(2);
+                facts.listening = vec![listener(2379, Some("etcd")), listener(2380, Some("etcd"))];
+            })
+    }
+
     /// With an etcd at this URL that is not kboot's.
     pub fn with_etcd_at(self, url: &str) -> Self {
         let external = serde_json::json!({"endpoints": [url], "caFile": "/a", "certFile": "/b", "keyFile": "/c"});

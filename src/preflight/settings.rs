@@ -10,6 +10,8 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     if node.has_kubelet_conf {
         findings.extend(name(subject));
+    }
+    if node.has_kubelet_conf || subject.host.is_etcd() && node.has_etcd_data {
         findings.extend(address(subject));
     }
     // Without data in etcd there is no cluster yet that could keep anything.
@@ -82,18 +84,27 @@ fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
 /// Where the state is can't be changed by an edit: it would stay where it was.
 fn etcd(Subject { cluster, facts, .. }: &Subject) -> Option<Finding> {
     let node = &facts.node;
-    let (text, back) = match cluster.external_etcd() {
-        Some(_) if node.has_manifest("etcd") => (
-            "the cluster's state is in the etcd on its control planes, and the inventory has `etcd.external`",
-            "take `etcd` out again",
-        ),
-        None if node.uses_etcd_elsewhere() => {
-            let servers = node.founded.etcd_servers.as_deref().unwrap_or_default();
+    let servers = node.founded.etcd_servers.as_deref().unwrap_or_default();
+    let endpoints = cluster.etcd_endpoints();
+    let has_any = |endpoints: &[String]| endpoints.iter().any(|url| servers.split(',').any(|known| known == url));
+    let (text, back) = match (cluster.has_etcd_hosts(), endpoints) {
+        (is_role, Some(_)) if node.has_manifest("etcd") => {
+            let what = if is_role { "hosts with the role `etcd`" } else { "`etcd.external`" };
             let text =
-                format!("the cluster's state is in the etcd at {servers}, and the inventory has no `etcd.external`");
-            return Some(Finding::error(Check::ClusterSettings, text, stays("put `etcd.external` back")));
+                format!("the cluster's state is in the etcd on its control planes, and the inventory has {what}");
+            (text, if is_role { "take these hosts out again" } else { "take `etcd` out again" })
         }
-        Some(_) | None => return None,
+        (true, Some(endpoints)) if node.uses_etcd_elsewhere() && !has_any(&endpoints) => (
+            format!(
+                "the cluster's state is in the etcd at {servers}, and the inventory has none of it as hosts of its etcd"
+            ),
+            "keep at least one of them, and replace the others one after the other",
+        ),
+        (_, None) if node.uses_etcd_elsewhere() => (
+            format!("the cluster's state is in the etcd at {servers}, and the inventory has no `etcd.external`"),
+            "put `etcd.external`, or the hosts with the role `etcd`, back",
+        ),
+        _ => return None,
     };
     Some(Finding::error(Check::ClusterSettings, text, stays(back)))
 }

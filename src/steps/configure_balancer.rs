@@ -24,6 +24,7 @@ const KEEPALIVED: &str = "keepalived.service";
 pub(super) fn packages(context: &Context) -> Vec<Package> {
     let Some(host) = context.cluster.host(&context.host) else { return Vec::new() };
     let names: &[&str] = match (context.cluster.balance(), host.is_control_plane()) {
+        _ if host.is_etcd() => &[],
         (Balance::Keepalived, true) => &["haproxy", "keepalived"],
         (Balance::Local, false) => &["haproxy"],
         _ => &[],
@@ -39,7 +40,9 @@ pub struct ConfigureBalancer {
 
 pub fn step(context: &Context) -> Result<ConfigureBalancer> {
     let cluster = &context.cluster;
-    let port = match (cluster.balance(), &cluster.vip, context.host()?.is_control_plane()) {
+    let host = context.host()?;
+    let port = match (cluster.balance(), &cluster.vip, host.is_control_plane()) {
+        _ if host.is_etcd() => None,
         (Balance::Keepalived, Some(vip), true) => Some(vip.port()),
         (Balance::Local, _, false) => Some(API_PORT),
         _ => None,
@@ -82,6 +85,9 @@ impl AnyStep for ConfigureBalancer {
 fn files(context: &Context) -> Result<Converge> {
     let (cluster, host) = (&context.cluster, context.host()?);
     let step = named();
+    if host.is_etcd() {
+        return Ok(step);
+    }
     let step = if host.is_control_plane() && !context.inputs.moves_endpoint {
         retired(cluster.balance()).fold(step, Converge::with)
     } else {

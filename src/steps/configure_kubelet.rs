@@ -13,17 +13,21 @@ use super::kubeconfig_server::Server;
 use super::{Context, unrendered};
 
 pub fn step(context: &Context) -> Result<Converge> {
-    let config = manifest::kubelet_config(&context.cluster, &context.kubelet_values()).map_err(unrendered)?;
+    let host = context.host()?;
+    let config = match host.is_etcd() {
+        true => manifest::standalone_kubelet_config(&context.cluster, &context.kubelet_values()),
+        false => manifest::kubelet_config(&context.cluster, &context.kubelet_values()),
+    };
+    let config = config.map_err(unrendered)?;
     let instance = manifest::kubelet_instance_config().map_err(unrendered)?;
     let flags = Flags {
         cluster: context.cluster.clone(),
-        host: context.host()?.clone(),
+        host: host.clone(),
         hostname: context.facts.hostname.clone(),
         has_registered: context.facts.node.has_kubelet_conf,
     };
-    let host = context.host()?;
     // A control plane's is `ask-own-api-server`'s.
-    let server = (!host.is_control_plane()).then(|| Server::of_kubelet(context.cluster.kubelet_server(host)));
+    let server = host.is_worker().then(|| Server::of_kubelet(context.cluster.kubelet_server(host)));
     Ok(Converge::new("configure-kubelet", "Configure the kubelet")
         .with_all(server)
         .with(File::text(paths::KUBELET_CONFIG, config).or_alike(alike::kubelet_configurations))

@@ -52,13 +52,16 @@ pub struct Inputs {
     /// The control plane that speaks for the cluster in this run: it makes it, if there is none. None where none can.
     #[serde(default)]
     pub leader: Option<String>,
-    /// Control planes that are yet to join the others.
+    /// The host that speaks for an etcd on hosts of its own, likewise. None without such hosts.
+    #[serde(default)]
+    pub etcd_leader: Option<String>,
+    /// Control planes that are yet to join the others, and hosts of etcd's that are.
     #[serde(default)]
     pub newcomers: BTreeSet<String>,
-    /// What the leader shared with them: files of kubeadm's certificates folder, keys among them.
+    /// What their leader shared with them: files of kubeadm's certificates folder, keys among them.
     #[serde(default)]
     pub authorities: Option<BTreeMap<String, String>>,
-    /// What the API servers prove themselves to an etcd with that is not kboot's. None where it is on the hosts already.
+    /// What the API servers prove themselves to an etcd with that is elsewhere. None where it is on the hosts already.
     #[serde(default)]
     pub etcd: Option<EtcdFiles>,
     /// By what the authorities are to be encrypted in the cluster, and the token that ends their time there.
@@ -156,6 +159,9 @@ pub struct Outputs {
     /// The cluster's authorities, by the names of their files.
     #[serde(default)]
     pub authorities: Option<BTreeMap<String, String>>,
+    /// What API servers ask the cluster's etcd with, where that is on hosts of its own.
+    #[serde(default)]
+    pub etcd: Option<EtcdFiles>,
     /// Whether the plan that is carried out was begun on this host by an earlier run.
     #[serde(default)]
     pub has_begun: bool,
@@ -190,7 +196,8 @@ impl Context {
         const CLIENTS: u16 = 2379;
         let node = &self.facts.node;
         let runs = self.facts.listening.iter().any(|listener| listener.port == CLIENTS);
-        let is_elsewhere = self.cluster.external_etcd().is_some() || node.uses_etcd_elsewhere();
+        let is_of_etcd = self.cluster.host(&self.host).is_some_and(Host::is_etcd);
+        let is_elsewhere = !is_of_etcd && self.cluster.etcd_endpoints().is_some() || node.uses_etcd_elsewhere();
         !node.has_manifest("etcd") && (is_elsewhere || runs)
     }
 

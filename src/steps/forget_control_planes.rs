@@ -1,5 +1,5 @@
 //! Control planes that are gone for good, and from the inventory: etcd and the cluster know nothing more of them. One that still
-//! answers is somebody's, and only told.
+//! answers is somebody's, and only told. The same for members of etcd on hosts of their own, which are no nodes.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use super::{Make, etcd_member};
 
 pub struct ForgetControlPlanes {
     kube: Connector,
+    /// Whether each member is a control plane, and so a node.
+    are_nodes: bool,
     known: Vec<String>,
     /// All hosts of the inventory, where etcd is elsewhere and knows no control planes.
     hosts: Option<Vec<String>>,
@@ -30,10 +32,11 @@ pub fn step(make: &Make<'_>) -> Result<ForgetControlPlanes> {
     let context = make.context;
     Ok(ForgetControlPlanes {
         kube: make.services.kube.clone(),
+        are_nodes: true,
         known: context.cluster.control_planes().map(|host| host.name.clone()).collect(),
         hosts: context
             .cluster
-            .external_etcd()
+            .etcd_endpoints()
             .map(|_| context.cluster.hosts.iter().map(|host| host.name.clone()).collect()),
         endpoint: etcd_client_url(context.host()?.address),
         deadline: context.ready_deadline(),
@@ -41,14 +44,23 @@ pub fn step(make: &Make<'_>) -> Result<ForgetControlPlanes> {
     })
 }
 
+/// Of the hosts that run etcd alone.
+pub fn of_etcd(make: &Make<'_>) -> Result<ForgetControlPlanes> {
+    let known = make.context.cluster.etcd_hosts().map(|host| host.name.clone()).collect();
+    Ok(ForgetControlPlanes { are_nodes: false, known, hosts: None, ..step(make)? })
+}
+
 #[async_trait]
 impl AnyStep for ForgetControlPlanes {
     fn id(&self) -> &str {
-        "forget-control-planes"
+        if self.are_nodes { "forget-control-planes" } else { "forget-etcd-members" }
     }
 
     fn title(&self) -> String {
-        "Forget control planes that are gone".into()
+        match self.are_nodes {
+            true => "Forget control planes that are gone".into(),
+            false => "Forget etcd members that are gone".into(),
+        }
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
@@ -136,6 +148,10 @@ impl ForgetControlPlanes {
     /// The node first: its member is how this is found again after an interruption.
     async fn forget(&self, probe: &dyn Probe, member: &Member) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
+        if !self.are_nodes {
+            changes.push(member.change(MemberAction::Remove, vec![self.endpoint.clone()]));
+            return Ok(changes);
+        }
         let Some(view) = self.kube.view(probe).await? else { return Ok(changes) };
         if view.get("v1", "Node", None, &member.name).await?.is_some() {
             changes.push(Change::delete_node(&member.name));

@@ -10,6 +10,7 @@ use super::Context;
 
 pub const PKI: &str = "/etc/kubernetes/pki";
 const ETCD: &str = "etcd/ca";
+const CLIENT: &str = "apiserver-etcd-client";
 
 pub fn step(context: &Context) -> Result<Converge> {
     let params = layout(context)?;
@@ -17,10 +18,14 @@ pub fn step(context: &Context) -> Result<Converge> {
     // One that joins, or has joined, makes no authority of its own: it would be another cluster's.
     let makes_authorities = context.begins_cluster();
     let entries = entries.into_iter().filter(|entry| entry.issuer.is_some() || makes_authorities);
-    // An etcd that is not kboot's has an authority of its own.
-    let has_members = context.cluster.external_etcd().is_none();
+    // An etcd elsewhere has its authority there, and a host of etcd's has no other.
+    let host = context.host()?;
+    let (is_member, is_node) = (context.cluster.is_member(host), !host.is_etcd());
     let is_etcds = |entry: &pki::Entry| entry.stem == ETCD || entry.issuer == Some(ETCD);
-    let entries = entries.filter(|entry| has_members || !is_etcds(entry));
+    let entries = entries.filter(|entry| if is_etcds(entry) { is_member } else { is_node });
+    // Hosts of etcd's have it from the first of them, and control planes from there.
+    let is_given = host.is_etcd() && context.inputs.newcomers.contains(&host.name);
+    let entries = entries.filter(|entry| !is_given || entry.stem != CLIENT);
     let certificates = entries.map(|entry| Certificate {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),
@@ -37,7 +42,7 @@ pub fn step(context: &Context) -> Result<Converge> {
     let step = Converge::new("issue-certificates", "Issue certificates")
         .with(Directory::new(PKI, FileMode::DIRECTORY))
         .with_all(certificates);
-    Ok(if makes_authorities { step.with(service_accounts) } else { step })
+    Ok(if makes_authorities && is_node { step.with(service_accounts) } else { step })
 }
 
 /// What this host's certificates and kubeconfigs are made for.

@@ -24,10 +24,12 @@ pub struct JoinEtcd {
 pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
     let context = make.context;
     let host = context.host()?;
-    let peers = context.cluster.control_planes().filter(|other| !context.inputs.newcomers.contains(&other.name));
+    let inputs = &context.inputs;
+    let peers = context.cluster.members().filter(|other| !inputs.newcomers.contains(&other.name));
+    let leader = if host.is_etcd() { &inputs.etcd_leader } else { &inputs.leader };
     // First the one that surely answers.
     let mut peers: Vec<_> = peers.collect();
-    peers.sort_by_key(|peer| context.inputs.leader.as_ref() != Some(&peer.name));
+    peers.sort_by_key(|peer| leader.as_ref() != Some(&peer.name));
     let endpoints: Vec<String> = peers.into_iter().map(|peer| etcd_client_url(peer.address)).collect();
     let membership = Membership {
         cluster: context.cluster.clone(),
@@ -35,9 +37,10 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         address: host.address,
         endpoints,
         kube: make.services.kube.clone(),
+        is_new: inputs.newcomers.contains(&host.name) || !host.is_etcd(),
     };
     let step = Converge::new("join-etcd", "Join the cluster's etcd").deadline(context.ready_deadline());
-    if context.cluster.external_etcd().is_some() {
+    if !context.cluster.is_member(host) {
         // Nobody joins it: the API servers are its clients.
         return Ok(JoinEtcd { step });
     }
@@ -70,7 +73,7 @@ impl AnyStep for JoinEtcd {
         let mut lines = evidence::containers(probe, &["etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `crictl ps -a --name etcd`, `crictl logs ID` and `journalctl -u kubelet` on the host, and etcd's log on the \
-                    other control planes";
+                    other members' hosts";
         Evidence { lines, hint: Some(hint.into()) }
     }
 }
@@ -83,6 +86,8 @@ struct Membership {
     /// Client URLs of the other members. None where no inventory says who they are: then the cluster does.
     endpoints: Vec<String>,
     kube: Connector,
+    /// Whether it may have to be added. One that is none has data: it may still have to get its vote.
+    is_new: bool,
 }
 
 /// What kubeadm notes on etcd's pods.
@@ -92,6 +97,9 @@ const CLIENT_URLS: &str = "kubeadm.kubernetes.io/etcd.advertise-client-urls";
 impl AnyResource for Membership {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         let Some(credentials) = etcd_credentials(probe).await? else {
+            if !self.is_new {
+                return Ok(Planned::after("the certificates by which etcd is asked"));
+            }
             return Ok(Planned::until(vec![self.change(MemberAction::Add)], "the certificates by which etcd is asked"));
         };
         let found = match self.endpoints(probe).await {
@@ -100,7 +108,10 @@ impl AnyResource for Membership {
         };
         let (endpoints, members) = match found {
             Ok(found) => found,
-            Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the other etcd members")),
+            Err(failure) if failure.retryable => {
+                let whose = if self.is_new { "the other etcd members" } else { "etcd" };
+                return Ok(Planned::after(format!("an answer of {whose}")));
+            }
             Err(failure) => return Err(failure),
         };
         let has_data = probe.list(Utf8Path::new(etcd_member::DATA)).await?.is_some();
@@ -223,6 +234,7 @@ mod tests {
             address: "10.0.0.2".parse().unwrap(),
             endpoints: vec!["https://10.0.0.1:2379".into()],
             kube: Connector::default(),
+            is_new: true,
         }
     }
 
@@ -259,6 +271,14 @@ mod tests {
         assert_eq!(told, ["after the etcd member n3 to get its vote: etcd takes one new member at a time"]);
         let told = shown(&[member("n1", "10.0.0.1", false), member("", "10.0.0.3", true)], false);
         assert!(told[0].contains("https://10.0.0.3:2380"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn who_has_begun_is_not_added() {
+        let alone = Membership { is_new: false, ..membership() };
+        let host = crate::engine::fake::FakeHost::default();
+        let planned = AnyResource::plan(&alone, &host).await.unwrap();
+        assert_eq!(planned, Planned::after("the certificates by which etcd is asked"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::Make;
 pub fn step(make: &Make<'_>) -> Converge {
     let (cluster, inputs) = (&make.context.cluster, &make.context.inputs);
     // The control plane's own has its marks already, before anything could be placed there.
-    let others = cluster.hosts.iter().filter(|host| host.name != make.context.host);
+    let others = cluster.nodes().filter(|host| host.name != make.context.host);
     let nodes = others.map(|host| Node {
         kube: make.services.kube.clone(),
         name: host.name.clone(),

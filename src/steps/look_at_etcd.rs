@@ -1,10 +1,12 @@
-//! How an etcd that is not kboot's looks from this host: the question that the preflight checks put. Nothing is changed by it.
+//! How an etcd that is not kboot's looks from this host, or this host's member of one that has hosts of its own: the question that the
+//! preflight checks put. Nothing is changed by it.
 
 use futures_util::future::join_all;
 
 use crate::engine::{Probe, Result};
 use crate::etcd::{Client, Condition, Credentials, Obstacle, obstacle};
 use crate::facts::{EtcdEndpoint, EtcdState, EtcdView};
+use crate::inventory::Host;
 use crate::resource::etcd_credentials;
 
 use super::{Context, EtcdFiles};
@@ -21,13 +23,25 @@ impl From<&EtcdFiles> for Credentials {
 
 /// Asks with what the run brings or, where it brings nothing, with what the host has; none where neither has anything.
 pub async fn look_at_etcd(context: &Context, probe: &dyn Probe) -> Result<Option<EtcdView>> {
-    let Some(external) = context.cluster.external_etcd() else { return Ok(None) };
+    let urls = match context.cluster.external_etcd() {
+        Some(external) => external.endpoints.clone(),
+        None => context
+            .cluster
+            .host(&context.host)
+            .filter(|host| host.is_etcd())
+            .map(Host::etcd_client_url)
+            .into_iter()
+            .collect(),
+    };
+    if urls.is_empty() {
+        return Ok(None);
+    }
     let credentials = match &context.inputs.etcd {
         Some(files) => Some(files.into()),
         None => etcd_credentials(probe).await?,
     };
     let Some(credentials) = credentials else { return Ok(None) };
-    let asked = external.endpoints.iter().map(|url| async {
+    let asked = urls.iter().map(|url| async {
         let url = url.trim_end_matches('/').to_owned();
         EtcdEndpoint { state: state(&url, &credentials).await, url }
     });

@@ -57,6 +57,7 @@ mod rotate_kubelet_certificate;
 mod set_etcd_aside;
 mod set_sysctls;
 mod share_authorities;
+mod share_etcd;
 mod start_kubelet;
 mod static_pod_state;
 mod stop_kubelet;
@@ -83,7 +84,7 @@ pub use context::{Context, EtcdFiles, Inputs, Join, Outbox, Outputs, Rescue, Ser
 pub use look_at_etcd::look_at_etcd;
 pub use resolve::resolve;
 pub use share_authorities::{EXTERNAL_ETCD, shared};
-pub use undo_changes::is_node_made;
+pub use undo_changes::{is_member_made, is_node_made};
 pub use wait_for_certificate::KUBELET_CONF;
 
 /// What a step may be made of.
@@ -114,6 +115,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("disable-swap", |_| boxed(disable_swap::step())),
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
     ("forget-control-planes", |make| boxed(forget_control_planes::step(make)?)),
+    ("forget-etcd-members", |make| boxed(forget_control_planes::of_etcd(make)?)),
     ("forget-former-nodes", |make| boxed(forget_former_nodes::step(make))),
     ("forget-lost-nodes", |make| boxed(forget_lost_nodes::step(make))),
     ("hold-packages", |_| boxed(hold_packages::step())),
@@ -126,6 +128,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("leave-etcd", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Leave)?)),
     ("load-kernel-modules", |_| boxed(load_kernel_modules::step()?)),
     ("mark-control-plane", |make| boxed(mark_control_plane::step(make)?)),
+    ("pull-etcd-images", |make| boxed(pull_images::of_etcd(make.context))),
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
@@ -142,6 +145,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-etcd-aside", |make| boxed(set_etcd_aside::step(make))),
     ("set-sysctls", |make| boxed(set_sysctls::step(make.context)?)),
+    ("share-etcd", |make| boxed(share_etcd::step(make))),
     ("share-authorities", |make| boxed(share_authorities::step(make))),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
     ("stop-kubelet", |_| boxed(stop_kubelet::step())),
@@ -156,6 +160,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("wait-for-own-node", |make| boxed(wait_for_own_node::step(make))),
     ("wait-for-static-pods", |make| boxed(wait_for_static_pods::step(make))),
     ("write-authorities", |make| boxed(write_authorities::step(make.context))),
+    ("write-etcd-authority", |make| boxed(write_authorities::of_etcd(make.context))),
     ("write-bootstrap-kubeconfig", |make| boxed(write_bootstrap_kubeconfig::step(make.context))),
     ("write-etcd-credentials", |make| boxed(write_etcd_credentials::step(make.context))),
     ("write-kubeconfigs", |make| boxed(write_kubeconfigs::step(make.context)?)),

@@ -9,7 +9,14 @@ use super::{Context, unrendered};
 
 const FIRST: [&str; 3] = ["pause", "etcd", "kube-apiserver"];
 const OTHER: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"];
+const OF_ETCD: [&str; 2] = ["pause", "etcd"];
 const NODE: [&str; 2] = ["pause", "kube-proxy"];
+
+/// What etcd needs, on hosts of its own.
+pub fn of_etcd(context: &Context) -> Converge {
+    let images = OF_ETCD.iter().map(|name| context.locked_image(context.cluster.image(name))).collect();
+    Converge::new("pull-etcd-images", "Pull etcd's images").deadline(context.install_deadline()).with(Images(images))
+}
 
 /// What the API server needs to answer.
 pub fn first(context: &Context) -> Converge {
@@ -33,7 +40,11 @@ pub fn node(context: &Context) -> Result<Converge> {
 
 /// All images that this host pulls with a lock.
 pub(super) fn all(context: &Context) -> Result<Vec<String>> {
-    let names: Vec<&str> = match context.host()?.is_control_plane() {
+    let host = context.host()?;
+    if host.is_etcd() {
+        return Ok(OF_ETCD.iter().map(|name| context.cluster.image(name)).collect());
+    }
+    let names: Vec<&str> = match host.is_control_plane() {
         true => FIRST.into_iter().chain(OTHER).collect(),
         false => NODE.into_iter().chain(["coredns"]).collect(),
     };
@@ -46,7 +57,7 @@ fn is_run(name: &str, cluster: &Cluster) -> bool {
     match name {
         "kube-proxy" => cluster.kube_proxy.enabled,
         "coredns" => cluster.dns.enabled,
-        "etcd" => cluster.external_etcd().is_none(),
+        "etcd" => cluster.etcd_endpoints().is_none(),
         _ => true,
     }
 }

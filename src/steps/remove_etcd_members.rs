@@ -12,7 +12,7 @@ use crate::etcd::{self, Client, Member};
 use crate::manifest::etcd_client_url;
 use crate::resource::etcd_credentials;
 
-use super::{Make, etcd_member};
+use super::{Context, Make, etcd_member};
 
 /// How long a host that leaves by itself waits for an etcd that does not answer: it can be reset without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +25,10 @@ pub struct RemoveEtcdMembers {
     leaving: Vec<String>,
     /// Client URLs of the members to ask.
     endpoints: Vec<String>,
-    uses_etcd_elsewhere: bool,
+    /// What becomes of the cluster's state where that is not on this host.
+    stays: Option<String>,
+    /// Whether members are on hosts of their own: a control plane is their client, and can do without none of them.
+    is_client: bool,
     deadline: Duration,
     course: Mutex<Course>,
 }
@@ -49,18 +52,24 @@ struct Course {
 pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
     let context = make.context;
     let leaving = context.inputs.leaving.clone();
-    let asked: Vec<_> = match task {
+    let is_client = task != Task::Leave && context.cluster.has_etcd_hosts();
+    let mut asked: Vec<_> = match task {
         Task::Leave => vec![context.host()?],
-        Task::Check | Task::Remove => {
-            context.cluster.control_planes().filter(|host| !leaving.contains(&host.name)).collect()
-        }
+        Task::Check | Task::Remove => context.cluster.members().collect(),
     };
+    if is_client {
+        // Those that leave still answer, and may be all that are known.
+        asked.sort_by_key(|host| leaving.contains(&host.name));
+    } else if task != Task::Leave {
+        asked.retain(|host| !leaving.contains(&host.name));
+    }
     Ok(RemoveEtcdMembers {
         task,
         is_needed: task != Task::Leave || context.inputs.leader.is_none(),
         leaving,
         endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
-        uses_etcd_elsewhere: context.facts.node.uses_etcd_elsewhere(),
+        stays: if context.facts.node.uses_etcd_elsewhere() { stays(context) } else { None },
+        is_client,
         deadline: context.ready_deadline(),
         course: Mutex::default(),
     })
@@ -85,13 +94,11 @@ impl AnyStep for RemoveEtcdMembers {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        if self.task == Task::Leave && self.is_needed && self.uses_etcd_elsewhere {
-            let remark = "the etcd that this control plane used is not kboot's, and keeps the cluster's state: \
-                          `etcdctl del --prefix /registry/` empties it, and a new cluster is not begun over it";
-            self.course.lock().expect("no panic while held").remark = Some(remark.into());
+        if let Some(remark) = self.stays.as_ref().filter(|_| self.task == Task::Leave && self.is_needed) {
+            self.course.lock().expect("no panic while held").remark = Some(remark.clone());
         }
         // etcd may be somebody else's, on hosts of its own.
-        if !self.is_needed || !etcd_member::is_wanted(probe).await? {
+        if !self.is_needed || !self.is_client && !etcd_member::is_wanted(probe).await? {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
@@ -105,6 +112,9 @@ impl AnyStep for RemoveEtcdMembers {
         };
         let is_leaving = |member: &&Member| self.leaving.contains(&member.name);
         let voters = members.iter().filter(|member| !member.is_learner);
+        if self.is_client && voters.clone().all(|member| is_leaving(&member)) {
+            return Err(self.nothing_left());
+        }
         // Where all leave there is nobody who would miss them.
         if !members.iter().any(|member| is_leaving(&member)) || voters.clone().all(|member| is_leaving(&member)) {
             return Ok(Planned::Satisfied);
@@ -143,6 +153,14 @@ impl RemoveEtcdMembers {
         member.change(MemberAction::Remove, staying.flat_map(|other| other.client_urls.clone()).collect())
     }
 
+    fn nothing_left(&self) -> Failure {
+        let names = self.leaving.join(" ");
+        Failure::new(format!(
+            "without {names} the control planes that stay would have no etcd, nor the cluster its state"
+        ))
+        .hint("put other hosts with the role `etcd` beside them first, or reset all hosts; nothing was changed")
+    }
+
     fn go_without(&self, failure: &Failure) -> Planned {
         let mut course = self.course.lock().expect("no panic while held");
         let is_late = course.began.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
@@ -155,6 +173,24 @@ impl RemoveEtcdMembers {
             failure.cause
         ));
         Planned::Satisfied
+    }
+}
+
+/// The state that outlives a control plane.
+fn stays(context: &Context) -> Option<String> {
+    let staying = context.cluster.etcd_hosts().filter(|host| !context.inputs.leaving.contains(&host.name));
+    let names: Vec<&str> = staying.map(|host| host.name.as_str()).collect();
+    match (context.cluster.has_etcd_hosts(), &names[..]) {
+        (true, []) => None,
+        (true, names) => Some(format!(
+            "etcd on {} keeps the cluster's state, and a new cluster is not begun over it: reset these hosts as well",
+            names.join(", ")
+        )),
+        (false, _) => Some(
+            "the etcd that this control plane used is not kboot's, and keeps the cluster's state: `etcdctl del --prefix /registry/` \
+             empties it, and a new cluster is not begun over it"
+                .into(),
+        ),
     }
 }
 
@@ -174,6 +210,19 @@ fn refuse_loss(members: &[Member], healthy: &[u64], leaving: &[String]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_outlives_a_control_plane_is_told() {
+        let told = |leaving: &[&str]| {
+            let sample = crate::preflight::samples::sample().with_etcd_host();
+            let facts = sample.facts["n1"].clone();
+            let leaving = leaving.iter().map(ToString::to_string).collect();
+            let inputs = super::super::Inputs { leaving, ..Default::default() };
+            stays(&Context { cluster: sample.cluster, host: "n1".into(), facts, inputs })
+        };
+        assert!(told(&["n1"]).unwrap().starts_with("etcd on n3 keeps the cluster's state"));
+        assert_eq!(told(&["n1", "n2", "n3"]), None);
+    }
 
     #[test]
     fn a_majority_must_be_left() {

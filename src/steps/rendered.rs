@@ -33,7 +33,7 @@ pub async fn files(context: &Context) -> Result<BTreeMap<String, String>> {
     let services = Services { kube: Connector::default() };
     let outputs = Arc::new(Mutex::new(Outputs::default()));
     let make = Make { context, services: &services, outputs: &outputs };
-    let more: &[&str] = if context.host()?.is_control_plane() { &CONTROL_PLANE } else { &[] };
+    let more: &[&str] = if context.host()?.is_worker() { &[] } else { &CONTROL_PLANE };
     let mut files = BTreeMap::new();
     for name in EVERYWHERE.iter().chain(more) {
         for change in build(name, &make)?.plan(&Nothing).await?.into_changes() {
@@ -148,6 +148,22 @@ mod tests {
         assert!(!of_worker.contains_key("/etc/kubernetes/manifests/etcd.yaml"));
         assert_eq!(of_control["/etc/crictl.yaml"], of_worker["/etc/crictl.yaml"]);
         assert_eq!(files(&control).await.unwrap(), of_control, "the same again");
+    }
+
+    #[tokio::test]
+    async fn with_hosts_of_etcd_s_its_pod_is_there_and_the_others_are_not() {
+        let of = |host: &str| {
+            let sample = sample().with_etcd_host();
+            let facts = sample.facts[host].clone();
+            Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+        };
+        let (control, etcd) = (files(&of("n1")).await.unwrap(), files(&of("n3")).await.unwrap());
+        let pods = |files: &BTreeMap<String, String>| -> Vec<String> {
+            files.keys().filter_map(|path| path.strip_prefix("/etc/kubernetes/manifests/")).map(String::from).collect()
+        };
+        assert_eq!(pods(&etcd), ["etcd.yaml"]);
+        assert_eq!(pods(&control), ["kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"]);
+        assert_ne!(control["/var/lib/kubelet/config.yaml"], etcd["/var/lib/kubelet/config.yaml"]);
     }
 
     #[tokio::test]

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use crate::engine::{Failure, Planned, Probe, Result, Step};
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::manifest::paths;
 
 use super::issue_certificates::path;
 use super::{Make, Outbox};
 
 const SHARED: [&str; 6] = ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub"];
-const OF_MEMBERS: [&str; 2] = ["etcd/ca.crt", "etcd/ca.key"];
+pub(super) const OF_MEMBERS: [&str; 2] = ["etcd/ca.crt", "etcd/ca.key"];
 
 /// What etcd is asked with that is not kboot's: the names by which kubeadm keeps it in the cluster, and where it is on hosts.
 pub const EXTERNAL_ETCD: [(&str, &str); 3] = [
@@ -24,7 +24,7 @@ pub const EXTERNAL_ETCD: [(&str, &str); 3] = [
 
 /// What all control planes of a cluster have alike, in kubeadm's certificates folder.
 pub fn shared(cluster: &Cluster) -> Vec<&'static str> {
-    let of_members = OF_MEMBERS.into_iter().filter(|_| cluster.external_etcd().is_none());
+    let of_members = OF_MEMBERS.into_iter().filter(|_| cluster.etcd_endpoints().is_none());
     SHARED.into_iter().chain(of_members).collect()
 }
 
@@ -36,10 +36,11 @@ pub struct ShareAuthorities {
 
 pub fn step(make: &Make<'_>) -> ShareAuthorities {
     let inputs = &make.context.inputs;
+    let is_new = |host: &Host| inputs.newcomers.contains(&host.name);
     ShareAuthorities {
         names: shared(&make.context.cluster),
         // A dry run takes no key anywhere.
-        is_needed: !inputs.newcomers.is_empty() && !inputs.is_rehearsal,
+        is_needed: make.context.cluster.control_planes().any(is_new) && !inputs.is_rehearsal,
         outputs: make.outputs.clone(),
     }
 }

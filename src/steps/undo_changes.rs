@@ -84,7 +84,7 @@ impl UndoChanges {
         let all = touched(&chosen);
         let packages_go = all.iter().any(|touched| touched.thing == Thing::Packages) && !undo.keeps_packages;
         for touched in all {
-            if !undo.covers(&touched.thing, is_node_made(&chosen)) {
+            if !undo.covers(&touched.thing, is_node_made(&chosen), is_member_made(&chosen)) {
                 continue;
             }
             let now = self.now(probe, &touched.thing, &going).await?;
@@ -164,10 +164,18 @@ fn subject(touched: &Touched) -> String {
 
 /// Whether these runs made the host a node, whose objects go with it or with its etcd.
 pub fn is_node_made(runs: &[&Run]) -> bool {
-    const SIGNS: [&str; 2] = ["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"];
+    is_any_made(runs, &["/etc/kubernetes/kubelet.conf", "/etc/kubernetes/bootstrap-kubelet.conf"])
+}
+
+/// Whether these runs made the host a member of etcd.
+pub fn is_member_made(runs: &[&Run]) -> bool {
+    is_any_made(runs, &["/etc/kubernetes/manifests/etcd.yaml"])
+}
+
+fn is_any_made(runs: &[&Run], signs: &[&str]) -> bool {
     let traces = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.before);
     traces.into_iter().any(|trace| {
-        matches!(&trace.thing, Thing::Path { path } if SIGNS.contains(&path.as_str())) && trace.state == State::Absent
+        matches!(&trace.thing, Thing::Path { path } if signs.contains(&path.as_str())) && trace.state == State::Absent
     })
 }
 
@@ -195,16 +203,22 @@ fn commands_undone(journal: &[u8], scope: &UndoScope) -> BTreeSet<String> {
 }
 
 impl Undo {
-    fn covers(&self, thing: &Thing, is_node_made: bool) -> bool {
-        let goes_with_cluster = is_node_made || self.scope == UndoScope::All;
+    fn covers(&self, thing: &Thing, is_node_made: bool, is_member_made: bool) -> bool {
+        let is_all = self.scope == UndoScope::All;
+        let goes_with_cluster = is_node_made || is_all;
+        let is_of_member =
+            |why: &str| ["add the etcd member ", "give the etcd member "].iter().any(|text| why.starts_with(text));
         match thing {
             Thing::Object { .. } | Thing::Label { .. } | Thing::Taint { .. } => !goes_with_cluster,
             Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images => !self.keeps_packages,
             // Others, as a balancer, run on without what they were configured to.
             Thing::Unit { unit } => !self.keeps_packages || unit != "containerd.service",
             Thing::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
-            // A node's marks go with it.
-            Thing::Command { why, undo: None } => !(goes_with_cluster && why.starts_with("mark the node ")),
+            // A node's marks go with it, and a member's vote.
+            Thing::Command { why, undo: None } => {
+                !(goes_with_cluster && why.starts_with("mark the node ")
+                    || (is_member_made || is_all) && is_of_member(why))
+            }
             Thing::Sysctl { .. } | Thing::Module { .. } | Thing::Swap { .. } | Thing::Command { .. } => true,
         }
     }
@@ -264,7 +278,7 @@ mod tests {
     #[test]
     fn of_the_packages_that_are_kept_only_containerd_runs_on_as_it_is() {
         let undo = Undo { scope: UndoScope::All, keeps_packages: true };
-        let covers = |thing: Thing| undo.covers(&thing, true);
+        let covers = |thing: Thing| undo.covers(&thing, true, true);
         assert!(
             covers(Thing::Unit { unit: "haproxy.service".into() }) && covers(Thing::path("/etc/haproxy/haproxy.cfg"))
         );
@@ -273,6 +287,19 @@ mod tests {
                 && !covers(Thing::path("/etc/containerd/config.toml"))
         );
         assert!(!covers(Thing::Packages) && !covers(Thing::Images));
+    }
+
+    #[test]
+    fn a_member_s_vote_goes_with_it() {
+        let told = |scope, is_member_made| {
+            let undo = Undo { scope, keeps_packages: false };
+            let covers =
+                |why: &str| undo.covers(&Thing::Command { why: why.into(), undo: None }, false, is_member_made);
+            [covers("give the etcd member n2 its vote"), covers("remove the etcd member n1 (https://10.0.0.1:2380)")]
+        };
+        assert_eq!(told(UndoScope::Run("1".into()), false), [true, true]);
+        assert_eq!(told(UndoScope::Run("1".into()), true), [false, true]);
+        assert_eq!(told(UndoScope::All, false), [false, true]);
     }
 
     #[tokio::test]

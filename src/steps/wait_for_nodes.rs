@@ -22,7 +22,7 @@ pub fn step(make: &Make<'_>) -> WaitForNodes {
     // Without a pod network no node gets ready, and it is its owner's to bring one.
     let nodes = match cluster.network.cni {
         Cni::None => Vec::new(),
-        Cni::Flannel | Cni::Weave => cluster.hosts.iter().map(|host| host.name.clone()).collect(),
+        Cni::Flannel | Cni::Weave => cluster.nodes().map(|host| host.name.clone()).collect(),
     };
     WaitForNodes { kube: make.services.kube.clone(), nodes, deadline: make.context.ready_deadline() }
 }

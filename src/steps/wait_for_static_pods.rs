@@ -10,6 +10,7 @@ use camino::Utf8Path;
 use serde::Deserialize;
 
 use crate::engine::{Evidence, Failure, Planned, Probe, Result, Step};
+use crate::inventory::Host;
 use crate::kube::{Connector, health};
 use crate::manifest::{StaticPod, paths};
 
@@ -20,6 +21,7 @@ pub struct WaitForStaticPods {
     kube: Connector,
     /// Whether a control plane was here before this run. Of one that is new, later steps wait for what they need of it.
     is_old: bool,
+    is_of_etcd: bool,
     /// Names by which the API server must be reached.
     names: Vec<String>,
     deadline: Duration,
@@ -30,6 +32,7 @@ pub fn step(make: &Make<'_>) -> WaitForStaticPods {
     WaitForStaticPods {
         kube: make.services.kube.clone(),
         is_old: context.facts.node.is_control_plane(),
+        is_of_etcd: context.cluster.host(&context.host).is_some_and(Host::is_etcd),
         names: context.cluster.api_names(),
         deadline: context.ready_deadline(),
     }
@@ -45,7 +48,10 @@ impl Step for WaitForStaticPods {
     }
 
     fn title(&self) -> String {
-        "Wait until the control plane runs as its manifests say".into()
+        match self.is_of_etcd {
+            true => "Wait until etcd runs as its manifest says".into(),
+            false => "Wait until the control plane runs as its manifests say".into(),
+        }
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Option<String>> {

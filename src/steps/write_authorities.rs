@@ -1,4 +1,4 @@
-//! The authorities of the cluster that this control plane joins. It makes none of its own.
+//! The authorities of the cluster that this control plane, or host of etcd's, joins. It makes none of its own.
 
 use crate::engine::{FileMode, Planned, Probe, Result};
 use crate::resource::{AnyResource, Converge, Directory, File};
@@ -7,12 +7,21 @@ use async_trait::async_trait;
 
 use super::Context;
 use super::issue_certificates::{PKI, path};
-use super::share_authorities;
+use super::{share_authorities, share_etcd};
 
 pub fn step(context: &Context) -> Converge {
-    let step = Converge::new("write-authorities", "Write the cluster's authorities")
-        .with(Directory::new(PKI, FileMode::DIRECTORY));
-    let names = share_authorities::shared(&context.cluster);
+    let step = Converge::new("write-authorities", "Write the cluster's authorities");
+    written(step, context, share_authorities::shared(&context.cluster))
+}
+
+/// The same on hosts of etcd's, which have one of their own.
+pub fn of_etcd(context: &Context) -> Converge {
+    let step = Converge::new("write-etcd-authority", "Write etcd's authority");
+    written(step, context, share_etcd::SHARED.into())
+}
+
+fn written(step: Converge, context: &Context, names: Vec<&'static str>) -> Converge {
+    let step = step.with(Directory::new(PKI, FileMode::DIRECTORY));
     match &context.inputs.authorities {
         Some(shared) => {
             step.with_all(shared.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, text)| {
@@ -36,7 +45,7 @@ impl AnyResource for Unknown {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         for name in &self.0 {
             if probe.stat(&path(name)).await?.is_none() {
-                return Ok(Planned::after("the authorities of the cluster's other control planes"));
+                return Ok(Planned::after("the authorities of the cluster's other hosts"));
             }
         }
         Ok(Planned::Satisfied)

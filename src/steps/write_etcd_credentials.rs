@@ -1,5 +1,5 @@
-//! What the API server asks an etcd with that is not kboot's, where kubeadm's certificates have it. With members on the control planes
-//! there is nothing to write: their certificates are issued.
+//! What the API server asks an etcd with that is elsewhere, where kubeadm's certificates have it. With members on the control planes there
+//! is nothing to write: their certificates are issued.
 
 use async_trait::async_trait;
 use camino::Utf8Path;
@@ -13,7 +13,7 @@ use super::issue_certificates::PKI;
 
 pub fn step(context: &Context) -> Converge {
     let step = Converge::new("write-etcd-credentials", "Write what etcd is asked with");
-    if context.cluster.external_etcd().is_none() {
+    if context.cluster.etcd_endpoints().is_none() {
         return step;
     }
     let step = step

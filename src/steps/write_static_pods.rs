@@ -19,11 +19,13 @@ pub fn step(context: &Context) -> Result<Converge> {
         name: host.name.clone(),
         address: host.address,
         is_joining: context.inputs.newcomers.contains(&host.name),
+        pods: StaticPod::ALL.into_iter().filter(|pod| pod.is_on(&context.cluster, host)).collect(),
     };
-    let step = Converge::new("write-static-pods", "Write the control plane's static pods");
-    let step = match context.cluster.external_etcd() {
-        Some(_) => step,
-        None => step.with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY)),
+    let title = if host.is_etcd() { "Write etcd's static pod" } else { "Write the control plane's static pods" };
+    let step = Converge::new("write-static-pods", title);
+    let step = match pods.pods.contains(&StaticPod::Etcd) {
+        true => step.with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY)),
+        false => step,
     };
     Ok(step.with(Directory::new(paths::MANIFESTS, FileMode(0o700))).with(pods))
 }
@@ -35,6 +37,8 @@ struct StaticPods {
     address: std::net::IpAddr,
     /// Then etcd's manifest is written when the member is added, and here only looked after.
     is_joining: bool,
+    /// Those that this host runs.
+    pods: Vec<StaticPod>,
 }
 
 impl StaticPods {
@@ -66,7 +70,7 @@ impl AnyResource for StaticPods {
             etcd_members: self.joined_members(probe).await?,
         };
         let mut changes: Vec<Change> = Vec::new();
-        for pod in StaticPod::of(&self.cluster) {
+        for pod in self.pods.iter().copied() {
             let path = Utf8PathBuf::from(paths::static_pod(pod));
             if pod == StaticPod::Etcd && self.is_joining && probe.stat(&path).await?.is_none() {
                 continue;

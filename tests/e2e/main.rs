@@ -16,6 +16,7 @@ mod control_planes;
 mod edits;
 mod endpoint;
 mod etcd;
+mod etcd_role;
 mod events;
 mod external_etcd;
 mod hard;
@@ -62,6 +63,7 @@ fn main() -> std::process::ExitCode {
         interop::TESTS,
         endpoint::TESTS,
         external_etcd::TESTS,
+        etcd_role::TESTS,
         reset::TESTS,
     ])
 }

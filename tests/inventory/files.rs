@@ -122,3 +122,20 @@ fn an_archived_network_is_a_warning() {
     assert!(warnings.ends_with(&format!("1 warning in {}/inventory.yaml", folder.path())), "{warnings}");
     assert!(folder.load("network: {cni: none}").unwrap().warnings.is_empty());
 }
+
+#[test]
+fn an_even_number_of_etcd_s_hosts_is_a_warning() {
+    let folder = Folder::new();
+    let warnings = |count: u8| {
+        let hosts = (1..=count).map(|n| format!("  - {{name: e{n}, address: 10.0.0.{n}, roles: [etcd]}}\n"));
+        let control = "  - {name: a, address: 10.0.1.1, roles: [control-plane]}\n";
+        let text = format!("apiVersion: kboot/v1alpha1\nkind: Cluster\nhosts:\n{control}{}", hosts.collect::<String>());
+        let file = folder.path().join("etcd.yaml");
+        fs_err::write(&file, text).unwrap();
+        load(&file).unwrap().warnings.to_string()
+    };
+    assert!([0, 1, 3].into_iter().all(|count| warnings(count).starts_with("0 warnings")));
+    let four = warnings(4);
+    assert!(four.contains("hosts: 4 hosts have the role `etcd`, and a majority of them is 3"), "{four}");
+    assert!(four.contains("no more of them may be lost than of 3"), "{four}");
+}

@@ -9,7 +9,6 @@ use crate::agent::ResolveRun;
 use crate::cli::lock_file::roots;
 use crate::engine::{Event, Failure, Kind, Mode, Sink};
 use crate::facts::Facts;
-use crate::inventory::Host;
 use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan};
@@ -31,7 +30,8 @@ pub fn checked(
     tell(&findings, events)
 }
 
-/// Has the control planes look at an etcd that is not kboot's, and tells what they found; whether to go on.
+/// Has the control planes look at an etcd that is not kboot's, or hosts of etcd's at their own, and tells what they found; whether to go
+/// on.
 pub async fn etcd_checked(
     job: &Job<'_>,
     facts: &BTreeMap<String, Facts>,
@@ -39,14 +39,16 @@ pub async fn etcd_checked(
     inputs: &Inputs,
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
-    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && job.cluster.external_etcd().is_some())
-    else {
-        return true;
+    let is_external = job.cluster.external_etcd().is_some();
+    let has_etcd = is_external || job.cluster.has_etcd_hosts();
+    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && has_etcd) else { return true };
+    let is_asked = |member: &&Member| {
+        let Some(host) = job.cluster.host(&member.host) else { return false };
+        if is_external { host.is_control_plane() } else { host.is_etcd() && member.facts.node.has_etcd_data }
     };
-    let is_control_plane = |member: &&Member| job.cluster.host(&member.host).is_some_and(Host::is_control_plane);
     let asked = members
         .iter()
-        .filter(is_control_plane)
+        .filter(is_asked)
         .map(|member| async { (&member.host, member.client.etcd(context(job, member, inputs)).await) });
     let (mut views, mut is_whole) = (BTreeMap::new(), true);
     for (host, view) in join_all(asked).await {
@@ -59,7 +61,10 @@ pub async fn etcd_checked(
         }
     }
     let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
-    tell(&ignore.apply(preflight::external_etcd(&views, expected)), events) && is_whole
+    let mut findings = preflight::external_etcd(&views, expected);
+    // One of kboot's own that is not well is what a run may mend.
+    findings.retain(|finding| is_external || finding.check == Check::ExternalEtcdData);
+    tell(&ignore.apply(findings), events) && is_whole
 }
 
 /// What a host is told when it is asked.

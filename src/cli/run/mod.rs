@@ -251,6 +251,7 @@ async fn go(
     members.retain(|member| is_needed(&member.host));
     let mut inputs = Inputs {
         leader: roster.leader,
+        etcd_leader: roster.etcd_leader,
         newcomers: roster.newcomers,
         leaving: job.leaving.to_vec(),
         is_rehearsal: job.mode == Mode::Plan,
@@ -307,6 +308,9 @@ async fn go(
 fn former_endpoints(cluster: &Cluster, facts: &BTreeMap<String, Facts>) -> Vec<String> {
     let former = |host: &Host| {
         let node = &facts.get(&host.name)?.node;
+        if host.is_etcd() {
+            return None;
+        }
         let (known, wanted) = match host.is_control_plane() {
             true => (node.founded.endpoint.clone(), cluster.admin_endpoint(host)),
             false => (node.server.clone(), cluster.kubelet_server(host)),

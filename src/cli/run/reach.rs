@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::engine::{Event, Failure, Kind, Mode, Sink, millis_since, now_millis};
 use crate::fleet::Fleet;
+use crate::inventory::Host;
 use crate::playbook::Member;
 use crate::preflight::Exchange;
 
@@ -29,7 +30,10 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
         }
         return;
     }
-    if missing.is_empty() || members.iter().any(|member| job.is_helper(&member.host)) {
+    // Others that stay have nothing to do with it.
+    let helps = |host: &str| job.is_helper(host) && job.cluster.host(host).is_some_and(Host::is_control_plane);
+    let missing: Vec<&Unreached> = missing.iter().filter(|one| helps(&one.host)).collect();
+    if missing.is_empty() || members.iter().any(|member| helps(&member.host)) {
         return;
     }
     // Said of one that leaves: the helpers themselves are no part of what is to be done.

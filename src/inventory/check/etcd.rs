@@ -8,12 +8,17 @@ use crate::inventory::endpoint::split_endpoint;
 use crate::inventory::format::{self, Flaw};
 use crate::inventory::mistake::{Mistake, quote};
 use crate::inventory::path::Path;
-use crate::inventory::types::{Cluster, Component, PatchTarget};
+use crate::inventory::types::{Cluster, Component, Host, PatchTarget};
 
 const PORT: u16 = 2379;
 
 pub fn check(cluster: &Cluster, findings: &mut Findings) {
     let Some(external) = cluster.external_etcd() else { return };
+    if let Some(index) = cluster.hosts.iter().position(Host::is_etcd) {
+        let path = Path::of("hosts").index(index).key("roles");
+        let message = "`etcd` is a role where kboot runs the cluster's etcd, and this cluster's is external";
+        findings.add(Mistake::new(path, message).hint("take either `etcd.external` out, or the hosts with this role"));
+    }
     let path = Path::of("etcd.external.endpoints");
     let mut seen = BTreeSet::new();
     for (index, url) in external.endpoints.iter().enumerate() {
@@ -35,6 +40,17 @@ pub fn check(cluster: &Cluster, findings: &mut Findings) {
             findings.add(Mistake::new(path, NOT_OURS).hint("leave the patch out"));
         }
     }
+}
+
+/// One more member, and no more that may be lost.
+pub fn even(cluster: &Cluster) -> Option<Mistake> {
+    let count = cluster.etcd_hosts().count();
+    if count == 0 || !count.is_multiple_of(2) {
+        return None;
+    }
+    let message = format!("{count} hosts have the role `etcd`, and a majority of them is {}", count / 2 + 1);
+    let hint = format!("no more of them may be lost than of {}: take an odd number", count - 1);
+    Some(Mistake::new(Path::of("hosts"), message).hint(hint))
 }
 
 /// `https://host:port`

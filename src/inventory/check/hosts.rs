@@ -8,7 +8,7 @@ use crate::inventory::cluster::Taint;
 use crate::inventory::format::{self, Flaw};
 use crate::inventory::mistake::{Mistake, quote};
 use crate::inventory::path::Path;
-use crate::inventory::types::{Cluster, Host};
+use crate::inventory::types::{Cluster, Host, Role};
 use crate::inventory::words;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -42,7 +42,24 @@ fn one(host: &Host, path: &Path, findings: &mut Findings) {
         findings.take(&path, format::label_value(value));
     }
     taints(host.taints.as_deref().unwrap_or_default(), &path.key("taints"), findings);
+    if host.is_etcd() && findings.is_whole(&roles) {
+        of_etcd(host, path, findings);
+    }
     ssh(host, &path.key("ssh"), findings);
+}
+
+/// A host of etcd's is no node.
+fn of_etcd(host: &Host, path: &Path, findings: &mut Findings) {
+    if host.roles.iter().any(|role| *role != Role::Etcd) {
+        let hint = "a host of etcd's runs nothing else; without the role on any host, each control plane runs a member of etcd";
+        findings.add(Mistake::new(path.key("roles"), "`etcd` goes with no other role").hint(hint));
+    }
+    const NO_NODE: &str = "is for nodes, and a host of etcd's is none";
+    for (field, is_set) in [("labels", !host.labels.is_empty()), ("taints", host.taints.is_some())] {
+        if is_set {
+            findings.add(Mistake::new(path.key(field), NO_NODE).hint("leave it out").about_key());
+        }
+    }
 }
 
 /// A node's name is also the value of its label `kubernetes.io/hostname`, hence no longer than that can be.

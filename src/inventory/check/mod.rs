@@ -81,5 +81,5 @@ pub(super) fn warnings(cluster: &Cluster) -> Vec<Mistake> {
         Mistake::new(Path::of("network.cni"), "Weave Net is archived by its makers")
             .hint("a community fork goes on; for a new cluster, flannel is kept up")
     };
-    (cluster.network.cni == Cni::Weave).then(weave).into_iter().collect()
+    (cluster.network.cni == Cni::Weave).then(weave).into_iter().chain(etcd::even(cluster)).collect()
 }

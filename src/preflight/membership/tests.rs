@@ -1,5 +1,6 @@
 use super::host_of;
 use crate::facts::{Facts, Interface};
+use crate::inventory::Role;
 use crate::preflight::samples::{Sample, sample};
 
 fn server(url: &'static str) -> impl Fn(&mut Facts) {
@@ -17,6 +18,7 @@ fn a_control_plane_where_a_worker_should_be() {
     let sample = sample().on("n2", |facts| {
         facts.node.manifests = vec!["etcd.yaml".into()];
         facts.node.has_etcd_data = true;
+        facts.node.ca = vec!["aa".into()];
     });
     assert_eq!(
         one(&sample),
@@ -103,4 +105,31 @@ fn hosts_in_urls() {
     ] {
         assert_eq!(host_of(url), expected);
     }
+}
+
+#[test]
+fn hosts_of_etcd_s_are_no_nodes_and_nodes_are_none_of_them() {
+    assert_eq!(sample().with_etcd_host().found(), [""; 0]);
+    assert_eq!(sample().converged_with_etcd_host().found(), [""; 0]);
+    let node = sample().with_etcd_host().converged().on("n1", |facts| {
+        facts.node.has_etcd_data = false;
+        facts.node.manifests.retain(|name| name != "etcd.yaml");
+        facts.listening.retain(|listener| ![2379, 2380].contains(&listener.port));
+    });
+    assert_eq!(
+        one(&node),
+        "n3 ExistingCluster error: the host is a node of a cluster, but the inventory has it for etcd alone"
+    );
+    for (role, text) in [(Role::ControlPlane, "a control plane"), (Role::Worker, "a worker")] {
+        let found = sample().on("n3", |facts| {
+            facts.node.manifests = vec!["etcd.yaml".into()];
+            facts.node.has_etcd_data = true;
+        });
+        let found = found.wanting(|cluster| cluster.hosts[2].roles = vec![role]);
+        let expected =
+            format!("n3 ExistingCluster error: the host runs etcd and is no node, but the inventory has it as {text}");
+        assert_eq!(one(&found), expected);
+    }
+    let left = sample().with_etcd_host().on("n3", |facts| facts.node.has_etcd_data = true);
+    assert_eq!(one(&left), "n3 ExistingCluster error: /var/lib/etcd holds an earlier cluster's data");
 }

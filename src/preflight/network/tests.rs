@@ -121,3 +121,16 @@ fn an_etcd_elsewhere_needs_no_ports_here() {
     let beside = sample().on("n1", |facts| facts.listening = vec![listener(2379, Some("etcd"))]);
     assert_eq!(beside.with_etcd_at("https://10.77.0.11:2379").found(), [""; 0]);
 }
+
+#[test]
+fn a_host_of_etcd_s_needs_etcd_s_ports_alone_and_a_control_plane_then_none_of_them() {
+    let with = |host: &str, port| {
+        sample().with_etcd_host().on(host, |facts| facts.listening = vec![listener(port, Some("nginx"))])
+    };
+    for port in [2379, 2380] {
+        assert_eq!(one(&with("n3", port)), format!("n3 Port-{port} error: port {port} is taken by nginx"));
+        assert_eq!(with("n1", port).found(), [""; 0]);
+    }
+    assert_eq!(with("n3", 6443).found(), [""; 0]);
+    assert_eq!(with("n3", 10250).found(), [""; 0]);
+}

@@ -127,3 +127,45 @@ fn where_the_state_is_can_t_be_edited() {
     let domain = domain.wanting(|cluster| cluster.network.dns_domain = "k8s.local".into()).found();
     assert_eq!(domain.len(), 1, "{domain:?}");
 }
+
+#[test]
+fn the_state_stays_where_it_is_when_hosts_of_etcd_s_come_or_go() {
+    let text = |sample: &crate::preflight::samples::Sample| sample.found().concat();
+    let come = text(&running().with_etcd_host().on("n3", |facts| {
+        facts.node = Default::default();
+        facts.listening.clear();
+    }));
+    assert!(
+        come.contains("is in the etcd on its control planes, and the inventory has hosts with the role `etcd`"),
+        "{come}"
+    );
+    let gone = text(&sample().converged_with_etcd_host().wanting(|cluster| drop(cluster.hosts.pop())));
+    assert!(
+        gone.contains("the cluster's state is in the etcd at https://10.77.0.13:2379, and the inventory has no"),
+        "{gone}"
+    );
+    let all_other = sample().converged_with_etcd_host().on("n1", |facts| {
+        facts.node.founded.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.15:2379".into())
+    });
+    assert!(text(&all_other).contains("and the inventory has none of it as hosts of its etcd"), "{}", text(&all_other));
+    // One is left, or the first of more.
+    let grown = sample().converged_with_etcd_host().on("n1", |facts| {
+        facts.node.founded.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.13:2379".into())
+    });
+    assert_eq!(text(&grown), "");
+}
+
+#[test]
+fn a_new_etcd_is_not_begun_for_a_cluster_that_has_lost_its_own() {
+    let lost = sample().converged_with_etcd_host().on("n3", |facts| {
+        facts.node = Default::default();
+        facts.listening.clear();
+    });
+    assert_eq!(
+        lost.found(),
+        [
+            "* ExternalEtcdData error: n1 keeps the cluster's state in the etcd at https://10.77.0.13:2379, and no host of etcd's has \
+          any data"
+        ]
+    );
+}

@@ -1,0 +1,104 @@
+//! What hosts of etcd's give away, through the controller: to those that join them the authority with its key, to control planes what API
+//! servers ask with.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use crate::engine::{Failure, Planned, Probe, Result, Step};
+use crate::inventory::Host;
+
+use super::issue_certificates::path;
+use super::{EtcdFiles, Make, Outbox};
+
+const AUTHORITY: &str = "etcd/ca.crt";
+const CERTIFICATE: &str = "apiserver-etcd-client.crt";
+const KEY: &str = "apiserver-etcd-client.key";
+
+/// What all hosts of etcd's have alike: also the client certificate, so that control planes keep theirs whoever of them leads a run.
+pub(super) const SHARED: [&str; 4] = [AUTHORITY, "etcd/ca.key", CERTIFICATE, KEY];
+
+pub struct ShareEtcd {
+    has_newcomers: bool,
+    is_needed: bool,
+    outputs: Outbox,
+}
+
+pub fn step(make: &Make<'_>) -> ShareEtcd {
+    let inputs = &make.context.inputs;
+    let is_new = |host: &Host| inputs.newcomers.contains(&host.name);
+    ShareEtcd {
+        has_newcomers: make.context.cluster.etcd_hosts().any(is_new),
+        // A dry run takes no key anywhere.
+        is_needed: !inputs.is_rehearsal,
+        outputs: make.outputs.clone(),
+    }
+}
+
+#[async_trait]
+impl Step for ShareEtcd {
+    type Observed = ();
+
+    fn id(&self) -> &str {
+        "share-etcd"
+    }
+
+    fn title(&self) -> String {
+        "Share what etcd is known by and asked with".into()
+    }
+
+    async fn observe(&self, probe: &dyn Probe) -> Result<()> {
+        if !self.is_needed {
+            return Ok(());
+        }
+        let mut shared = BTreeMap::new();
+        for name in SHARED.iter().filter(|name| self.has_newcomers || **name != "etcd/ca.key") {
+            let file = path(name);
+            let text = probe.read_text(&file).await?.ok_or_else(|| {
+                Failure::new(format!("{file} is not on this host of etcd's, and others need it"))
+                    .hint("put it there, as from another host of etcd's")
+            })?;
+            shared.insert(name.to_string(), text);
+        }
+        let mut outputs = self.outputs.lock().expect("no panic while held");
+        outputs.etcd = Some(EtcdFiles {
+            authority: shared[AUTHORITY].clone(),
+            certificate: shared[CERTIFICATE].clone(),
+            key: shared[KEY].clone(),
+        });
+        outputs.authorities = self.has_newcomers.then_some(shared);
+        Ok(())
+    }
+
+    fn diff(&self, (): ()) -> Planned {
+        Planned::Satisfied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::engine::fake::FakeHost;
+    use crate::steps::Outputs;
+
+    async fn shared(has_newcomers: bool, is_needed: bool) -> (Option<EtcdFiles>, Option<BTreeMap<String, String>>) {
+        let outputs = Arc::new(Mutex::new(Outputs::default()));
+        let step = ShareEtcd { has_newcomers, is_needed, outputs: outputs.clone() };
+        let host = SHARED.iter().fold(FakeHost::default(), |host, name| host.file(path(name).as_str(), *name));
+        step.observe(&host).await.unwrap();
+        let outputs = outputs.lock().unwrap();
+        (outputs.etcd.clone(), outputs.authorities.clone())
+    }
+
+    #[tokio::test]
+    async fn the_authority_s_key_goes_to_newcomers_alone() {
+        let (etcd, authorities) = shared(false, true).await;
+        assert_eq!(etcd.unwrap().key, KEY);
+        assert_eq!(authorities, None);
+        let (_, authorities) = shared(true, true).await;
+        assert_eq!(authorities.unwrap()["etcd/ca.key"], "etcd/ca.key");
+        assert!(shared(true, false).await.0.is_none(), "a dry run takes nothing anywhere");
+    }
+}

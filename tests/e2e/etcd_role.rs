@@ -1,0 +1,168 @@
+//! Clusters whose etcd has hosts of its own: made, grown, a member that is gone replaced, shrunk, and taken away.
+
+use serde_json::Value;
+
+use crate::control_planes::nodes_are;
+use crate::events::{Run, text};
+use crate::lab::Lab;
+use crate::suite::Test;
+
+pub const TESTS: &[Test] =
+    &[Test { name: "etcd_role::one_becomes_three_a_dead_one_is_replaced_and_all_go", needs: None, run: life }];
+
+/// Hosts beside those that every lab has; gone from it with the test, however that ends.
+struct More<'a>(&'a Lab);
+
+impl<'a> More<'a> {
+    const HOSTS: [&'static str; 2] = ["n4", "n5"];
+
+    fn add(lab: &'a Lab) -> Self {
+        let more = Self(lab);
+        for host in Self::HOSTS {
+            lab.testbed(&["host", "add", host]).ok();
+        }
+        more
+    }
+}
+
+impl Drop for More<'_> {
+    fn drop(&mut self) {
+        for host in Self::HOSTS {
+            self.0.testbed(&["host", "remove", host]);
+        }
+    }
+}
+
+fn inventory(lab: &Lab, members: &[&str]) -> String {
+    lab.inventory_with(&format!("etcd-role-{}", members.join("-")), |inventory| {
+        let timeouts = serde_yaml::from_str("{connect: 3}").expect("it is YAML");
+        inventory.as_mapping_mut().expect("fields").insert("timeouts".into(), timeouts);
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        hosts.retain(|host| host["name"].as_str().is_some_and(|name| name == "n1" || members.contains(&name)));
+        for host in hosts {
+            let roles = if host["name"] == "n1" { "[control-plane, worker]" } else { "[etcd]" };
+            host["roles"] = serde_yaml::from_str(roles).expect("it is YAML");
+            let fields = host.as_mapping_mut().expect("a host has fields");
+            fields.remove("taints");
+            fields.remove("labels");
+        }
+    })
+}
+
+/// The members as this one tells, all of which must have a vote, and the API server's endpoints, which must be theirs.
+#[track_caller]
+fn members_are(lab: &Lab, host: &str, names: &[&str]) {
+    let script = "pki=/etc/kubernetes/pki/etcd
+        crictl exec $(crictl ps -q --name '^etcd$') etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key \
+        -w json member list";
+    let done = lab.on(host, script).ok();
+    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
+    let members = list["members"].as_array().expect("it has members");
+    let mut found: Vec<String> = members.iter().map(|member| text(&member["name"])).collect();
+    found.sort();
+    assert!(found == names && members.iter().all(|member| member["isLearner"] != true), "{done}");
+    let urls: Vec<String> =
+        names.iter().map(|name| format!("https://10.77.0.1{}:2379", name.trim_start_matches('n'))).collect();
+    let line =
+        format!("grep -qx -- '    - --etcd-servers={}' /etc/kubernetes/manifests/kube-apiserver.yaml", urls.join(","));
+    lab.on("n1", &line).ok();
+}
+
+#[track_caller]
+fn kubectl(lab: &Lab, words: &str) {
+    lab.on("n1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {words}")).ok();
+}
+
+fn life(lab: &Lab) {
+    lab.bare(&["n1", "n2", "n3"]);
+    lab.touch(&["n1", "n2", "n3"]);
+    let _more = More::add(lab);
+    let one = inventory(lab, &["n2"]);
+    Run::of(lab, &["up", "-i", &one]).ends(0);
+    nodes_are(lab, "n1", &["n1"]);
+    members_are(lab, "n2", &["n2"]);
+    // No etcd beside the API server, and neither node nor open kubelet beside etcd.
+    lab.on(
+        "n1",
+        "cd /etc/kubernetes; test ! -e manifests/etcd.yaml; test ! -e pki/etcd/ca.key; test ! -e /var/lib/etcd/member
+         test \"$(stat -c %a pki/apiserver-etcd-client.key)\" = 600",
+    )
+    .ok();
+    lab.on(
+        "n2",
+        "set -e; cd /etc/kubernetes; test ! -e kubelet.conf; test ! -e pki/ca.crt; systemctl is-active kubelet
+         test -z \"$(ss -ltnH 'sport = :10250')\"; test \"$(ls manifests)\" = etcd.yaml",
+    )
+    .ok();
+    kubectl(lab, "create configmap first --from-literal=a=b");
+    Run::of(lab, &["up", "-i", &one]).ends(0).is_unchanged();
+
+    let three = inventory(lab, &["n2", "n3", "n4"]);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    members_are(lab, "n2", &["n2", "n3", "n4"]);
+
+    // The first of them is nobody special. While it is dead no other may go, and nobody takes its place unasked.
+    lab.testbed(&["host", "kill", "n2"]).ok();
+    kubectl(lab, "create configmap second --from-literal=a=b");
+    let run = Run::of(lab, &["reset", "-i", &three, "--host", "n3", "--yes"]).ends(1);
+    let cause = run.causes("n1").concat();
+    assert!(
+        cause.contains("without n3 etcd would lose its majority: 1 of 2 members would answer, and it takes 2"),
+        "{run}"
+    );
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    let replaced = inventory(lab, &["n3", "n4", "n5"]);
+    Run::of(lab, &["up", "-i", &replaced]).ends(0);
+    members_are(lab, "n4", &["n3", "n4", "n5"]);
+    kubectl(lab, "get configmap first second");
+    Run::of(lab, &["up", "-i", &replaced]).ends(0).is_unchanged();
+
+    // No edit leads to members on control planes, nor to hosts that have nothing of it.
+    let stacked = lab.inventory_with("etcd-role-stacked", |inventory| {
+        inventory["hosts"].as_sequence_mut().expect("it has hosts").truncate(1);
+    });
+    let run = Run::of(lab, &["up", "-i", &stacked]).ends(1);
+    assert!(
+        run.causes("n1").concat().contains("the cluster's state is in the etcd at https://10.77.0.13:2379"),
+        "{run}"
+    );
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    reset(lab);
+}
+
+fn reset(lab: &Lab) {
+    let three = inventory(lab, &["n3", "n4", "n5"]);
+    // A member that leaves takes nothing with it and leaves nothing behind.
+    let run = Run::of(lab, &["reset", "-i", &three, "--host", "n5", "--yes"]).ends(0);
+    assert_eq!(run.of_kind("warning").count(), 0, "{run}");
+    is_bare(lab, "n5");
+    let two = inventory(lab, &["n3", "n4"]);
+    Run::of(lab, &["up", "-i", &two]).ends(0);
+    members_are(lab, "n3", &["n3", "n4"]);
+    let run = Run::of(lab, &["reset", "-i", &two, "--host", "n3", "--host", "n4", "--yes"]).ends(1);
+    assert!(run.causes("n1").concat().contains("the control planes that stay would have no etcd"), "{run}");
+
+    // The control plane goes, and what it knew of the state that stays with it.
+    lab.kboot(&["reset", "-i", &two, "--host", "n1", "--yes", "--keep-packages"])
+        .ok()
+        .says(&["etcd on n3, n4 keeps the cluster's state"]);
+    let run = Run::of(lab, &["up", "-i", &two]).ends(1);
+    assert!(run.causes("").concat().contains("etcd holds the state of a cluster"), "{run}");
+    assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
+    lab.kboot(&["reset", "-i", &two, "--yes", "--keep-packages"]).ok();
+    for host in ["n3", "n4"] {
+        lab.on(host, "test -z \"$(ls -A /var/lib/etcd)\" && test ! -e /etc/kubernetes/pki").ok();
+    }
+}
+
+#[track_caller]
+fn is_bare(lab: &Lab, host: &str) {
+    lab.on(
+        host,
+        "for path in /etc/kubernetes /var/lib/kubelet /etc/containerd /usr/bin/kubelet /var/lib/kboot; do
+           test ! -e $path || { ls -R $path; exit 1; }
+         done
+         test -z \"$(ls -A /var/lib/etcd)\"",
+    )
+    .ok();
+}

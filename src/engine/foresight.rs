@@ -155,6 +155,12 @@ impl Probe for Ahead<'_> {
         }
     }
 
+    async fn read_present(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+        let planned = self.read(path).await?;
+        let is_changed = matches!(self.at(path), Some(Entry::File { .. }));
+        Ok(if is_changed { self.probe.read_present(path).await?.or(planned) } else { planned })
+    }
+
     async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
         if self.at(path).is_none() {
             return self.probe.read_head(path, bytes).await;

@@ -120,6 +120,12 @@ impl Client {
         self.0.member_remove(id).await.map(drop).map_err(|error| explain(&error, "remove a member of etcd"))
     }
 
+    /// Has the others look for a member at another URL.
+    pub async fn move_to(&mut self, id: u64, peer_url: &str) -> Result<()> {
+        let moved = self.0.member_update(id, vec![peer_url.to_string()]).await;
+        moved.map(drop).map_err(|error| explain(&error, "give an etcd member another address"))
+    }
+
     /// What the member at this URL says of itself, also where the cluster has no majority.
     pub async fn status(endpoint: &str, credentials: &Credentials) -> Result<Status> {
         let attempt = async { connect(endpoint, credentials).await?.status().await };

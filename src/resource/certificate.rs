@@ -13,6 +13,7 @@ use crate::inventory::{EncryptionAlgorithm, LOOPBACK};
 use crate::pki::{self, CertificateRequest, Issuer, Key, Problem, Severity};
 
 /// A certificate with its key. `issuer` is the authority's certificate and key; none for an authority.
+#[derive(Clone)]
 pub struct Certificate {
     pub certificate: Utf8PathBuf,
     pub key: Utf8PathBuf,
@@ -74,7 +75,7 @@ impl Resource for Certificate {
             && (!problems.is_empty() || self.has_more_names(&certificate));
         if is_of_other_names && has_issuer_key {
             // The same key, signed anew.
-            return Ok(Planned::Changes(vec![self.issue()]));
+            return Ok(Planned::Changes(vec![self.issue_anew(&certificate)]));
         }
         if problems.is_empty() {
             return Ok(Planned::Satisfied);
@@ -106,6 +107,20 @@ impl Certificate {
             issuer: self.issuer.clone(),
             request: self.request.clone(),
         }
+    }
+
+    /// Names that it may go on with stay: somebody may still ask by them.
+    fn issue_anew(&self, pem: &str) -> Change {
+        let mut request = self.request.clone();
+        let found = pki::describe(pem).ok().filter(|_| !self.has_exact_names);
+        for name in found.into_iter().flat_map(|found| found.sans) {
+            match name.parse() {
+                Ok(address) if !request.ip_addresses.contains(&address) => request.ip_addresses.push(address),
+                Err(_) if !request.dns_names.contains(&name) => request.dns_names.push(name),
+                _ => {}
+            }
+        }
+        Self { request, ..self.clone() }.issue()
     }
 
     fn unsignable(&self) -> Failure {

@@ -12,6 +12,7 @@ use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
 use crate::kube::Connector;
 
 use super::Make;
+use super::node_address::internal_address;
 
 /// How long a node of this name at another address is listened for. A kubelet renews its lease every 10 s.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -94,11 +95,6 @@ impl ForgetFormerNodes {
     }
 }
 
-fn internal_address(node: &Value) -> Option<&str> {
-    let addresses = node["status"]["addresses"].as_array()?;
-    addresses.iter().find(|address| address["type"] == "InternalIP")?["address"].as_str()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,12 +116,4 @@ mod tests {
         assert!(step.was_heard("n2", Some(json!("t2"))));
     }
 
-    #[test]
-    fn the_internal_address_counts() {
-        let node = json!({"status": {"addresses": [
-            {"type": "Hostname", "address": "n2"}, {"type": "InternalIP", "address": "10.0.0.2"},
-        ]}});
-        assert_eq!(internal_address(&node), Some("10.0.0.2"));
-        assert_eq!(internal_address(&json!({})), None);
-    }
 }

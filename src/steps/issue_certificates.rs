@@ -25,8 +25,8 @@ pub fn step(context: &Context) -> Result<Converge> {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),
         issuer: entry.issuer.map(|stem| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")))),
-        // Its names are the inventory's to say.
-        has_exact_names: entry.stem == "apiserver",
+        // Its names are the inventory's to say, once nobody asks by others.
+        has_exact_names: entry.stem == "apiserver" && !context.inputs.moves_endpoint,
         request: entry.request,
     });
     let service_accounts = KeyPair {

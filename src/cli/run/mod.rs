@@ -230,9 +230,6 @@ async fn go(
     let is_there = |host: &String| !job.can_do_without(host) || facts.contains_key(host);
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| is_there(&host.name));
-    if job.moves_endpoint {
-        cluster.keep_api_names(&former_endpoints(job.cluster, &facts));
-    }
     let mut staying = cluster.clone();
     staying.hosts.retain(|host| !job.leaving.contains(&host.name));
     let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
@@ -298,20 +295,6 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
-}
-
-/// By what else than the cluster's endpoint somebody still asks: administrators of control planes, and workers' kubelets.
-fn former_endpoints(cluster: &Cluster, facts: &BTreeMap<String, Facts>) -> Vec<String> {
-    let former = |host: &Host| {
-        let node = &facts.get(&host.name)?.node;
-        let (known, wanted) = match host.is_control_plane() {
-            true => (node.founded.endpoint.clone(), cluster.admin_endpoint(host)),
-            false => (node.server.clone(), cluster.kubelet_server(host)),
-        };
-        let bare = |url: &str| url.trim_start_matches("https://").trim_end_matches('/').to_string();
-        known.map(|known| bare(&known)).filter(|known| *known != bare(&wanted))
-    };
-    cluster.hosts.iter().filter_map(former).collect()
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.

@@ -53,7 +53,11 @@ fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<F
     if control_planes.any(|known| known.iter().any(|digest| facts.node.ca.contains(digest))) {
         // A move was cut off.
         let text = format!("the node asks the API server at {url}, and the inventory has none there");
-        return Some(Finding::error(Check::ClusterEndpoint, text, "`kboot endpoint move` with this inventory moves the node"));
+        return Some(Finding::error(
+            Check::ClusterEndpoint,
+            text,
+            "`kboot endpoint move` with this inventory moves the node",
+        ));
     }
     let text = format!("the host is a node of another cluster, whose API server is {url}");
     Some(Finding::error(Check::ExistingCluster, text, RESET))

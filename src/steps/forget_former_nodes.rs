@@ -115,5 +115,4 @@ mod tests {
         assert!(!step.was_heard("n2", Some(json!("t1"))));
         assert!(step.was_heard("n2", Some(json!("t2"))));
     }
-
 }

@@ -135,13 +135,7 @@ mod tests {
     }
 
     fn member(id: u64, url: &str) -> Member {
-        Member {
-            id,
-            name: format!("n{id}"),
-            peer_urls: vec![url.into()],
-            client_urls: Vec::new(),
-            is_learner: false,
-        }
+        Member { id, name: format!("n{id}"), peer_urls: vec![url.into()], client_urls: Vec::new(), is_learner: false }
     }
 
     fn three() -> Vec<Member> {

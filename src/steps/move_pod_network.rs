@@ -203,7 +203,11 @@ mod tests {
         let strays = step().strays(&nodes);
         assert_eq!(strays.len(), 1);
         assert_eq!((strays[0].node.as_str(), strays[0].known.as_str()), ("n2", "10.77.0.99"));
-        assert!(strays[0].untold().starts_with("flannel on n2 goes by 10.77.0.99, and not by the node's address 10.77.0.12:"));
+        assert!(
+            strays[0]
+                .untold()
+                .starts_with("flannel on n2 goes by 10.77.0.99, and not by the node's address 10.77.0.12:")
+        );
     }
 
     #[test]
@@ -211,7 +215,7 @@ mod tests {
         let step = step();
         let strays = step.strays(&[node("n2", Some("10.77.0.99"))]);
         let waits = ["after flannel on n2 to go by 10.77.0.12"];
-        let ends = ["delete Pod kube-flannel-ds-a (kube-flannel)"];
+        let ends = ["delete Pod kube-flannel/kube-flannel-ds-a"];
         assert_eq!(shown(step.next(&strays, &[pod("a", "n2"), pod("b", "n1")])), ends);
         // It is still there, and asked again.
         assert_eq!(shown(step.next(&strays, &[pod("a", "n2")])), ends);

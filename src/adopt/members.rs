@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Draft, Named};
 use crate::engine::{Failure, Result};
 use crate::inventory::{CONTROL_PLANE, Host, Role};
+use crate::kube::node;
 
 /// Labels that Kubernetes, kubeadm or a cloud sets by itself, by their prefixes.
 const AUTOMATIC: [&str; 8] = [
@@ -69,10 +70,7 @@ pub fn hosts(draft: &mut Draft<'_>) -> Result<()> {
     let mut hosts = Vec::new();
     for node in nodes {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
-        let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let internal = addresses.iter().find(|address| address["type"] == "InternalIP");
-        let told = internal.and_then(|address| address["address"].as_str()?.parse().ok());
-        let Some(address) = told else {
+        let Some(address) = node::internal_address(node).and_then(|address| address.parse().ok()) else {
             return Err(Failure::new(format!("the node {name} has no address in the cluster"))
                 .hint(format!("see `kubectl get node {name} -o yaml`: its kubelet reports one")));
         };

@@ -32,46 +32,38 @@ impl Client {
     }
 
     pub async fn facts(&self) -> Result<Facts> {
-        let mut replies = self.replies.lock().await;
-        self.send(&Request::Facts).await?;
-        loop {
-            if let Reply::Facts { facts } = next(&mut replies).await? {
-                return facts.map(|facts| *facts);
-            }
-        }
+        self.ask(&Request::Facts, |reply| match reply {
+            Reply::Facts { facts } => Some(facts.map(|facts| *facts)),
+            _ => None,
+        })
+        .await
     }
 
     /// Asks what the host would get.
     pub async fn resolve(&self, run: ResolveRun) -> Result<Resolved> {
-        let mut replies = self.replies.lock().await;
-        self.send(&Request::Resolve(Box::new(run))).await?;
-        loop {
-            if let Reply::Resolved { resolved } = next(&mut replies).await? {
-                return resolved.map(|resolved| *resolved);
-            }
-        }
+        self.ask(&Request::Resolve(Box::new(run)), |reply| match reply {
+            Reply::Resolved { resolved } => Some(resolved.map(|resolved| *resolved)),
+            _ => None,
+        })
+        .await
     }
 
     /// Asks what the host has of a cluster.
     pub async fn survey(&self) -> Result<Survey> {
-        let mut replies = self.replies.lock().await;
-        self.send(&Request::Survey).await?;
-        loop {
-            if let Reply::Surveyed { survey } = next(&mut replies).await? {
-                return survey.map(|survey| *survey);
-            }
-        }
+        self.ask(&Request::Survey, |reply| match reply {
+            Reply::Surveyed { survey } => Some(survey.map(|survey| *survey)),
+            _ => None,
+        })
+        .await
     }
 
     /// Asks how an etcd that is not kboot's looks from the host; none where the host has nothing to ask it with.
     pub async fn etcd(&self, context: Context) -> Result<Option<EtcdView>> {
-        let mut replies = self.replies.lock().await;
-        self.send(&Request::Etcd(Box::new(context))).await?;
-        loop {
-            if let Reply::Etcd { view } = next(&mut replies).await? {
-                return view;
-            }
-        }
+        self.ask(&Request::Etcd(Box::new(context)), |reply| match reply {
+            Reply::Etcd { view } => Some(view),
+            _ => None,
+        })
+        .await
     }
 
     /// Runs a phase to its end; its events go to `events` as they come. A failure that was no step's is told there, too.
@@ -114,11 +106,20 @@ impl Client {
 
     /// Has the run's end written down; the milliseconds that all of its writing took, if anything was written.
     pub async fn end(&self, outcome: Outcome) -> Result<Option<u64>> {
+        self.ask(&Request::End { outcome }, |reply| match reply {
+            Reply::Ended { result } => Some(result),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the reply of this kind; what an earlier request still had to say is passed over.
+    async fn ask<T>(&self, request: &Request, answer: impl Fn(Reply) -> Option<Result<T>>) -> Result<T> {
         let mut replies = self.replies.lock().await;
-        self.send(&Request::End { outcome }).await?;
+        self.send(request).await?;
         loop {
-            if let Reply::Ended { result } = next(&mut replies).await? {
-                return result;
+            if let Some(answer) = answer(next(&mut replies).await?) {
+                return answer;
             }
         }
     }

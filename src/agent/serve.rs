@@ -17,10 +17,15 @@ use crate::engine::{
     LastApplied, Mode, Outcome, Probe as _, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
-use crate::kube::Connector;
+use crate::kube::{Connector, health};
 use crate::resource::LocalHost;
 use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
+
+const API_SERVER: &str = "https://127.0.0.1:6443/readyz";
+
+/// How long the API server may take to say that it is ready. One that has lost its etcd takes long to say that it is not.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves this machine to a controller until `input` ends.
 pub async fn serve(
@@ -152,7 +157,13 @@ impl Agent {
     }
 
     async fn facts(&self) {
-        let facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
+        let mut facts = crate::facts::gather(self.host.as_ref()).await.map(Box::new);
+        if let Ok(facts) = &mut facts
+            && facts.node.has_manifest("kube-apiserver")
+        {
+            let asked = tokio::time::timeout(PATIENCE, health::ask(API_SERVER)).await;
+            facts.node.serves = asked.is_ok_and(|answer| answer.is_ok());
+        }
         let _ = self.replies.send(Reply::Facts { facts });
     }
 

@@ -21,7 +21,7 @@ use super::ask::is_agreed;
 use super::exit::{FAILED, Problem, print, remark};
 use super::file;
 use super::lock_file::{LockFileArg, roots};
-use super::run::{repository_keys, with_inventory};
+use super::run::{name_inventory, repository_keys};
 use super::up::InventoryArg;
 
 /// Write down what the inventory resolves to today: versions and digests, in kboot.lock
@@ -185,8 +185,8 @@ fn all<T>(
     for (host, answer) in cluster.hosts.iter().zip(answers) {
         match answer {
             Ok(answer) => drop(good.insert(host.name.clone(), answer)),
-            Err(failure) => {
-                let failure = with_inventory(failure, inventory.as_str());
+            Err(mut failure) => {
+                name_inventory(&mut failure.hint, inventory.as_str());
                 bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), ..failure });
             }
         }

@@ -325,6 +325,11 @@ impl MarkNode {
 }
 
 impl Change {
+    /// A line of shell, for what takes more than one program.
+    pub fn shell(why: impl Into<String>, line: impl Into<String>) -> Self {
+        Self::Run { argv: ["sh".into(), "-c".into(), line.into()].into(), why: why.into(), undo: None }
+    }
+
     /// The cluster forgets a node.
     pub fn delete_node(name: &str) -> Self {
         Self::DeleteObject { api_version: "v1".into(), kind: "Node".into(), namespace: None, name: name.into() }

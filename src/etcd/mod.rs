@@ -51,10 +51,10 @@ impl Member {
         self.peer_urls.iter().any(|url| url == peer_url)
     }
 
-    /// Its removal, through the members at these client URLs.
-    pub fn removal(&self, endpoints: Vec<String>) -> Change {
+    /// What becomes of it, through the members at these client URLs.
+    pub fn change(&self, action: MemberAction, endpoints: Vec<String>) -> Change {
         Change::SetMember(MemberChange {
-            action: MemberAction::Remove,
+            action,
             member: self.name.clone(),
             peer_url: self.peer_urls.first().cloned().unwrap_or_default(),
             endpoints,
@@ -68,15 +68,13 @@ impl Member {
             name => name,
         }
     }
-}
 
-/// What a member says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    pub version: String,
-    pub cluster_id: u64,
-    /// Alarms, and that it has no leader.
-    pub complaints: Vec<String>,
+    /// One with a vote, at 10.0.0.ID.
+    #[cfg(test)]
+    pub fn sample(id: u64, name: &str) -> Self {
+        let url = |port: u16| vec![format!("https://10.0.0.{id}:{port}")];
+        Self { id, name: name.into(), peer_urls: url(2380), client_urls: url(2379), is_learner: false }
+    }
 }
 
 /// A conversation with one of a cluster's members.
@@ -126,25 +124,11 @@ impl Client {
         moved.map(drop).map_err(|error| explain(&error, "give an etcd member another address"))
     }
 
-    /// What the member at this URL says of itself, also where the cluster has no majority.
-    pub async fn status(endpoint: &str, credentials: &Credentials) -> Result<Status> {
-        let attempt = async { connect(endpoint, credentials).await?.status().await };
-        let status = tokio::time::timeout(PATIENCE * 2, attempt).await;
-        let status = status.map_err(|_| Error::EndpointError("it does not answer".into())).flatten();
-        let status = status.map_err(|error| explain(&error, "ask etcd how it is"))?;
-        Ok(Status {
-            version: status.version().into(),
-            cluster_id: status.header().map_or(0, etcd_client::ResponseHeader::cluster_id),
-            complaints: status.errors().iter().map(|text| text.trim().to_owned()).collect(),
-        })
-    }
-
     /// Whether there is any key that begins so. Only a majority of the members can tell.
     pub async fn has_keys(endpoint: &str, credentials: &Credentials, prefix: &str) -> Result<bool> {
         let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
         let attempt = async { connect(endpoint, credentials).await?.get(prefix, Some(options)).await };
-        let found = tokio::time::timeout(PATIENCE * 2, attempt).await;
-        let found = found.map_err(|_| Error::EndpointError("it does not answer".into())).flatten();
+        let found = in_time(attempt).await;
         found.map(|found| found.count() > 0).map_err(|error| explain(&error, "read from etcd"))
     }
 
@@ -179,9 +163,7 @@ async fn connect(endpoint: &str, credentials: &Credentials) -> std::result::Resu
 }
 
 async fn members(client: &mut etcd_client::Client) -> std::result::Result<Vec<Member>, Error> {
-    // Of a member that can't be reached the library waits for ever to be able to ask.
-    let listed = tokio::time::timeout(PATIENCE * 2, client.member_list()).await;
-    let listed = listed.map_err(|_| Error::EndpointError("it does not answer".into()))??;
+    let listed = in_time(client.member_list()).await?;
     let member = |member: &etcd_client::Member| Member {
         id: member.id(),
         name: member.name().into(),
@@ -189,7 +171,20 @@ async fn members(client: &mut etcd_client::Client) -> std::result::Result<Vec<Me
         client_urls: member.client_urls().to_vec(),
         is_learner: member.is_learner(),
     };
-    Ok(listed.members().iter().map(member).collect())
+    Ok(in_order(listed.members().iter().map(member)))
+}
+
+/// By their names: etcd has them by their IDs, which are as chance would have it.
+fn in_order(members: impl Iterator<Item = Member>) -> Vec<Member> {
+    let mut members: Vec<Member> = members.collect();
+    members.sort_by(|one, other| one.label().cmp(other.label()));
+    members
+}
+
+/// Of a member that can't be reached the library waits for ever to be able to ask.
+async fn in_time<T>(asked: impl Future<Output = std::result::Result<T, Error>>) -> std::result::Result<T, Error> {
+    let answer = tokio::time::timeout(PATIENCE * 2, asked).await;
+    answer.unwrap_or_else(|_| Err(Error::EndpointError("it does not answer".into())))
 }
 
 /// What etcd says, without the library's frame around it.

@@ -40,14 +40,7 @@ mod tests {
     use super::*;
 
     fn members(count: u64) -> Vec<Member> {
-        let member = |id| Member {
-            id,
-            name: format!("n{id}"),
-            peer_urls: vec![format!("https://10.0.0.{id}:2380")],
-            client_urls: Vec::new(),
-            is_learner: false,
-        };
-        (1..=count).map(member).collect()
+        (1..=count).map(|id| Member::sample(id, &format!("n{id}"))).collect()
     }
 
     fn left(count: u64, healthy: &[u64], leaving: &[&str]) -> Quorum {

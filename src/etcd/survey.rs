@@ -3,21 +3,19 @@
 //! A member that has started without the others answers nothing to clients. Its peers' port tells who belongs to the cluster all the same.
 
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{Credentials, Member, Quorum, connect, words};
+use super::{Credentials, Member, PATIENCE, Quorum, connect, in_order, in_time, words};
 use crate::engine::{Failure, Result};
-
-/// How long one member may take to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a member says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {
     pub id: u64,
+    pub cluster_id: u64,
+    pub version: String,
     /// Of the key space: the last write that it has applied.
     pub revision: i64,
     pub has_leader: bool,
@@ -28,28 +26,29 @@ pub struct Condition {
     pub quota: Option<u64>,
     /// The members, by their IDs, that have set the alarm that there is no room: then none takes writes.
     pub full: Vec<u64>,
+    /// Alarms, and that it has no leader.
+    pub complaints: Vec<String>,
 }
 
 impl Condition {
     /// Asks the member at a client URL. A member that has lost the others answers, one that has started without them does not.
     pub async fn of(endpoint: &str, credentials: &Credentials) -> Result<Self> {
-        let asked = async {
-            let mut client = connect(endpoint, credentials).await?;
-            client.status().await
-        };
         let silent = |why: String| Failure::new(format!("{endpoint} does not tell how it is: {why}")).retryable();
-        let status = tokio::time::timeout(PATIENCE, asked).await.map_err(|_| silent("it does not answer".into()))?;
+        let status = in_time(async { connect(endpoint, credentials).await?.status().await }).await;
         let status = status.map_err(|error| silent(words(&error)))?;
         let header = status.header().ok_or_else(|| silent("its answer has no header".into()))?;
         let bytes = |count: i64| u64::try_from(count).unwrap_or_default();
         Ok(Self {
             id: header.member_id(),
+            cluster_id: header.cluster_id(),
+            version: status.version().into(),
             revision: header.revision(),
             has_leader: status.leader() != 0,
             size: bytes(status.db_size()),
             in_use: bytes(status.raft_used_db_size()),
             quota: Some(bytes(status.db_size_quota())).filter(|quota| *quota > 0),
             full: status.errors().iter().filter_map(|error| full(error)).collect(),
+            complaints: status.errors().iter().map(|text| text.trim().to_owned()).collect(),
         })
     }
 }
@@ -173,7 +172,7 @@ fn parse(text: &[u8]) -> std::result::Result<Vec<Member>, serde_json::Error> {
         client_urls: peer.client_urls,
         is_learner: peer.is_learner,
     };
-    Ok(peers.into_iter().map(member).collect())
+    Ok(in_order(peers.into_iter().map(member)))
 }
 
 #[cfg(test)]
@@ -181,14 +180,7 @@ mod tests {
     use super::*;
 
     fn seen(name: &str, answers: bool) -> Surveyed {
-        let member = Member {
-            id: 1,
-            name: name.into(),
-            peer_urls: vec![format!("https://{name}:2380")],
-            client_urls: Vec::new(),
-            is_learner: false,
-        };
-        Surveyed { member, answers, condition: None }
+        Surveyed { member: Member::sample(1, name), answers, condition: None }
     }
 
     #[test]
@@ -196,7 +188,7 @@ mod tests {
         let mut survey = Survey { members: vec![seen("n1", false), seen("n2", false), seen("n3", true)] };
         assert_eq!(survey.to_string(), "1 of 3 members answers, and it takes 2");
         assert!(!survey.quorum().holds() && !survey.has_leader());
-        assert_eq!(survey.silent()[0], "n1 (https://n1:2380) does not answer as a member of this cluster");
+        assert_eq!(survey.silent()[0], "n1 (https://10.0.0.1:2380) does not answer as a member of this cluster");
         survey.members[0].answers = true;
         assert_eq!(survey.to_string(), "2 of 3 members answer, and it takes 2");
         assert!(survey.quorum().holds());
@@ -216,8 +208,8 @@ mod tests {
         let text = br#"[{"id":13803658152347727308,"peerURLs":["https://10.0.0.1:2380"],"name":"n1","clientURLs":["https://10.0.0.1:2379"]},
             {"id":5,"peerURLs":["https://10.0.0.2:2380"],"isLearner":true}]"#;
         let members = parse(text).unwrap();
-        assert_eq!((members[0].id, members[0].name.as_str()), (13_803_658_152_347_727_308, "n1"));
-        assert!(members[1].is_learner && !members[1].has_started());
+        assert_eq!((members[1].id, members[1].name.as_str()), (13_803_658_152_347_727_308, "n1"));
+        assert!(members[0].is_learner && !members[0].has_started());
         parse(b"{}").unwrap_err();
     }
 }

@@ -287,6 +287,8 @@ impl Look<'_> {
             etcd_member: if uid == 0 { super::recovery::member(self.probe).await } else { None },
             given_up: if uid == 0 { self.given_up().await } else { Vec::new() },
             has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
+            // Asked by who gathers, for it is no file.
+            serves: false,
             manifests: manifests.unwrap_or_default(),
             ca: host::certificate_digests(&ca.unwrap_or_default()),
             founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },

@@ -168,6 +168,9 @@ pub struct NodeState {
     /// only the first control plane gets.
     #[serde(default)]
     pub has_begun_cluster: bool,
+    /// Whether its API server answered that it is ready. Also false where it tells nobody without credentials.
+    #[serde(default)]
+    pub serves: bool,
     /// The file names in /etc/kubernetes/manifests.
     pub manifests: Vec<String>,
     /// SHA-256 of each certificate in /etc/kubernetes/pki/ca.crt, in hexadecimal.

@@ -5,6 +5,7 @@
 
 mod connect;
 pub mod health;
+pub mod node;
 mod objects;
 
 pub use connect::Connector;

@@ -9,7 +9,7 @@ use crate::inventory::Cluster;
 /// Who plays which part.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    /// The first control plane that belongs to the cluster; of a new cluster the one that begins it.
+    /// The first control plane that belongs to the cluster, and serves if any does; of a new cluster the one that begins it.
     pub leader: Option<String>,
     /// Control planes that do not belong to the cluster yet.
     pub newcomers: BTreeSet<String>,
@@ -28,8 +28,10 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
     let belongs = |node: &NodeState| is_established(node) && !is_given_up(node);
     let established: Vec<&String> = names.iter().copied().filter(|n| state(n).is_some_and(belongs)).collect();
     let silent: Vec<&str> = names.iter().filter(|name| state(name).is_none()).map(|name| name.as_str()).collect();
-    let leader = match established.first() {
-        Some(first) => Some(*first),
+    // One that came back after the cluster went on without it looks like all others, but its API server has no etcd.
+    let serves = |name: &&&String| state(name).is_some_and(|node| node.serves);
+    let leader = match established.iter().find(serves).or(established.first()) {
+        Some(leader) => Some(*leader),
         None if names.len() > 1 && !silent.is_empty() && silent.len() < names.len() => {
             return Err(Failure::new(format!(
                 "no control plane that was reached belongs to a cluster yet, and {} may do so: a new one is not begun",
@@ -100,6 +102,15 @@ mod tests {
         assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
         // The first is gone.
         assert_eq!(told(&["a", "b"], &[("b", established())]), ("b".into(), vec![]));
+    }
+
+    #[test]
+    fn one_that_serves_leads_before_one_that_does_not() {
+        let serving = NodeState { serves: true, ..established() };
+        let all = [("a", established()), ("b", serving.clone()), ("c", serving)];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec![]));
+        let all = [("a", bare()), ("b", established()), ("c", established())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
     }
 
     #[test]

@@ -211,3 +211,49 @@ fn key_at(path: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<Key> {
 fn failed(error: pki::PkiError) -> Failure {
     Failure::new(format!("failed to {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Usage;
+
+    const ALGORITHM: EncryptionAlgorithm = EncryptionAlgorithm::EcdsaP256;
+
+    /// What becomes of a certificate for n1 at .1, if it is to be for .2.
+    fn moved(has_exact_names: bool) -> CertificateRequest {
+        let request = |address: &str| CertificateRequest {
+            dns_names: vec!["n1".into()],
+            ip_addresses: vec![address.parse().unwrap(), LOOPBACK.parse().unwrap()],
+            ..CertificateRequest::leaf("n1", vec![Usage::Server], 24, ALGORITHM)
+        };
+        let now = OffsetDateTime::now_utc();
+        let authority_key = Key::generate(ALGORITHM).unwrap();
+        let authority = CertificateRequest::authority("ca", 24, ALGORITHM);
+        let cert_pem = pki::issue(&authority, &authority_key, None, now).unwrap();
+        let key = Key::generate(ALGORITHM).unwrap();
+        let issuer = Issuer { cert_pem: &cert_pem, key: &authority_key };
+        let certificate = pki::issue(&request("10.0.0.1"), &key, Some(&issuer), now).unwrap();
+        let wanted = Certificate {
+            certificate: "/pki/a.crt".into(),
+            key: "/pki/a.key".into(),
+            issuer: Some(("/pki/ca.crt".into(), "/pki/ca.key".into())),
+            request: request("10.0.0.2"),
+            has_exact_names,
+        };
+        let key = Some(key.to_pem().expose_secret().to_string());
+        let observed = Observed::Found { certificate, key, issuer: Some(cert_pem.clone()), has_issuer_key: true, now };
+        let Planned::Changes(changes) = wanted.diff(observed).unwrap() else { panic!("no change") };
+        let [Change::IssueCertificate { request, .. }] = &changes[..] else { panic!("{changes:?}") };
+        request.clone()
+    }
+
+    #[test]
+    fn names_that_it_may_go_on_with_are_kept() {
+        let addresses = |request: CertificateRequest| -> Vec<String> {
+            request.ip_addresses.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(addresses(moved(false)), ["10.0.0.2", "127.0.0.1", "10.0.0.1"]);
+        assert_eq!(addresses(moved(true)), ["10.0.0.2", "127.0.0.1"]);
+        assert_eq!(moved(false).dns_names, ["n1"]);
+    }
+}

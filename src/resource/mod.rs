@@ -49,4 +49,4 @@ pub use object::{ObjectAbsent, Objects};
 pub use registry::digest as registry_digest;
 pub use scratch::Scratch;
 pub use state::state;
-pub use unit::Unit;
+pub use unit::{Unit, unit_runs};

@@ -159,6 +159,10 @@ impl Shown {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default()
     }
 
+    fn is_known(&self) -> bool {
+        !matches!(self.field("LoadState"), "not-found" | "")
+    }
+
     fn is_enabled(&self) -> bool {
         self.field("UnitFileState") == "enabled"
     }
@@ -168,12 +172,18 @@ impl Shown {
     }
 }
 
+/// Whether a unit runs, or is about to; None where there is no such unit.
+pub async fn unit_runs(probe: &dyn Probe, unit: &str) -> Result<Option<bool>> {
+    let shown = Shown::of(probe, unit).await?;
+    Ok(shown.is_known().then(|| shown.is_active()))
+}
+
 /// How a unit is, for the journal.
 pub(super) async fn state(probe: &dyn Probe, unit: &str) -> Result<State> {
     let shown = Shown::of(probe, unit).await?;
-    Ok(match shown.field("LoadState") {
-        "not-found" | "" => State::Absent,
-        _ => State::Unit { is_enabled: shown.is_enabled(), is_active: shown.is_active() },
+    Ok(match shown.is_known() {
+        true => State::Unit { is_enabled: shown.is_enabled(), is_active: shown.is_active() },
+        false => State::Absent,
     })
 }
 

@@ -10,10 +10,11 @@ use camino::Utf8Path;
 use crate::engine::{AnyStep, Evidence, Failure, Planned, Probe, Remark, Result};
 use crate::etcd::Survey;
 use crate::facts::Recovery;
-use crate::manifest::{StaticPod, etcd_peer_url, paths};
+use crate::manifest::etcd_peer_url;
 use crate::resource::etcd_credentials;
 
-use super::recover_etcd::{DATA, FOLDER};
+use super::etcd_member::{self, DATA};
+use super::recover_etcd::FOLDER;
 use super::{Make, evidence};
 
 /// How long an etcd that has just been started is waited for.
@@ -43,7 +44,7 @@ impl AnyStep for CheckEtcdIsLost {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let has_manifest = probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_some();
+        let has_manifest = etcd_member::is_wanted(probe).await?;
         let has_data = probe.list(Utf8Path::new(DATA)).await?.is_some();
         if !has_manifest || !has_data {
             return Err(Failure::new(format!("{} has no member of etcd with data to go on with", self.host))
@@ -161,13 +162,7 @@ mod tests {
     use crate::etcd::{Condition, Member, Surveyed};
 
     fn seen(name: &str, revision: Option<i64>) -> Surveyed {
-        let member = Member {
-            id: 1,
-            name: name.into(),
-            peer_urls: vec![format!("https://{name}:2380")],
-            client_urls: Vec::new(),
-            is_learner: false,
-        };
+        let member = Member { peer_urls: vec![format!("https://{name}:2380")], ..Member::sample(1, name) };
         let condition = revision.map(|revision| Condition { revision, ..Condition::default() });
         Surveyed { member, answers: condition.is_some(), condition }
     }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
 use futures_util::future::join_all;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, MemberChange, Planned, Probe, Result};
+use crate::engine::{AnyStep, Evidence, Failure, MemberAction, Planned, Probe, Result};
 use crate::etcd::{Client, Condition, Member};
-use crate::manifest::{StaticPod, etcd_client_url, paths};
+use crate::manifest::etcd_client_url;
 use crate::resource::etcd_credentials;
 
-use super::Make;
+use super::{Make, etcd_member};
 
 /// etcd's own, where it tells none.
 const DEFAULT_QUOTA: u64 = 2 << 30;
@@ -37,8 +36,7 @@ impl AnyStep for CheckEtcdSpace {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        // etcd may be somebody else's, on hosts of its own.
-        if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !etcd_member::is_wanted(probe).await? {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
@@ -75,15 +73,9 @@ impl CheckEtcdSpace {
     fn judge(&self, full: &[u64], members: &[(Member, Option<Condition>)]) -> Result<Planned> {
         let alarming = || members.iter().filter(|(member, _)| full.contains(&member.id));
         if members.iter().filter_map(|(_, condition)| condition.as_ref()).all(has_room) {
-            let clear = |(member, _): &(Member, _)| {
-                Change::SetMember(MemberChange {
-                    action: MemberAction::ClearNoSpace,
-                    member: member.name.clone(),
-                    peer_url: member.peer_urls.first().cloned().unwrap_or_default(),
-                    endpoints: vec![self.endpoint.clone()],
-                })
-            };
-            return Ok(Planned::of(alarming().map(clear).collect()));
+            let endpoints = || vec![self.endpoint.clone()];
+            let cleared = alarming().map(|(member, _)| member.change(MemberAction::ClearNoSpace, endpoints()));
+            return Ok(Planned::of(cleared.collect()));
         }
         let names: Vec<&str> = alarming().map(|(member, _)| member.label()).collect();
         let size = |(member, condition): &(Member, Option<Condition>)| {
@@ -124,13 +116,7 @@ mod tests {
     fn judged(sizes: &[(u64, u64)]) -> Result<Planned> {
         let member = |(index, (size, in_use)): (usize, &(u64, u64))| {
             let id = index as u64 + 1;
-            let member = Member {
-                id,
-                name: format!("n{id}"),
-                peer_urls: vec![format!("https://10.0.0.{id}:2380")],
-                client_urls: Vec::new(),
-                is_learner: false,
-            };
+            let member = Member::sample(id, &format!("n{id}"));
             let condition = Condition { size: *size, in_use: *in_use, quota: Some(16 << 20), ..Condition::default() };
             (member, Some(condition))
         };

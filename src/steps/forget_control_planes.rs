@@ -5,17 +5,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::inventory::{API_PORT, CONTROL_PLANE};
-use crate::kube::{Connector, health};
-use crate::manifest::{StaticPod, etcd_client_url, paths};
+use crate::kube::{Connector, health, node};
+use crate::manifest::etcd_client_url;
 use crate::resource::etcd_credentials;
 
-use super::Make;
+use super::{Make, etcd_member};
 
 pub struct ForgetControlPlanes {
     kube: Connector,
@@ -56,7 +55,7 @@ impl AnyStep for ForgetControlPlanes {
         if let Some(hosts) = &self.hosts {
             return self.by_nodes(hosts, probe).await;
         }
-        if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !etcd_member::is_wanted(probe).await? {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
@@ -120,7 +119,7 @@ impl ForgetControlPlanes {
             if hosts.iter().any(|host| host == name) {
                 continue;
             }
-            match is_ready(node) || answers(node).await {
+            match node::is_ready(node) || answers(node).await {
                 true => alive.push(format!("{name} is a control plane")),
                 false => changes.push(Change::delete_node(name)),
             }
@@ -141,20 +140,13 @@ impl ForgetControlPlanes {
         if view.get("v1", "Node", None, &member.name).await?.is_some() {
             changes.push(Change::delete_node(&member.name));
         }
-        changes.push(member.removal(vec![self.endpoint.clone()]));
+        changes.push(member.change(MemberAction::Remove, vec![self.endpoint.clone()]));
         Ok(changes)
     }
 }
 
-fn is_ready(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-}
-
 async fn answers(node: &Value) -> bool {
-    let addresses = node["status"]["addresses"].as_array();
-    let internal = addresses.into_iter().flatten().find(|address| address["type"] == "InternalIP");
-    let Some(address) = internal.and_then(|address| address["address"].as_str()) else { return false };
+    let Some(address) = node::internal_address(node) else { return false };
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
     health::ask(&format!("https://{host}:{API_PORT}/livez")).await.is_ok()
 }

@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::Make;
-use super::node_address::internal_address;
 
 /// How long a node of this name at another address is listened for. A kubelet renews its lease every 10 s.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -61,7 +60,7 @@ impl AnyStep for ForgetFormerNodes {
             };
             let Some(node) = node else { continue };
             let lease = view.get("coordination.k8s.io/v1", "Lease", Some("kube-node-lease"), name).await?;
-            let is_elsewhere = internal_address(&node).is_some_and(|known| known != address);
+            let is_elsewhere = node::internal_address(&node).is_some_and(|known| known != address);
             if is_elsewhere && self.was_heard(name, lease.map(|lease| lease["spec"]["renewTime"].clone())) {
                 return Ok(Planned::after(format!("the node {name} at another address to fall silent")));
             }

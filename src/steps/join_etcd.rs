@@ -15,10 +15,7 @@ use crate::kube::Connector;
 use crate::manifest::{self, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, paths};
 use crate::resource::{AnyResource, Converge, Directory, File, etcd_credentials};
 
-use super::{Make, evidence, unrendered};
-
-/// What etcd makes where it keeps its data.
-const ETCD_DATA: &str = "/var/lib/etcd/member";
+use super::{Make, etcd_member, evidence, unrendered};
 
 pub struct JoinEtcd {
     step: Converge,
@@ -45,7 +42,7 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         return Ok(JoinEtcd { step });
     }
     let step = step
-        .with(Directory::new("/var/lib/etcd", FileMode::PRIVATE_DIRECTORY))
+        .with(Directory::new(etcd_member::FOLDER, FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
         .with(membership);
     Ok(JoinEtcd { step })
@@ -106,7 +103,7 @@ impl AnyResource for Membership {
             Err(failure) if failure.retryable => return Ok(Planned::after("an answer of the other etcd members")),
             Err(failure) => return Err(failure),
         };
-        let has_data = probe.list(Utf8Path::new(ETCD_DATA)).await?.is_some();
+        let has_data = probe.list(Utf8Path::new(etcd_member::DATA)).await?.is_some();
         match (Self { endpoints, ..self.clone() }).next(&members, has_data)? {
             Next::Plan(planned) => Ok(planned),
             Next::Write => {
@@ -230,13 +227,7 @@ mod tests {
     }
 
     fn member(name: &str, address: &str, is_learner: bool) -> Member {
-        Member {
-            id: 1,
-            name: name.into(),
-            peer_urls: vec![format!("https://{address}:2380")],
-            client_urls: Vec::new(),
-            is_learner,
-        }
+        Member { peer_urls: vec![format!("https://{address}:2380")], is_learner, ..Member::sample(1, name) }
     }
 
     fn shown(members: &[Member], has_data: bool) -> Vec<String> {

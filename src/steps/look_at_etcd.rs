@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::engine::{Probe, Result};
-use crate::etcd::{Client, Credentials, Obstacle, obstacle};
+use crate::etcd::{Client, Condition, Credentials, Obstacle, obstacle};
 use crate::facts::{EtcdEndpoint, EtcdState, EtcdView};
 use crate::resource::etcd_credentials;
 
@@ -53,12 +53,10 @@ async fn state(url: &str, credentials: &Credentials) -> EtcdState {
         Some(Obstacle::Refused(reason)) => return EtcdState::Refuses { reason },
         None => {}
     }
-    match Client::status(url, credentials).await {
-        Ok(status) => EtcdState::Answers {
-            version: status.version,
-            cluster: format!("{:x}", status.cluster_id),
-            complaints: status.complaints,
-        },
+    match Condition::of(url, credentials).await {
+        Ok(Condition { version, cluster_id, complaints, .. }) => {
+            EtcdState::Answers { version, cluster: format!("{cluster_id:x}"), complaints }
+        }
         Err(failure) => EtcdState::Silent { reason: format!("does not answer as etcd does: {}", failure.cause) },
     }
 }

@@ -3,14 +3,12 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use camino::Utf8Path;
-
 use crate::engine::{Failure, Probe, Result};
 use crate::etcd::Survey;
-use crate::manifest::{StaticPod, etcd_peer_url, paths};
+use crate::manifest::etcd_peer_url;
 use crate::resource::etcd_credentials;
 
-use super::Context;
+use super::{Context, etcd_member};
 
 /// How long members may be away, as while they start.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -63,7 +61,7 @@ impl LostMajority {
 
     /// None where no member answers.
     async fn survey(&self, probe: &dyn Probe) -> Result<Option<Survey>> {
-        if probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !etcd_member::is_wanted(probe).await? {
             return Ok(None);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(None) };

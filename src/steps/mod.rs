@@ -5,6 +5,7 @@
 
 mod ask_own_api_server;
 mod context;
+mod etcd_member;
 mod evidence;
 mod kubeconfig_server;
 

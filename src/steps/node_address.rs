@@ -1,6 +1,4 @@
-//! A node's address, as the inventory has it and as the cluster knows it. Pure.
-
-use serde_json::Value;
+//! The address that a node is to have. Pure.
 
 use crate::inventory::{Cluster, Host};
 
@@ -16,27 +14,11 @@ pub(super) fn moved(context: &Context, host: &Host) -> Option<String> {
     wanted(&context.cluster, host).filter(|_| context.inputs.moves_endpoint)
 }
 
-/// By which the cluster reaches a node.
-pub(super) fn internal_address(node: &Value) -> Option<&str> {
-    let addresses = node["status"]["addresses"].as_array()?;
-    addresses.iter().find(|address| address["type"] == "InternalIP")?["address"].as_str()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::preflight::samples::sample;
     use crate::steps::Inputs;
-    use serde_json::json;
-
-    #[test]
-    fn the_internal_address_counts() {
-        let node = json!({"status": {"addresses": [
-            {"type": "Hostname", "address": "n2"}, {"type": "InternalIP", "address": "10.0.0.2"},
-        ]}});
-        assert_eq!(internal_address(&node), Some("10.0.0.2"));
-        assert_eq!(internal_address(&json!({})), None);
-    }
 
     #[test]
     fn a_flag_of_the_inventory_s_own_decides() {

@@ -15,13 +15,13 @@ use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Planned, Probe
 use crate::etcd::{Client, Condition, Credentials, Member, Survey};
 use crate::facts::{GivenUp, RECOVERY, Recovery, member_id};
 use crate::manifest::{CgroupDriver, StaticPod, etcd_peer_url, paths};
-use crate::resource::{AnyResource, File, etcd_credentials};
+use crate::resource::{self, AnyResource, File, etcd_credentials};
 
+use super::etcd_member::DATA;
 use super::start_kubelet::UNIT;
 use super::{Make, evidence};
 
 /// Where etcd keeps its data.
-pub(super) const DATA: &str = "/var/lib/etcd/member";
 /// Where kboot keeps the copy.
 pub(super) const FOLDER: &str = "/var/lib/kboot";
 
@@ -123,14 +123,11 @@ impl AnyStep for RecoverEtcd {
 
 impl RecoverEtcd {
     async fn look(&self, probe: &dyn Probe, credentials: &Credentials) -> Result<Seen> {
-        let fields = "--property=LoadState,ActiveState,UnitFileState";
-        let unit = probe.query(&["systemctl", "show", UNIT, fields]).await?;
-        let is = |state: &str| unit.stdout.lines().any(|line| line == format!("ActiveState={state}"));
         let name = format!("^{ONCE}$");
         let pods = probe.query(&["crictl", "pods", "-q", "--name", &name]).await?;
         let runs = probe.query(&["crictl", "ps", "-q", "--name", &name]).await?;
         Ok(Seen {
-            kubelet_runs: is("active") || is("activating"),
+            kubelet_runs: resource::unit_runs(probe, UNIT).await? == Some(true),
             has_once: !pods.text().is_empty(),
             once_runs: !runs.text().is_empty(),
             has_copy: false,
@@ -213,15 +210,13 @@ impl RecoverEtcd {
             changes.push(set_kubelet(false));
         }
         // An API server that has waited for etcd would go on to: the kubelet, which asks it, would wait with it.
-        let script = "crictl ps -q --name '^kube-apiserver$' | xargs -r crictl stop --timeout 5; crictl ps -q --name '^etcd$' | xargs -r \
-                      crictl stop --timeout 30";
-        changes.push(shell("stop the API server and etcd", script.into()));
+        changes.push(stop_etcd());
         if !seen.has_copy {
             let copy = &recovery.copy;
             let script = format!(
                 "rm -rf {copy}.part && cp -a {DATA} {copy}.part && sync -f {copy}.part && mv -T {copy}.part {copy}"
             );
-            changes.push(shell(&format!("copy {DATA} to {copy}"), script));
+            changes.push(Change::shell(format!("copy {DATA} to {copy}"), script));
         }
         for (path, value) in [(POD, pod(self.driver)), (CONTAINER, container)] {
             let file = File::text(path, format!("{value:#}\n")).mode(FileMode::PRIVATE);
@@ -234,12 +229,19 @@ impl RecoverEtcd {
     }
 }
 
+/// And the API server first: without etcd it has nothing to end in peace. The kubelet may be about to end them as well.
+pub(super) fn stop_etcd() -> Change {
+    let line = "crictl ps -q --name '^kube-apiserver$' | xargs -r crictl stop --timeout 5; crictl ps -q --name '^etcd$' | xargs -r \
+                crictl stop --timeout 30; true";
+    Change::shell("stop the API server and etcd", line)
+}
+
 fn record(recovery: &Recovery) -> File {
     let text = serde_json::to_string_pretty(recovery).expect("it is plain data");
     File::text(RECOVERY, text + "\n").mode(FileMode::PRIVATE)
 }
 
-fn set_kubelet(runs: bool) -> Change {
+pub(super) fn set_kubelet(runs: bool) -> Change {
     Change::SetUnit(UnitChange { unit: UNIT.into(), start: Some(runs), ..UnitChange::default() })
 }
 
@@ -248,11 +250,7 @@ fn end_once() -> Change {
         "crictl ps -q --name '^{ONCE}$' | xargs -r crictl stop --timeout 30; crictl pods -q --name '^{ONCE}$' | xargs -r crictl rmp \
          --force"
     );
-    shell("end the etcd that was started by hand", script)
-}
-
-fn shell(why: &str, script: String) -> Change {
-    Change::Run { argv: ["sh".into(), "-c".into(), script].into(), why: why.into(), undo: None }
+    Change::shell("end the etcd that was started by hand", script)
 }
 
 fn pod(driver: CgroupDriver) -> Value {
@@ -345,13 +343,8 @@ spec:
         }
     }
 
-    fn member(id: u64, name: &str) -> Member {
-        let address = format!("https://10.0.0.{id}:2380");
-        Member { id, name: name.into(), peer_urls: vec![address], client_urls: vec![], is_learner: false }
-    }
-
     fn recovery() -> Recovery {
-        let seen = |id, name| Surveyed { member: member(id, name), answers: id == 3, condition: None };
+        let seen = |id, name| Surveyed { member: Member::sample(id, name), answers: id == 3, condition: None };
         let survey = Survey { members: vec![seen(1, "n1"), seen(2, "n2"), seen(3, "n3")] };
         step(false).begin(Recovery::default(), &survey).unwrap()
     }
@@ -383,7 +376,7 @@ spec:
         assert_eq!(shown(&step, &Seen { kubelet_runs: true, ..Seen::default() }).await, BEGIN);
         let by_hand = || Seen { has_once: true, once_runs: true, has_copy: true, ..Seen::default() };
         assert_eq!(shown(&step, &by_hand()).await, ["after etcd to be a cluster of one"]);
-        let alone = Seen { members: Some(vec![member(3, "n3")]), ..by_hand() };
+        let alone = Seen { members: Some(vec![Member::sample(3, "n3")]), ..by_hand() };
         assert_eq!(shown(&step, &alone).await, END);
         let started = Seen { kubelet_runs: true, has_copy: true, ..Seen::default() };
         assert_eq!(shown(&step, &started).await, ["after etcd to start as a cluster of one"]);
@@ -396,7 +389,7 @@ spec:
         assert!(!again.iter().any(|change| change.starts_with("copy") || change.starts_with("kubelet")), "{again:?}");
         let ended = Seen { has_once: true, has_copy: true, ..Seen::default() };
         assert_eq!(shown(&step(false), &ended).await, [END[0]]);
-        let alone = Seen { once_runs: true, members: Some(vec![member(3, "n3")]), ..ended };
+        let alone = Seen { once_runs: true, members: Some(vec![Member::sample(3, "n3")]), ..ended };
         assert_eq!(shown(&step(false), &alone).await, END);
     }
 
@@ -413,7 +406,7 @@ spec:
         assert_eq!(given_up, [("n1".into(), "1".into()), ("n2".into(), "2".into())]);
         let seen = |ids: &[u64]| Seen {
             kubelet_runs: true,
-            members: Some(ids.iter().map(|id| member(*id, "n")).collect()),
+            members: Some(ids.iter().map(|id| Member::sample(*id, "n")).collect()),
             ..Seen::default()
         };
         let done = |seen: &Seen| step(false).done(Some(&recovery()), seen).map(|recovery| recovery.is_done);

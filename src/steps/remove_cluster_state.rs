@@ -2,10 +2,8 @@
 
 use crate::resource::{Absent, Converge, Emptied};
 
-use super::Context;
 use super::start_kubelet::UNIT;
-
-const ETCD_DATA: &str = "/var/lib/etcd";
+use super::{Context, etcd_member};
 
 pub fn step(context: &Context) -> Converge {
     let files = [
@@ -28,10 +26,10 @@ pub fn step(context: &Context) -> Converge {
         .with(Absent::new("/etc/kubernetes/pki"))
         // Folders that packages own, or that may be mount points, stay.
         .with_all(
-            ["/etc/kubernetes/manifests", "/var/lib/kubelet", ETCD_DATA, "/etc/cni/net.d"]
+            ["/etc/kubernetes/manifests", "/var/lib/kubelet", etcd_member::FOLDER, "/etc/cni/net.d"]
                 .into_iter()
                 // Somebody else's state is not the node's.
-                .filter(|path| *path != ETCD_DATA || !context.has_foreign_etcd())
+                .filter(|path| *path != etcd_member::FOLDER || !context.has_foreign_etcd())
                 .map(Emptied::new),
         )
         .with_all(

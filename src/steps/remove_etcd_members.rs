@@ -6,14 +6,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
-use crate::manifest::{StaticPod, etcd_client_url, paths};
+use crate::manifest::etcd_client_url;
 use crate::resource::etcd_credentials;
 
-use super::Make;
+use super::{Make, etcd_member};
 
 /// How long a host that leaves by itself waits for an etcd that does not answer: it can be reset without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,7 +91,7 @@ impl AnyStep for RemoveEtcdMembers {
             self.course.lock().expect("no panic while held").remark = Some(remark.into());
         }
         // etcd may be somebody else's, on hosts of its own.
-        if !self.is_needed || probe.stat(Utf8Path::new(&paths::static_pod(StaticPod::Etcd))).await?.is_none() {
+        if !self.is_needed || !etcd_member::is_wanted(probe).await? {
             return Ok(Planned::Satisfied);
         }
         let Some(credentials) = etcd_credentials(probe).await? else { return Ok(Planned::Satisfied) };
@@ -141,7 +140,7 @@ impl RemoveEtcdMembers {
     /// A member that leaves is not asked about itself: the answer would not come.
     fn remove(&self, member: &Member, all: &[Member]) -> Change {
         let staying = all.iter().filter(|other| !other.is_learner && !self.leaving.contains(&other.name));
-        member.removal(staying.flat_map(|other| other.client_urls.clone()).collect())
+        member.change(MemberAction::Remove, staying.flat_map(|other| other.client_urls.clone()).collect())
     }
 
     fn go_without(&self, failure: &Failure) -> Planned {
@@ -178,14 +177,7 @@ mod tests {
 
     #[test]
     fn a_majority_must_be_left() {
-        let member = |id: u64, name: &str| Member {
-            id,
-            name: name.into(),
-            peer_urls: vec![],
-            client_urls: vec![],
-            is_learner: false,
-        };
-        let members = [member(1, "n1"), member(2, "n2"), member(3, "n3")];
+        let members = [Member::sample(1, "n1"), Member::sample(2, "n2"), Member::sample(3, "n3")];
         refuse_loss(&members, &[1, 2, 3], &["n1".into()]).unwrap();
         refuse_loss(&members, &[2, 3], &["n1".into()]).unwrap();
         let failure = refuse_loss(&members, &[1, 2], &["n2".into()]).unwrap_err();

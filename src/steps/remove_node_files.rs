@@ -13,9 +13,7 @@ use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result
 use crate::proc;
 use crate::resource::DpkgStatus;
 
-use super::Context;
-
-const ETCD_DATA: &str = "/var/lib/etcd";
+use super::{Context, etcd_member};
 
 /// Folders that nothing but a node's parts write into.
 const OF_NODES: [&str; 12] = [
@@ -26,7 +24,7 @@ const OF_NODES: [&str; 12] = [
     "/run/kboot",
     "/usr/libexec/kubernetes",
     "/var/lib/cni",
-    ETCD_DATA,
+    etcd_member::FOLDER,
     "/var/lib/kubelet",
     "/var/lib/weave",
     "/var/log/containers",
@@ -100,7 +98,7 @@ impl Step for RemoveNodeFiles {
         let points: BTreeSet<String> = proc::mount_points(&mountinfo).collect();
         let mut present = BTreeMap::new();
         for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
-            if path == ETCD_DATA && self.keeps_etcd {
+            if path == etcd_member::FOLDER && self.keeps_etcd {
                 continue;
             }
             let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };

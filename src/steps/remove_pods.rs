@@ -67,12 +67,7 @@ impl Step for RemovePods {
                 let script = format!(
                     "kill -9 {shims}; for p in {shims}; do n=0; while kill -0 $p && [ $n -lt 100 ]; do sleep 0.1; n=$((n+1)); done; done 2>/dev/null; true"
                 );
-                let why = "end what still holds pods that are gone".into();
-                return Planned::Changes(vec![Change::Run {
-                    argv: ["sh".into(), "-c".into(), script].into(),
-                    why,
-                    undo: None,
-                }]);
+                return Planned::Changes(vec![Change::shell("end what still holds pods that are gone", script)]);
             }
             Observed::Pods(sandboxes) => sandboxes,
         };

@@ -1,35 +1,26 @@
 //! A control plane that a recovery of etcd goes on without, and that can be reached: its etcd and its API server end, and its data
 //! are put aside. So there is no second cluster, and the host joins the new one like any other.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Planned, Probe, Result};
 use crate::manifest::{StaticPod, paths};
+use crate::resource;
 
-use super::recover_etcd::DATA;
-use super::{Make, evidence};
+use super::Make;
+use super::etcd_member::DATA;
+use super::recover_etcd::{set_kubelet, stop_etcd};
+use super::start_kubelet::UNIT;
 
 pub struct SetEtcdAside {
     /// Where the data go.
     place: String,
-    is_rehearsal: bool,
-    deadline: Duration,
-    was_stopped: AtomicBool,
 }
 
 pub fn step(make: &Make<'_>) -> SetEtcdAside {
-    let context = make.context;
-    let at = context.inputs.rescue.as_ref().map(|rescue| rescue.at.clone()).unwrap_or_default();
-    SetEtcdAside {
-        place: format!("/var/lib/etcd/before-recovery-{at}"),
-        is_rehearsal: context.inputs.is_rehearsal,
-        deadline: context.ready_deadline(),
-        was_stopped: AtomicBool::new(false),
-    }
+    let at = make.context.inputs.rescue.as_ref().map(|rescue| rescue.at.clone()).unwrap_or_default();
+    SetEtcdAside { place: format!("/var/lib/etcd/before-recovery-{at}") }
 }
 
 #[async_trait]
@@ -51,47 +42,23 @@ impl AnyStep for SetEtcdAside {
             }
         }
         let running = probe.query(&["crictl", "ps", "-q", "--name", "^(etcd|kube-apiserver)$"]).await?;
-        let runs = running.is_success() && !running.text().is_empty();
-        if runs && !self.was_stopped.swap(!self.is_rehearsal, Ordering::Relaxed) {
-            changes.push(stop());
-        }
-        if !self.is_rehearsal && !changes.is_empty() {
-            return Ok(Planned::Changes(changes));
-        }
-        if runs && !self.is_rehearsal {
-            return Ok(Planned::after("etcd and the API server to end"));
+        if running.is_success() && !running.text().is_empty() {
+            changes.push(stop_etcd());
         }
         if probe.list(Utf8Path::new(DATA)).await?.is_some() {
-            changes.push(self.set_aside());
+            let line = format!("[ ! -e {DATA} ] || mv -T {DATA} {}", self.place);
+            changes.push(Change::shell(format!("put {DATA} aside, as {}", self.place), line));
+        }
+        // A kubelet that has not seen yet that the manifests are gone would start etcd again, with new data.
+        let kubelet = resource::unit_runs(probe, UNIT).await?;
+        if !changes.is_empty() && kubelet == Some(true) {
+            changes.insert(0, set_kubelet(false));
+        }
+        if kubelet.is_some() && (!changes.is_empty() || kubelet == Some(false)) {
+            changes.push(set_kubelet(true));
         }
         Ok(Planned::of(changes))
     }
-
-    fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
-    async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see `crictl ps -a` and `journalctl -u kubelet` on the host";
-        Evidence { lines: evidence::containers(probe, &["etcd", "kube-apiserver"]).await, hint: Some(hint.into()) }
-    }
-}
-
-impl SetEtcdAside {
-    fn set_aside(&self) -> Change {
-        let script = format!("[ ! -e {DATA} ] || mv -T {DATA} {}", self.place);
-        let argv = ["sh".into(), "-c".into(), script].into();
-        Change::Run { argv, why: format!("put {DATA} aside, as {}", self.place), undo: None }
-    }
-}
-
-/// The kubelet ends them as well, once their manifests are gone: who is first is no matter.
-fn stop() -> Change {
-    // Without etcd the API server has nothing to end in peace.
-    let script = "crictl ps -q --name '^kube-apiserver$' | xargs -r crictl stop --timeout 5; crictl ps -q --name '^etcd$' | xargs -r \
-                  crictl stop --timeout 30; true";
-    let argv = ["sh", "-c", script].map(String::from).into();
-    Change::Run { argv, why: "stop etcd and the API server".into(), undo: None }
 }
 
 #[cfg(test)]
@@ -100,54 +67,42 @@ mod tests {
     use crate::engine::fake::FakeHost;
 
     const PS: &str = "crictl ps -q --name ^(etcd|kube-apiserver)$";
-
-    fn step(is_rehearsal: bool) -> SetEtcdAside {
-        SetEtcdAside {
-            place: "/var/lib/etcd/before-recovery-1".into(),
-            is_rehearsal,
-            deadline: Duration::ZERO,
-            was_stopped: AtomicBool::new(false),
-        }
-    }
-
-    async fn shown(step: &SetEtcdAside, host: &FakeHost) -> Vec<String> {
-        match step.plan(host).await.unwrap() {
-            Planned::After { what } => vec![format!("after {what}")],
-            planned => {
-                planned.into_changes().iter().map(|c| c.to_string().split(" (`").next().unwrap().into()).collect()
-            }
-        }
-    }
-
-    fn running() -> FakeHost {
-        FakeHost::default()
-            .answer(PS, 0, "a1\n")
-            .file("/etc/kubernetes/manifests/etcd.yaml", "")
-            .file("/etc/kubernetes/manifests/kube-apiserver.yaml", "")
-            .file("/var/lib/etcd/member/snap/db", "")
-    }
-
+    const KUBELET: &str = "systemctl show kubelet.service --property=LoadState,ActiveState,UnitFileState";
     const ASIDE: &str = "put /var/lib/etcd/member aside, as /var/lib/etcd/before-recovery-1";
+    const START: &str = "kubelet.service: start";
+
+    async fn shown(containers: &str, kubelet: &str, files: &[&str]) -> Vec<String> {
+        let host = FakeHost::default().answer(PS, 0, containers).answer(KUBELET, 0, kubelet);
+        let host = files.iter().fold(host, |host, path| host.file(path, ""));
+        let step = SetEtcdAside { place: "/var/lib/etcd/before-recovery-1".into() };
+        let changes = step.plan(&host).await.unwrap().into_changes();
+        changes.iter().map(|change| change.to_string().split(" (`").next().unwrap().into()).collect()
+    }
 
     #[tokio::test]
-    async fn the_data_go_only_once_nothing_uses_them() {
-        let (step, host) = (step(false), running());
-        let stopped = [
+    async fn the_data_go_while_nobody_could_use_them() {
+        let files = [
+            "/etc/kubernetes/manifests/etcd.yaml",
+            "/etc/kubernetes/manifests/kube-apiserver.yaml",
+            "/var/lib/etcd/member/snap/db",
+        ];
+        let all = [
+            "kubelet.service: stop",
             "remove /etc/kubernetes/manifests/etcd.yaml",
             "remove /etc/kubernetes/manifests/kube-apiserver.yaml",
-            "stop etcd and the API server",
+            "stop the API server and etcd",
+            ASIDE,
+            START,
         ];
-        assert_eq!(shown(&step, &host).await, stopped);
-        let ending = FakeHost::default().answer(PS, 0, "a1").file("/var/lib/etcd/member/snap/db", "");
-        assert_eq!(shown(&step, &ending).await, ["after etcd and the API server to end"]);
-        let ended = FakeHost::default().answer(PS, 0, "").file("/var/lib/etcd/member/snap/db", "");
-        assert_eq!(shown(&step, &ended).await, [ASIDE]);
-        assert_eq!(shown(&step, &FakeHost::default().answer(PS, 127, "")).await, Vec::<String>::new());
+        assert_eq!(shown("a1\n", "LoadState=loaded\nActiveState=active\n", &files).await, all);
     }
 
     #[tokio::test]
-    async fn a_plan_has_all_of_it() {
-        let all = shown(&step(true), &running()).await;
-        assert_eq!((all.len(), all[3].as_str()), (4, ASIDE));
+    async fn a_run_that_was_killed_is_ended() {
+        let stopped = "LoadState=loaded\nActiveState=inactive\n";
+        assert_eq!(shown("", stopped, &["/var/lib/etcd/member/snap/db"]).await, [ASIDE, START]);
+        assert_eq!(shown("", stopped, &[]).await, [START]);
+        assert_eq!(shown("", "LoadState=loaded\nActiveState=active\n", &[]).await, Vec::<String>::new());
+        assert_eq!(shown("", "LoadState=not-found\nActiveState=inactive\n", &[]).await, Vec::<String>::new());
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::inventory::{Cni, Host};
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::{Make, evidence, node_address};
 
@@ -86,11 +86,9 @@ impl WaitForNodes {
     fn unready(&self, node: &Value) -> Option<(String, String)> {
         let name = node["metadata"]["name"].as_str()?;
         let moved = self.nodes.get(name)?;
-        let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
-        match ready {
+        match node::readiness(node) {
             Some(condition) if condition["status"] == "True" => {
-                let known = node_address::internal_address(node).unwrap_or_default();
+                let known = node::internal_address(node).unwrap_or_default();
                 let address = moved.as_ref().filter(|address| *address != known)?;
                 Some((name.into(), format!("it is known by {known} still, and not by {address}")))
             }

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
-use crate::kube::Connector;
+use crate::kube::{Connector, node};
 
 use super::wait_for_certificate::KUBELET_CONF;
 use super::{Make, evidence, node_address};
@@ -61,7 +61,7 @@ impl Step for WaitForOwnNode {
                 Planned::after(format!("the node {} to be Ready", self.node))
             }
             Some(node) => match &self.address {
-                Some(address) if node_address::internal_address(&node) != Some(address) => {
+                Some(address) if node::internal_address(&node) != Some(address) => {
                     Planned::after(format!("the node {} to be known by {address}", self.node))
                 }
                 _ => Planned::Satisfied,
@@ -81,8 +81,7 @@ impl Step for WaitForOwnNode {
 
 /// Whether it is Ready, or would be but for the pod network, which is no matter of the host's.
 fn is_ready(node: &Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().filter(|condition| condition["type"] == "Ready").any(|ready| {
+    node::readiness(node).is_some_and(|ready| {
         let message = ready["message"].as_str().unwrap_or_default();
         ready["status"] == "True" || (ready["status"] == "False" && message.contains("NetworkPluginNotReady"))
     })

@@ -16,9 +16,11 @@ pub fn step(context: &Context) -> Converge {
     match &context.inputs.authorities {
         Some(shared) => {
             step.with_all(shared.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, text)| {
-                match name.ends_with(".key") {
-                    true => File::secret(path(name), text),
-                    false => File::text(path(name), text),
+                match name.rsplit_once('.') {
+                    Some((_, "key")) => File::secret(path(name), text),
+                    // As it is where the pair was made, by kboot and by kubeadm.
+                    Some((_, "pub")) => File::text(path(name), text).mode(FileMode::PRIVATE),
+                    _ => File::text(path(name), text),
                 }
             }))
         }

@@ -65,10 +65,7 @@ impl Running {
             }
             if ended || Instant::now() > deadline {
                 let end = if ended { "it ended" } else { "time is up" };
-                let said = self.stdout();
-                let last: Vec<&str> = said.lines().rev().take(15).collect();
-                let last: Vec<&str> = last.into_iter().rev().collect();
-                panic!("{end} before there was {what}: {}\n{}\n{}", self.what, last.join("\n"), self.stderr.text());
+                panic!("{end} before there was {what}: {}\n{}", self.what, self.said_last());
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -89,12 +86,17 @@ impl Running {
                 break status;
             }
             if Instant::now() > deadline {
-                let (out, err) = (self.stdout(), self.stderr.text());
-                panic!("not done after {} s: {}\n{out}\n{err}", limit.as_secs(), self.what);
+                panic!("not done after {} s: {}\n{}", limit.as_secs(), self.what, self.said_last());
             }
             thread::sleep(Duration::from_millis(5));
         };
         self.done(status)
+    }
+
+    fn said_last(&self) -> String {
+        let said = self.stdout();
+        let lines: Vec<&str> = said.lines().collect();
+        format!("{}\n{}", lines[lines.len().saturating_sub(15)..].join("\n"), self.stderr.text())
     }
 
     fn done(mut self, status: ExitStatus) -> Done {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::cluster;
 use crate::command::eventually;
-use crate::events::{Run, text};
+use crate::control_planes::nodes_are;
+use crate::events::Run;
 use crate::lab::Lab;
 use crate::suite::Test;
 
@@ -192,22 +192,6 @@ fn wrong(lab: &Lab) {
     told("foreign", &[URL], FILES, 1, &["etcd holds the state of a cluster"]);
     lab.on(HOST, &format!("{ETCDCTL} del /registry/pods/default/x")).ok();
     assert_eq!(keys(lab), 0);
-}
-
-#[track_caller]
-fn nodes_are(lab: &Lab, host: &str, names: &[&str]) {
-    let script = "kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes -o json";
-    eventually(Duration::from_secs(60), "the nodes are as wanted", || {
-        let done = lab.on(host, script);
-        let list: Value = serde_json::from_str(&done.stdout).map_err(|error| format!("{error}: {}", done.text()))?;
-        let nodes = list["items"].as_array().ok_or("no list")?;
-        let ready: Vec<String> = nodes
-            .iter()
-            .filter(|node| cluster::condition(node, "Ready") == "True")
-            .map(|node| text(&node["metadata"]["name"]))
-            .collect();
-        if nodes.len() == ready.len() && ready == names { Ok(()) } else { Err(format!("{ready:?} of {}", nodes.len())) }
-    });
 }
 
 /// It runs no member, and asks the one that it was told of.

@@ -11,8 +11,8 @@ use crate::command::{Done, Running};
 
 /// How long anything but a run of kboot's may take.
 const SHORT: Duration = Duration::from_secs(120);
-/// How long a run of kboot's may take: several times what it does take.
-pub const RUN: Duration = Duration::from_secs(300);
+/// How long a run of kboot's may take: longer than it waits for anything itself, so that it tells why.
+pub const RUN: Duration = Duration::from_secs(450);
 
 /// A lab of three bare hosts; gone when this is dropped.
 pub struct Lab {

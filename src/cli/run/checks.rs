@@ -45,15 +45,10 @@ pub async fn etcd_checked(
         return true;
     };
     let is_control_plane = |member: &&Member| job.cluster.host(&member.host).is_some_and(Host::is_control_plane);
-    let asked = members.iter().filter(is_control_plane).map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
-        (&member.host, member.client.etcd(context).await)
-    });
+    let asked = members
+        .iter()
+        .filter(is_control_plane)
+        .map(|member| async { (&member.host, member.client.etcd(context(job, member, inputs)).await) });
     let (mut views, mut is_whole) = (BTreeMap::new(), true);
     for (host, view) in join_all(asked).await {
         match view {
@@ -66,6 +61,16 @@ pub async fn etcd_checked(
     }
     let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
     tell(&ignore.apply(preflight::external_etcd(&views, expected)), events) && is_whole
+}
+
+/// What a host is told when it is asked.
+fn context(job: &Job<'_>, member: &Member, inputs: &Inputs) -> Context {
+    Context {
+        cluster: job.cluster.clone(),
+        host: member.host.clone(),
+        facts: member.facts.clone(),
+        inputs: inputs.clone(),
+    }
 }
 
 /// Tells findings; whether to go on.
@@ -95,12 +100,7 @@ pub async fn verified(
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
     let asked = members.iter().map(|member| async {
-        let context = Context {
-            cluster: job.cluster.clone(),
-            host: member.host.clone(),
-            facts: member.facts.clone(),
-            inputs: inputs.clone(),
-        };
+        let context = context(job, member, inputs);
         let locked = lock.packages.get(&context.platform()).into_iter().flatten();
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
         let question = Question { pins, roots: roots(), ..Question::default() };

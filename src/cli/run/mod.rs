@@ -25,10 +25,10 @@ use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::{EtcdFiles, Inputs, Undo, UndoScope};
 
 pub use args::{DriftPolicy, DryRunArgs, RunArgs, ignore};
-pub use reach::with_inventory;
+pub use reach::name_inventory;
 
 use checks::{checked, etcd_checked, is_as_planned, verified};
-use reach::{name_inventory, reach, tell_helpless};
+use reach::{reach, tell_helpless};
 
 use super::Global;
 use super::etcd_files;
@@ -184,8 +184,11 @@ async fn report(
     let mut builder = SummaryBuilder::new(mode, hosts);
     let mut hosts = plan::Hosts::new();
     while let Some(mut event) = inbox.recv().await {
-        if let Some(path) = &inventory {
-            name_inventory(&mut event.kind, path);
+        let kind = &mut event.kind;
+        if let Some(path) = &inventory
+            && let Kind::Failed { failure: Failure { hint, .. } } | Kind::Warning { hint, .. } = kind
+        {
+            name_inventory(hint, path);
         }
         #[cfg(debug_assertions)]
         crate::engine::fault::at_event(&event);

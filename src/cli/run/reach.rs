@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use camino::Utf8Path;
 use tokio::sync::mpsc;
 
 use crate::engine::{Event, Failure, Kind, Mode, Sink, millis_since, now_millis};
@@ -78,21 +77,13 @@ pub async fn reach(
             if job.can_do_without(host) {
                 return Err(Some(Unreached { host: host.into(), cause: failure.cause }));
             }
-            let failure = with_inventory(failure, job.inventory.map_or("INVENTORY", Utf8Path::as_str));
             sink.emit(Kind::Failed { failure });
             Err(None)
         }
     }
 }
 
-/// Hosts know nothing of inventories either.
-pub fn name_inventory(kind: &mut Kind, path: &str) {
-    if let Kind::Failed { failure: Failure { hint, .. } } | Kind::Warning { hint, .. } = kind {
-        *hint = hint.take().map(|hint| hint.replace("INVENTORY", path));
-    }
-}
-
-/// Connections know nothing of inventories; the command that a hint gives should work as it stands.
-pub fn with_inventory(failure: Failure, path: &str) -> Failure {
-    Failure { hint: failure.hint.map(|hint| hint.replace("INVENTORY", path)), ..failure }
+/// Hosts and the ways to them know nothing of inventories; the command that a hint gives should work as it stands.
+pub fn name_inventory(hint: &mut Option<String>, path: &str) {
+    *hint = hint.take().map(|hint| hint.replace("INVENTORY", path));
 }

@@ -224,7 +224,9 @@ mod tests {
         let request = |address: &str| CertificateRequest {
             dns_names: vec!["n1".into()],
             ip_addresses: vec![address.parse().unwrap(), LOOPBACK.parse().unwrap()],
-            ..CertificateRequest::leaf("n1", vec![Usage::Server], 24, ALGORITHM)
+            usages: vec![Usage::Server],
+            is_ca: false,
+            ..CertificateRequest::authority("n1", 24, ALGORITHM)
         };
         let now = OffsetDateTime::now_utc();
         let authority_key = Key::generate(ALGORITHM).unwrap();

@@ -58,6 +58,7 @@ impl Move {
             wait_lock: self.wait.limit(),
             ignore: Some(ignore.clone()),
             moves_endpoint,
+            has_moved: !moves_endpoint,
             ..up::job(&cluster, self.inventory.path(), mode, &inputs)
         };
         let ended = run::run(job(true), global, Stream::Out).await?;

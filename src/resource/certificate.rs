@@ -19,8 +19,16 @@ pub struct Certificate {
     pub key: Utf8PathBuf,
     pub issuer: Option<(Utf8PathBuf, Utf8PathBuf)>,
     pub request: CertificateRequest,
-    /// Whether it must not be valid for names beside those that are asked for.
-    pub has_exact_names: bool,
+    pub names: Names,
+}
+
+/// For which names a certificate may be valid beside those that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    Any,
+    /// Loopback, which is asked for while workers balance by themselves, and which nodes may use for a while after that. No stranger gains by it.
+    Loopback,
+    None,
 }
 
 pub enum Observed {
@@ -95,9 +103,11 @@ impl Certificate {
         let Ok(found) = pki::describe(pem) else { return false };
         let addresses = self.request.ip_addresses.iter().map(ToString::to_string);
         let wanted: BTreeSet<String> = self.request.dns_names.iter().cloned().chain(addresses).collect();
-        // Loopback is asked for while workers balance by themselves, and nodes may use it for a while after that. No stranger gains by it.
-        let is_odd = |name: &String| !wanted.contains(name) && name != LOOPBACK;
-        self.has_exact_names && found.sans.iter().any(is_odd)
+        found.sans.iter().filter(|name| !wanted.contains(*name)).any(|name| match self.names {
+            Names::Any => false,
+            Names::Loopback => name != LOOPBACK,
+            Names::None => true,
+        })
     }
 
     fn issue(&self) -> Change {
@@ -112,7 +122,7 @@ impl Certificate {
     /// Names that it may go on with stay: somebody may still ask by them.
     fn issue_anew(&self, pem: &str) -> Change {
         let mut request = self.request.clone();
-        let found = pki::describe(pem).ok().filter(|_| !self.has_exact_names);
+        let found = pki::describe(pem).ok().filter(|_| self.names == Names::Any);
         for name in found.into_iter().flat_map(|found| found.sans) {
             match name.parse() {
                 Ok(address) if !request.ip_addresses.contains(&address) => request.ip_addresses.push(address),
@@ -220,7 +230,7 @@ mod tests {
     const ALGORITHM: EncryptionAlgorithm = EncryptionAlgorithm::EcdsaP256;
 
     /// What becomes of a certificate for n1 at .1, if it is to be for .2.
-    fn moved(has_exact_names: bool) -> CertificateRequest {
+    fn moved(names: Names) -> CertificateRequest {
         let request = |address: &str| CertificateRequest {
             dns_names: vec!["n1".into()],
             ip_addresses: vec![address.parse().unwrap(), LOOPBACK.parse().unwrap()],
@@ -240,7 +250,7 @@ mod tests {
             key: "/pki/a.key".into(),
             issuer: Some(("/pki/ca.crt".into(), "/pki/ca.key".into())),
             request: request("10.0.0.2"),
-            has_exact_names,
+            names,
         };
         let key = Some(key.to_pem().expose_secret().to_string());
         let observed = Observed::Found { certificate, key, issuer: Some(cert_pem.clone()), has_issuer_key: true, now };
@@ -254,8 +264,8 @@ mod tests {
         let addresses = |request: CertificateRequest| -> Vec<String> {
             request.ip_addresses.iter().map(ToString::to_string).collect()
         };
-        assert_eq!(addresses(moved(false)), ["10.0.0.2", "127.0.0.1", "10.0.0.1"]);
-        assert_eq!(addresses(moved(true)), ["10.0.0.2", "127.0.0.1"]);
-        assert_eq!(moved(false).dns_names, ["n1"]);
+        assert_eq!(addresses(moved(Names::Any)), ["10.0.0.2", "127.0.0.1", "10.0.0.1"]);
+        assert_eq!(addresses(moved(Names::Loopback)), ["10.0.0.2", "127.0.0.1"]);
+        assert_eq!(moved(Names::Any).dns_names, ["n1"]);
     }
 }

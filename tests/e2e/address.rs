@@ -132,7 +132,7 @@ fn single(lab: &Lab) {
         "have the etcd member n1 known by https://10.77.0.21:2380",
         "+    - --advertise-address=10.77.0.21",
         "+KUBELET_KUBEADM_ARGS=\"--node-ip=10.77.0.22\"",
-        "change ConfigMap cluster-info",
+        "update ConfigMap kube-public/cluster-info",
     ]);
     Run::of(lab, &[MOVE[0], MOVE[1], "-i", &after]).ends(0);
     for host in hosts {

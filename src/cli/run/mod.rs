@@ -75,6 +75,8 @@ pub struct Job<'a> {
     pub lock: Option<&'a InUse>,
     /// Whether the cluster moves to another endpoint: the one that it had is kept until everybody asks by the new one.
     pub moves_endpoint: bool,
+    /// Whether it has just been moved.
+    pub has_moved: bool,
     /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
     pub leaving: &'a [String],
     /// Whether what etcd is asked with is in the files that the cluster names, if that is not kboot's. Else it is on the hosts.
@@ -102,6 +104,7 @@ impl<'a> Job<'a> {
             saved: None,
             lock: None,
             moves_endpoint: false,
+            has_moved: false,
             leaving: &[],
             brings_etcd_files: true,
             survivor: None,
@@ -255,6 +258,7 @@ async fn go(
         keys,
         etcd,
         moves_endpoint: job.moves_endpoint,
+        has_moved: job.has_moved,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some(token::generate()?),

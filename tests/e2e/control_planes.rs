@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "control_planes::a_majority_is_never_given_away", needs: THREE, run: a_majority_is_kept },
     Test { name: "control_planes::the_first_is_replaced_without_it", needs: KEPT, run: the_first_is_replaced },
     Test { name: "control_planes::three_become_one_and_three_again", needs: THREE, run: shrink_and_grow },
+    Test { name: "control_planes::three_become_five_and_two_may_die", needs: THREE, run: five },
     Test { name: "control_planes::by_hand_and_by_kubeadm", needs: None, run: by_hand_and_by_kubeadm },
 ];
 
@@ -147,6 +148,28 @@ fn shrink_and_grow(lab: &Lab) {
     nodes_are(lab, "n2", &HOSTS);
 }
 
+/// Two join at once, for one learner at a time; then two die at once, and the cluster goes on and forgets them.
+fn five(lab: &Lab) {
+    const FIVE: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
+    let more = &FIVE[3..];
+    for host in more {
+        lab.testbed(&["host", "add", host]).ok();
+    }
+    let inventory_of_five = inventory(lab, &FIVE);
+    Run::of(lab, &["up", "-i", &inventory_of_five]).ends(0);
+    all_vote(lab, "n5", &FIVE);
+    nodes_are(lab, "n4", &FIVE);
+    for host in more {
+        lab.testbed(&["host", "remove", host]).ok();
+    }
+    apply_on(lab, "n1", "two-are-gone");
+    let three = inventory(lab, &HOSTS);
+    Run::of(lab, &["up", "-i", &three]).ends(0);
+    all_vote(lab, "n3", &HOSTS);
+    nodes_are(lab, "n1", &HOSTS);
+    Run::of(lab, &["up", "-i", &three]).ends(0).is_unchanged();
+}
+
 /// Where a host that joins etcd is killed, one after the other.
 pub const FAULTS: [&str; 5] = [
     "after-intent add the etcd member *",
@@ -220,4 +243,8 @@ fn by_hand_and_by_kubeadm(lab: &Lab) {
     lab.on("n1", "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system delete secret kubeadm-certs").ok();
     lab.on("n2", "rm -rf /etc/kubernetes/manifests/kube-apiserver.yaml").ok();
     lab.kboot_on("n2", &format!("{line} {CONFIG}")).ends(1).says(&["no Secret kube-system/kubeadm-certs"]);
+    // What kboot made, kubeadm takes apart.
+    lab.on("n1", "kubeadm reset --force").ok();
+    all_vote(lab, "n2", &["n2", "n3"]);
+    lab.on("n1", "! ls /etc/kubernetes/admin.conf /etc/kubernetes/manifests/* /var/lib/etcd/member 2>/dev/null").ok();
 }

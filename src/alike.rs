@@ -118,19 +118,20 @@ pub fn keep(objects: &mut [Value], before: &[Option<Value>]) {
 
 const CONTAINER: &str = "/spec/template/spec/containers/0";
 
-/// Where flannel finds the API server before kube-proxy works: kboot's own addition to upstream's manifest.
-const SERVER: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+/// Where flannel finds the API server before kube-proxy works, and by which address it is found: kboot's own additions to upstream's
+/// manifest.
+const ADDED: [&str; 3] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "FLANNELD_IFACE"];
 
-/// Pods of this very image that run without the addition have found the API server, and are not made anew for it.
+/// Pods of this very image that run without the additions have found their way, and are not made anew for them.
 fn keep_flannel(object: &mut Value, before: &Value) {
     let (Some(ours), Some(theirs)) = (object.pointer_mut(CONTAINER), before.pointer(CONTAINER)) else { return };
-    let has_server = |variable: &Value| SERVER.iter().any(|name| variable["name"] == *name);
-    let is_added = theirs["env"].as_array().is_some_and(|list| list.iter().any(has_server));
+    let is_ours = |variable: &Value| ADDED.iter().any(|name| variable["name"] == *name);
+    let is_added = theirs["env"].as_array().is_some_and(|list| list.iter().any(is_ours));
     if theirs["image"] == ours["image"]
         && !is_added
         && let Some(variables) = ours.get_mut("env").and_then(Value::as_array_mut)
     {
-        variables.retain(|variable| !has_server(variable));
+        variables.retain(|variable| !is_ours(variable));
     }
 }
 

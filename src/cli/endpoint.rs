@@ -13,17 +13,17 @@ use super::run::{self, DryRunArgs, Job};
 use super::up::{self, InventoryArg};
 use super::wait::WaitArgs;
 
-/// What leads to a cluster's API servers
+/// What leads to a cluster's API servers, and the hosts' addresses
 #[derive(Subcommand)]
 pub enum Endpoint {
     Move(Move),
 }
 
-/// Move a running cluster to the `endpoint` or `vip` that its inventory has now
+/// Move a running cluster to the `endpoint` or `vip` that its inventory has now, and its hosts to their `address`
 ///
-/// Edit the inventory first. What the endpoint is to be must lead to the control planes already, but for a `vip`, which kboot sets up. Control planes, nodes
-/// and the cluster's objects are moved as by `kboot up`, while the API servers answer by both names; then they forget the old
-/// one. A move that was cut off is repeated.
+/// Edit the inventory first. What the endpoint is to be must lead to the control planes already, but for a `vip`, which kboot sets up. A host must have
+/// its new address already, and may still have the old one. Control planes, nodes, etcd's members and the cluster's objects are moved as by
+/// `kboot up`, while the API servers answer by both names; then they forget the old one. A move that was cut off is repeated.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -58,6 +58,7 @@ impl Move {
             wait_lock: self.wait.limit(),
             ignore: Some(ignore.clone()),
             moves_endpoint,
+            has_moved: !moves_endpoint,
             ..up::job(&cluster, self.inventory.path(), mode, &inputs)
         };
         let ended = run::run(job(true), global, Stream::Out).await?;
@@ -69,7 +70,7 @@ impl Move {
         if ended.is_success() && matches!(global.output, super::Output::Auto) {
             let path = self.inventory.path();
             remark(format!(
-                "People's kubeconfigs still have the old endpoint: kboot kubeconfig -i {path} --merge ~/.kube/config"
+                "People's kubeconfigs may have the old endpoint still: kboot kubeconfig -i {path} --merge ~/.kube/config"
             ));
         }
         Ok(self.dry.code(&ended))

@@ -155,6 +155,17 @@ impl Probe for Ahead<'_> {
         }
     }
 
+    async fn read_present(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+        match self.at(path) {
+            Some(Entry::File { .. }) => {
+                let planned = self.read(path).await?;
+                Ok(self.probe.read_present(path).await?.or(planned))
+            }
+            Some(Entry::Gone | Entry::Link(_)) => self.read(path).await,
+            Some(Entry::Directory(_) | Entry::Mode(_)) | None => self.probe.read_present(path).await,
+        }
+    }
+
     async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
         if self.at(path).is_none() {
             return self.probe.read_head(path, bytes).await;
@@ -268,6 +279,20 @@ mod tests {
         let foresight = Foresight::default();
         foresight.expect(changes);
         foresight
+    }
+
+    #[tokio::test]
+    async fn what_a_file_has_until_then_is_there_as_well() {
+        let host = FakeHost::default().file("/etc/a", "old").file("/etc/gone", "old");
+        let foresight = expecting(&[write("/etc/a", "new"), write("/etc/b", "new"), remove("/etc/gone")]);
+        let ahead = foresight.over(&host);
+        for (path, present) in [("/etc/a", Some("old")), ("/etc/b", Some("new")), ("/etc/gone", None)] {
+            let read = ahead.read_present(path.into()).await.unwrap();
+            assert_eq!(read, present.map(|text| text.as_bytes().to_vec()), "{path}");
+            // A step looks by a foresight of its own, over the run's.
+            let own = Foresight::default();
+            assert_eq!(own.over(&ahead).read_present(path.into()).await.unwrap(), read);
+        }
     }
 
     #[tokio::test]

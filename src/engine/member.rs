@@ -26,6 +26,8 @@ pub enum MemberAction {
     Remove,
     /// Takes back its alarm that there is no room.
     ClearNoSpace,
+    /// It is known by this peer URL instead of the one that it had.
+    Move,
 }
 
 impl fmt::Display for MemberChange {
@@ -35,6 +37,7 @@ impl fmt::Display for MemberChange {
             MemberAction::Add => write!(f, "add the etcd member {member} ({peer_url}) as a learner"),
             MemberAction::Promote => write!(f, "give the etcd member {member} its vote"),
             MemberAction::ClearNoSpace => write!(f, "clear the alarm NOSPACE of the etcd member {member}"),
+            MemberAction::Move => write!(f, "have the etcd member {member} known by {peer_url}"),
             MemberAction::Remove => write!(f, "remove the etcd member {member} ({peer_url})"),
         }
     }

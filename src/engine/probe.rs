@@ -12,6 +12,11 @@ pub trait Probe: Send + Sync {
     /// A file's bytes; None where there is no such file.
     async fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>>;
 
+    /// The bytes that a file has now, also where a plan has it as it will be: by these something is asked that only changes with it.
+    async fn read_present(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+        self.read(path).await
+    }
+
     /// The first bytes of a file that may be large.
     async fn read_head(&self, path: &Utf8Path, bytes: usize) -> Result<Option<Vec<u8>>> {
         let whole = self.read(path).await?;

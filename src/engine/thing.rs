@@ -268,6 +268,10 @@ impl Change {
                 ),
                 after: Some(State::Applied { object: redact_object(object) }),
             }],
+            // Its owner makes another one.
+            Change::DeleteObject { kind, .. } if kind == "Pod" => {
+                vec![plain(Thing::Command { why: self.to_string(), undo: None })]
+            }
             Change::DeleteObject { api_version, kind, namespace, name } => {
                 let (api_version, kind, name) = (api_version.clone(), kind.clone(), name.clone());
                 let is_secret = kind == "Secret";
@@ -341,6 +345,7 @@ impl Change {
             Change::ApplyObject { object, .. } => {
                 want(Thing::object(object).to_string(), &sha256(object.to_string().as_bytes()));
             }
+            Change::DeleteObject { kind, .. } if kind == "Pod" => {}
             Change::DeleteObject { .. } => {
                 self.touches().iter().for_each(|touch| want(touch.thing.to_string(), "absent"));
             }

@@ -118,6 +118,12 @@ impl Client {
         self.0.member_remove(id).await.map(drop).map_err(|error| explain(&error, "remove a member of etcd"))
     }
 
+    /// Has the others look for a member at another URL.
+    pub async fn move_to(&mut self, id: u64, peer_url: &str) -> Result<()> {
+        let moved = self.0.member_update(id, vec![peer_url.to_string()]).await;
+        moved.map(drop).map_err(|error| explain(&error, "give an etcd member another address"))
+    }
+
     /// Whether there is any key that begins so. Only a majority of the members can tell.
     pub async fn has_keys(endpoint: &str, credentials: &Credentials, prefix: &str) -> Result<bool> {
         let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();

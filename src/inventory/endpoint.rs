@@ -74,15 +74,6 @@ impl Cluster {
         names
     }
 
-    /// While a cluster moves from these endpoints to its own, its API servers are known by their names, too.
-    pub fn keep_api_names(&mut self, former: &[String]) {
-        for (name, _) in former.iter().filter_map(|endpoint| split_endpoint(endpoint)) {
-            if !self.certificates.extra_sans.iter().any(|known| known == name) {
-                self.certificates.extra_sans.push(name.into());
-            }
-        }
-    }
-
     /// Name or address, and port, by which what runs on every node alike, as kube-proxy, reaches an API server.
     pub fn node_endpoint(&self) -> (String, u16) {
         match self.balance() {

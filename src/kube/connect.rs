@@ -90,9 +90,9 @@ impl Connector {
     }
 }
 
-/// A kubeconfig file's text.
+/// A kubeconfig file's text. One that is to lead to another server leads to the cluster as it is until then.
 async fn read(probe: &dyn Probe, path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    match probe.read(path).await {
+    match probe.read_present(path).await {
         // It is planned, and so is the API server that it leads to.
         Err(failure) if failure.is_unforeseen() => Ok(None),
         read => read,

@@ -103,18 +103,23 @@ pub fn etcd_peer_url(address: IpAddr) -> String {
 /// The members that a member found when it joined, as its manifest has them; none where it began a cluster of its own. etcd reads
 /// them once, before it has data; they stay as they were then.
 pub fn joined_members(manifest: &str) -> Vec<EtcdMember> {
-    let Ok(pod) = serde_yaml::from_str::<Value>(manifest) else { return Vec::new() };
-    let command = pod.pointer("/spec/containers/0/command").and_then(Value::as_array);
-    let words: Vec<&str> = command.into_iter().flatten().filter_map(Value::as_str).collect();
-    if !words.contains(&"--initial-cluster-state=existing") {
+    if flag(manifest, "initial-cluster-state").as_deref() != Some("existing") {
         return Vec::new();
     }
-    let listed = words.iter().find_map(|word| word.strip_prefix("--initial-cluster=")).unwrap_or_default();
+    let listed = flag(manifest, "initial-cluster").unwrap_or_default();
     let member = |pair: &str| {
         let (name, peer_url) = pair.split_once('=')?;
         Some(EtcdMember { name: name.into(), peer_url: peer_url.into() })
     };
     listed.split(',').filter_map(member).collect()
+}
+
+/// What a manifest's container is started with for this flag, written without its dashes.
+pub fn flag(manifest: &str, name: &str) -> Option<String> {
+    let pod: Value = serde_yaml::from_str(manifest).ok()?;
+    let start = format!("--{name}=");
+    let mut words = pod.pointer("/spec/containers/0/command")?.as_array()?.iter().filter_map(Value::as_str);
+    words.find_map(|word| word.strip_prefix(&start)).map(String::from)
 }
 
 /// Those of [`CA_FOLDERS`] that a manifest mounts.

@@ -10,9 +10,9 @@ const RESET: &str = "if nothing there is needed any more, run `kboot reset` on t
 const PREFIXES: [&str; 6] = ["cni0", "flannel", "weave", "cali", "cilium", "kube-"];
 
 pub fn check(subject: &Subject, all: &[Subject]) -> Vec<Finding> {
-    let foreign =
-        role(subject).or_else(|| server(subject, all)).or_else(|| authority(subject, all)).or_else(|| data(subject));
-    let error = foreign.map(|text| Finding::error(Check::ExistingCluster, text, RESET));
+    let foreign = |text| Finding::error(Check::ExistingCluster, text, RESET);
+    let error = role(subject).map(foreign).or_else(|| server(subject, all));
+    let error = error.or_else(|| authority(subject, all).or_else(|| data(subject)).map(foreign));
     error.or_else(|| leftovers(subject)).into_iter().collect()
 }
 
@@ -45,7 +45,7 @@ fn role(Subject { cluster, host, facts, .. }: &Subject) -> Option<String> {
 
 /// The kubelet's server may be the endpoint, any control plane (as kubeadm has it for control planes' own kubelets), or
 /// something on the host that leads there.
-fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<String> {
+fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<Finding> {
     let url = facts.node.server.as_deref()?;
     let endpoints = all.iter().filter_map(|other| other.facts.node.founded.endpoint.as_deref());
     let server = host_of(url);
@@ -54,7 +54,21 @@ fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<S
     // An endpoint that the inventory has no more is told as such.
     let is_former = endpoints.map(host_of).any(|known| known == server);
     let is_own = is_control_plane || is_local || is_former || server == cluster.endpoint_host();
-    (!is_own).then(|| format!("the host is a node of another cluster, whose API server is {url}"))
+    if is_own {
+        return None;
+    }
+    let mut control_planes = all.iter().filter(|other| other.host.is_control_plane()).map(|other| &other.facts.node.ca);
+    if control_planes.any(|known| known.iter().any(|digest| facts.node.ca.contains(digest))) {
+        // A move was cut off.
+        let text = format!("the node asks the API server at {url}, and the inventory has none there");
+        return Some(Finding::error(
+            Check::ClusterEndpoint,
+            text,
+            "`kboot endpoint move` with this inventory moves the node",
+        ));
+    }
+    let text = format!("the host is a node of another cluster, whose API server is {url}");
+    Some(Finding::error(Check::ExistingCluster, text, RESET))
 }
 
 /// A node's CA is the control plane's; it is not if the control plane was made anew.

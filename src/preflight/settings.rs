@@ -1,4 +1,5 @@
-//! Settings that a cluster keeps for its life: an inventory that has others now is refused, rather than done by halves or passed over.
+//! Settings that a cluster keeps for its life, or that only a move changes: an inventory that has others now is refused, rather than done by
+//! halves or passed over.
 
 use std::net::IpAddr;
 
@@ -38,10 +39,10 @@ fn address(Subject { cluster, host, facts }: &Subject) -> Option<Finding> {
     }
     let text = format!("the node's address is {known} in the cluster, and {} in the inventory", host.address);
     let hint = format!(
-        "a node keeps its address, which certificates, etcd and the pod network know it by: put `address: {known}` back, or \
-         run `kboot reset` on the host first"
+        "`kboot endpoint move` with this inventory moves the node, which certificates, etcd and the pod network know by its address; \
+         or put `address: {known}` back"
     );
-    Some(Finding::error(Check::ClusterSettings, text, hint))
+    Some(Finding::error(Check::NodeAddress, text, hint))
 }
 
 fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> Vec<Finding> {

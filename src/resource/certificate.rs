@@ -13,13 +13,22 @@ use crate::inventory::{EncryptionAlgorithm, LOOPBACK};
 use crate::pki::{self, CertificateRequest, Issuer, Key, Problem, Severity};
 
 /// A certificate with its key. `issuer` is the authority's certificate and key; none for an authority.
+#[derive(Clone)]
 pub struct Certificate {
     pub certificate: Utf8PathBuf,
     pub key: Utf8PathBuf,
     pub issuer: Option<(Utf8PathBuf, Utf8PathBuf)>,
     pub request: CertificateRequest,
-    /// Whether it must not be valid for names beside those that are asked for.
-    pub has_exact_names: bool,
+    pub names: Names,
+}
+
+/// For which names a certificate may be valid beside those that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    Any,
+    /// Loopback, which is asked for while workers balance by themselves, and which nodes may use for a while after that. No stranger gains by it.
+    Loopback,
+    None,
 }
 
 pub enum Observed {
@@ -74,7 +83,7 @@ impl Resource for Certificate {
             && (!problems.is_empty() || self.has_more_names(&certificate));
         if is_of_other_names && has_issuer_key {
             // The same key, signed anew.
-            return Ok(Planned::Changes(vec![self.issue()]));
+            return Ok(Planned::Changes(vec![self.issue_anew(&certificate)]));
         }
         if problems.is_empty() {
             return Ok(Planned::Satisfied);
@@ -94,9 +103,11 @@ impl Certificate {
         let Ok(found) = pki::describe(pem) else { return false };
         let addresses = self.request.ip_addresses.iter().map(ToString::to_string);
         let wanted: BTreeSet<String> = self.request.dns_names.iter().cloned().chain(addresses).collect();
-        // Loopback is asked for while workers balance by themselves, and nodes may use it for a while after that. No stranger gains by it.
-        let is_odd = |name: &String| !wanted.contains(name) && name != LOOPBACK;
-        self.has_exact_names && found.sans.iter().any(is_odd)
+        found.sans.iter().filter(|name| !wanted.contains(*name)).any(|name| match self.names {
+            Names::Any => false,
+            Names::Loopback => name != LOOPBACK,
+            Names::None => true,
+        })
     }
 
     fn issue(&self) -> Change {
@@ -106,6 +117,20 @@ impl Certificate {
             issuer: self.issuer.clone(),
             request: self.request.clone(),
         }
+    }
+
+    /// Names that it may go on with stay: somebody may still ask by them.
+    fn issue_anew(&self, pem: &str) -> Change {
+        let mut request = self.request.clone();
+        let found = pki::describe(pem).ok().filter(|_| self.names == Names::Any);
+        for name in found.into_iter().flat_map(|found| found.sans) {
+            match name.parse() {
+                Ok(address) if !request.ip_addresses.contains(&address) => request.ip_addresses.push(address),
+                Err(_) if !request.dns_names.contains(&name) => request.dns_names.push(name),
+                _ => {}
+            }
+        }
+        Self { request, ..self.clone() }.issue()
     }
 
     fn unsignable(&self) -> Failure {
@@ -195,4 +220,52 @@ fn key_at(path: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<Key> {
 
 fn failed(error: pki::PkiError) -> Failure {
     Failure::new(format!("failed to {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Usage;
+
+    const ALGORITHM: EncryptionAlgorithm = EncryptionAlgorithm::EcdsaP256;
+
+    /// What becomes of a certificate for n1 at .1, if it is to be for .2.
+    fn moved(names: Names) -> CertificateRequest {
+        let request = |address: &str| CertificateRequest {
+            dns_names: vec!["n1".into()],
+            ip_addresses: vec![address.parse().unwrap(), LOOPBACK.parse().unwrap()],
+            usages: vec![Usage::Server],
+            is_ca: false,
+            ..CertificateRequest::authority("n1", 24, ALGORITHM)
+        };
+        let now = OffsetDateTime::now_utc();
+        let authority_key = Key::generate(ALGORITHM).unwrap();
+        let authority = CertificateRequest::authority("ca", 24, ALGORITHM);
+        let cert_pem = pki::issue(&authority, &authority_key, None, now).unwrap();
+        let key = Key::generate(ALGORITHM).unwrap();
+        let issuer = Issuer { cert_pem: &cert_pem, key: &authority_key };
+        let certificate = pki::issue(&request("10.0.0.1"), &key, Some(&issuer), now).unwrap();
+        let wanted = Certificate {
+            certificate: "/pki/a.crt".into(),
+            key: "/pki/a.key".into(),
+            issuer: Some(("/pki/ca.crt".into(), "/pki/ca.key".into())),
+            request: request("10.0.0.2"),
+            names,
+        };
+        let key = Some(key.to_pem().expose_secret().to_string());
+        let observed = Observed::Found { certificate, key, issuer: Some(cert_pem.clone()), has_issuer_key: true, now };
+        let Planned::Changes(changes) = wanted.diff(observed).unwrap() else { panic!("no change") };
+        let [Change::IssueCertificate { request, .. }] = &changes[..] else { panic!("{changes:?}") };
+        request.clone()
+    }
+
+    #[test]
+    fn names_that_it_may_go_on_with_are_kept() {
+        let addresses = |request: CertificateRequest| -> Vec<String> {
+            request.ip_addresses.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(addresses(moved(Names::Any)), ["10.0.0.2", "127.0.0.1", "10.0.0.1"]);
+        assert_eq!(addresses(moved(Names::Loopback)), ["10.0.0.2", "127.0.0.1"]);
+        assert_eq!(moved(Names::Any).dns_names, ["n1"]);
+    }
 }

@@ -153,7 +153,7 @@ mod tests {
             key: format!("/pki/{name}.key").into(),
             issuer: issuer.map(|name| (format!("/pki/{name}.crt").into(), format!("/pki/{name}.key").into())),
             request: crate::pki::CertificateRequest::authority(name, 24, algorithm),
-            has_exact_names: false,
+            names: crate::resource::Names::Any,
         };
         let step = Converge::new("a", "A")
             .with(certificate("ca", None))

@@ -51,9 +51,13 @@ async fn attempt(change: &MemberChange, credentials: &Credentials) -> Result<()>
         (MemberAction::Promote, Some(member)) if member.is_learner => client.promote(member.id).await,
         (MemberAction::Promote, None) => Err(Failure::new(format!("{} is no member of etcd any more", change.member))
             .hint("run the same command again: it is added anew")),
+        (MemberAction::Move, None) => match members.iter().find(|member| member.name == change.member) {
+            Some(member) => client.move_to(member.id, &change.peer_url).await,
+            None => Err(Failure::new(format!("{} is no member of etcd any more", change.member))),
+        },
         (MemberAction::Remove, Some(member)) => client.remove(member.id).await,
         (MemberAction::ClearNoSpace, Some(member)) => client.clear_no_space(member.id).await,
-        (MemberAction::Add | MemberAction::Promote, Some(_))
+        (MemberAction::Add | MemberAction::Promote | MemberAction::Move, Some(_))
         | (MemberAction::Remove | MemberAction::ClearNoSpace, None) => Ok(()),
     }
 }

@@ -32,7 +32,7 @@ mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
-pub use certificate::{Certificate, KeyPair};
+pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};
 pub use file::{Absent, Directory, Edited, Emptied, File};

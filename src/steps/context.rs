@@ -44,6 +44,9 @@ pub struct Inputs {
     /// Whether the cluster moves to another endpoint: what led to the API servers before goes on for now, for those who still ask by it.
     #[serde(default)]
     pub moves_endpoint: bool,
+    /// Whether it has just done so: nobody asks by what led to the API servers before.
+    #[serde(default)]
+    pub has_moved: bool,
     /// Whether some host is a container, where kube-proxy can't size the kernel's connection table.
     pub has_containers: bool,
     /// What a lock file beside the inventory says.

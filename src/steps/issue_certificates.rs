@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 
 use crate::engine::{Failure, FileMode, Result};
 use crate::pki::{self, LayoutParams, SERVICE_ACCOUNT};
-use crate::resource::{Certificate, Converge, Directory, KeyPair};
+use crate::resource::{Certificate, Converge, Directory, KeyPair, Names};
 
 use super::Context;
 
@@ -26,12 +26,17 @@ pub fn step(context: &Context) -> Result<Converge> {
     // Hosts of etcd's have it from the first of them, and control planes from there.
     let is_given = host.is_etcd() && context.inputs.newcomers.contains(&host.name);
     let entries = entries.filter(|entry| !is_given || entry.stem != CLIENT);
+    // The API server's are the inventory's to say, once nobody asks by others.
+    let names = match (context.inputs.moves_endpoint, context.inputs.has_moved) {
+        (true, _) => Names::Any,
+        (false, true) => Names::None,
+        (false, false) => Names::Loopback,
+    };
     let certificates = entries.map(|entry| Certificate {
         certificate: path(&entry.cert_path()),
         key: path(&entry.key_path()),
         issuer: entry.issuer.map(|stem| (path(&format!("{stem}.crt")), path(&format!("{stem}.key")))),
-        // Its names are the inventory's to say.
-        has_exact_names: entry.stem == "apiserver",
+        names: if entry.stem == "apiserver" { names } else { Names::Any },
         request: entry.request,
     });
     let service_accounts = KeyPair {

@@ -73,10 +73,23 @@ impl AnyResource for Server {
 
 /// A kubeconfig with another server; None where it is the same, or where the file has not just one.
 fn moved(text: &str, url: &str) -> Option<String> {
+    let old = written(text)?;
+    (bare(old) != url).then(|| text.replacen(&format!("server: {old}"), &format!("server: {url}"), 1))
+}
+
+/// The server of a kubeconfig that has just one.
+pub(super) fn server(text: &str) -> Option<&str> {
+    written(text).map(bare)
+}
+
+fn written(text: &str) -> Option<&str> {
     let mut servers = text.lines().filter_map(|line| line.trim_start().strip_prefix("server: "));
-    let (Some(old), None) = (servers.next(), servers.next()) else { return None };
-    let is_same = old.trim().trim_matches(['"', '\'']).trim_end_matches('/') == url;
-    (!is_same).then(|| text.replacen(&format!("server: {old}"), &format!("server: {url}"), 1))
+    let (Some(server), None) = (servers.next(), servers.next()) else { return None };
+    Some(server)
+}
+
+fn bare(url: &str) -> &str {
+    url.trim().trim_matches(['"', '\'']).trim_end_matches('/')
 }
 
 #[cfg(test)]

@@ -38,6 +38,9 @@ mod load_kernel_modules;
 mod look_at_etcd;
 mod lost_majority;
 mod mark_control_plane;
+mod move_etcd_member;
+mod move_pod_network;
+mod node_address;
 mod parting;
 mod pull_images;
 mod readiness;
@@ -52,6 +55,7 @@ mod remove_pod_network;
 mod remove_pods;
 mod rendered;
 mod resolve;
+mod restart_controllers;
 mod restore_settings;
 mod rotate_kubelet_certificate;
 mod set_etcd_aside;
@@ -128,6 +132,8 @@ const STEPS: &[(&str, Maker)] = &[
     ("leave-etcd", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Leave)?)),
     ("load-kernel-modules", |_| boxed(load_kernel_modules::step()?)),
     ("mark-control-plane", |make| boxed(mark_control_plane::step(make)?)),
+    ("move-etcd-member", |make| boxed(move_etcd_member::step(make.context)?)),
+    ("move-pod-network", |make| boxed(move_pod_network::step(make))),
     ("pull-etcd-images", |make| boxed(pull_images::of_etcd(make.context))),
     ("pull-first-images", |make| boxed(pull_images::first(make.context))),
     ("pull-node-images", |make| boxed(pull_images::node(make.context)?)),
@@ -141,6 +147,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("remove-own-traces", |make| later(make, remove_own_traces::step(make.context))),
     ("remove-pod-network", |_| boxed(remove_pod_network::step())),
     ("remove-pods", |_| boxed(remove_pods::RemovePods)),
+    ("restart-controllers", |_| boxed(restart_controllers::RestartControllers)),
     ("restore-settings", |make| later(make, restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
     ("set-etcd-aside", |make| boxed(set_etcd_aside::step(make))),

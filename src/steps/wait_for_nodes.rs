@@ -1,19 +1,21 @@
 //! Every node of the inventory that has registered is Ready.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::engine::{Evidence, Planned, Probe, Result, Step};
-use crate::inventory::Cni;
+use crate::inventory::{Cni, Host};
 use crate::kube::{Connector, node};
 
-use super::{Make, evidence};
+use super::{Make, evidence, node_address};
 
 pub struct WaitForNodes {
     kube: Connector,
-    nodes: Vec<String>,
+    /// Each with the address that it has moved to, if nodes move.
+    nodes: BTreeMap<String, Option<String>>,
     deadline: Duration,
 }
 
@@ -21,8 +23,11 @@ pub fn step(make: &Make<'_>) -> WaitForNodes {
     let cluster = &make.context.cluster;
     // Without a pod network no node gets ready, and it is its owner's to bring one.
     let nodes = match cluster.network.cni {
-        Cni::None => Vec::new(),
-        Cni::Flannel | Cni::Weave => cluster.nodes().map(|host| host.name.clone()).collect(),
+        Cni::None => BTreeMap::new(),
+        Cni::Flannel | Cni::Weave => {
+            let node = |host: &Host| (host.name.clone(), node_address::moved(make.context, host));
+            cluster.nodes().map(node).collect()
+        }
     };
     WaitForNodes { kube: make.services.kube.clone(), nodes, deadline: make.context.ready_deadline() }
 }
@@ -80,11 +85,13 @@ impl Step for WaitForNodes {
 impl WaitForNodes {
     fn unready(&self, node: &Value) -> Option<(String, String)> {
         let name = node["metadata"]["name"].as_str()?;
-        if !self.nodes.iter().any(|wanted| wanted == name) {
-            return None;
-        }
+        let moved = self.nodes.get(name)?;
         match node::readiness(node) {
-            Some(condition) if condition["status"] == "True" => None,
+            Some(condition) if condition["status"] == "True" => {
+                let known = node::internal_address(node).unwrap_or_default();
+                let address = moved.as_ref().filter(|address| *address != known)?;
+                Some((name.into(), format!("it is known by {known} still, and not by {address}")))
+            }
             Some(condition) => Some((name.into(), condition["message"].as_str().unwrap_or_default().into())),
             None => Some((name.into(), "it has not reported its state yet".into())),
         }

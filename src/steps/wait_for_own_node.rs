@@ -11,13 +11,15 @@ use crate::engine::{Evidence, Planned, Probe, Result, Step};
 use crate::kube::{Connector, node};
 
 use super::wait_for_certificate::KUBELET_CONF;
-use super::{Make, evidence};
+use super::{Make, evidence, node_address};
 
 pub struct WaitForOwnNode {
     kube: Connector,
     node: String,
     /// Whether this was a node before this run. A new one gets Ready once the pod network is there, which comes later.
     is_old: bool,
+    /// The address that it has moved to, if nodes move.
+    address: Option<String>,
     deadline: Duration,
 }
 
@@ -26,6 +28,7 @@ pub fn step(make: &Make<'_>) -> WaitForOwnNode {
         kube: make.services.kube.clone(),
         node: make.context.host.clone(),
         is_old: make.context.facts.node.is_member(),
+        address: make.context.host().ok().and_then(|host| node_address::moved(make.context, host)),
         deadline: make.context.ready_deadline(),
     }
 }
@@ -57,7 +60,12 @@ impl Step for WaitForOwnNode {
             Some(node) if self.is_old && !is_ready(&node) => {
                 Planned::after(format!("the node {} to be Ready", self.node))
             }
-            Some(_) => Planned::Satisfied,
+            Some(node) => match &self.address {
+                Some(address) if node::internal_address(&node) != Some(address) => {
+                    Planned::after(format!("the node {} to be known by {address}", self.node))
+                }
+                _ => Planned::Satisfied,
+            },
         }
     }
 
@@ -85,7 +93,8 @@ mod tests {
     use serde_json::json;
 
     fn step(is_old: bool) -> WaitForOwnNode {
-        WaitForOwnNode { kube: Connector::default(), node: "n2".into(), is_old, deadline: Duration::from_secs(1) }
+        let (kube, deadline) = (Connector::default(), Duration::from_secs(1));
+        WaitForOwnNode { kube, node: "n2".into(), is_old, address: None, deadline }
     }
 
     fn node(status: &str, message: &str) -> Option<Value> {
@@ -99,6 +108,18 @@ mod tests {
     fn a_new_node_need_only_be_there() {
         assert_eq!(step(false).diff(None), Planned::after("the node object n2"));
         assert_eq!(step(false).diff(node("False", "starting")), Planned::Satisfied);
+    }
+
+    #[test]
+    fn one_that_moves_must_be_known_by_its_address() {
+        let step = WaitForOwnNode { address: Some("10.0.0.22".into()), ..step(true) };
+        let mut moved = node("True", "").unwrap();
+        let waits = Planned::after("the node n2 to be known by 10.0.0.22");
+        assert_eq!(step.diff(Some(moved.clone())), waits);
+        moved["status"]["addresses"] = json!([{"type": "InternalIP", "address": "10.0.0.2"}]);
+        assert_eq!(step.diff(Some(moved.clone())), waits);
+        moved["status"]["addresses"] = json!([{"type": "InternalIP", "address": "10.0.0.22"}]);
+        assert_eq!(step.diff(Some(moved)), Planned::Satisfied);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::alike;
 use crate::engine::{Change, FileMode, Planned, Probe, Result};
 use crate::inventory::Cluster;
-use crate::manifest::{self, CA_FOLDERS, EtcdMember, NodeValues, StaticPod, paths};
+use crate::manifest::{self, CA_FOLDERS, EtcdMember, NodeValues, StaticPod, etcd_peer_url, paths};
 use crate::resource::{AnyResource, Converge, Directory, File};
 
 use super::issue_certificates::path;
@@ -46,7 +46,14 @@ impl StaticPods {
         let path = paths::static_pod(StaticPod::Etcd);
         match probe.read_text(Utf8Path::new(&path)).await {
             Err(failure) if failure.is_unforeseen() => Ok(Vec::new()),
-            text => Ok(text?.map(|text| manifest::joined_members(&text)).unwrap_or_default()),
+            text => {
+                let mut members = text?.map(|text| manifest::joined_members(&text)).unwrap_or_default();
+                // Its own address may have become another one since then.
+                for own in members.iter_mut().filter(|member| member.name == self.name) {
+                    own.peer_url = etcd_peer_url(self.address);
+                }
+                Ok(members)
+            }
         }
     }
 }

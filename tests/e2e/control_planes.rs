@@ -245,6 +245,6 @@ fn by_hand_and_by_kubeadm(lab: &Lab) {
     lab.kboot_on("n2", &format!("{line} {CONFIG}")).ends(1).says(&["no Secret kube-system/kubeadm-certs"]);
     // What kboot made, kubeadm takes apart.
     lab.on("n1", "kubeadm reset --force").ok();
-    all_vote(lab, "n3", &["n2", "n3"]);
+    all_vote(lab, "n2", &["n2", "n3"]);
     lab.on("n1", "! ls /etc/kubernetes/admin.conf /etc/kubernetes/manifests/* /var/lib/etcd/member 2>/dev/null").ok();
 }

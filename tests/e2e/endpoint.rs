@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::address;
 use crate::cluster::condition;
 use crate::command::{Running, eventually};
 use crate::events::{Run, text};
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", needs: LOCAL, run: local_join },
     Test { name: "endpoint::a_cluster_moves_to_a_virtual_address_under_load", needs: LOCAL, run: moves },
     Test { name: "endpoint::and_back_again", needs: MOVED, run: moves_back },
+    address::AMONG_THREE,
     Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
     Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_holder_killed },
     Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", needs: VIP, run: vip_other_killed },
@@ -34,9 +36,9 @@ const LOCAL: Option<&str> = Some("endpoint::one_control_plane_grows_to_three_und
 const MOVED: Option<&str> = Some("endpoint::a_cluster_moves_to_a_virtual_address_under_load");
 const VIP: Option<&str> = Some("endpoint::a_virtual_address_is_the_endpoint");
 
-const CONTROL_PLANES: [&str; 3] = ["n1", "n2", "n3"];
+pub const CONTROL_PLANES: [&str; 3] = ["n1", "n2", "n3"];
 /// Where the writer is: a worker that nobody harms.
-const WORKER: &str = "n4";
+pub const WORKER: &str = "n4";
 const ADDRESS: &str = "10.77.0.100";
 const LOCAL_SERVER: &str = "https://127.0.0.1:6443";
 const VIP_SERVER: &str = "https://10.77.0.100:8443";
@@ -63,7 +65,7 @@ while [ ! -e stop ]; do
 done
 "#;
 
-struct Writer<'a> {
+pub struct Writer<'a> {
     lab: &'a Lab,
     server: &'static str,
     running: Running,
@@ -72,7 +74,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Starts it; it has written something.
     #[track_caller]
-    fn start(lab: &'a Lab, server: &'static str) -> Self {
+    pub fn start(lab: &'a Lab, server: &'static str) -> Self {
         let kubeconfig = lab.on("n1", "cat /etc/kubernetes/admin.conf").ok().stdout;
         let bring = format!(
             "rm -rf /root/writer; mkdir -m 700 /root/writer; cat >/root/writer/admin.conf <<'END'\n{kubeconfig}\nEND\n"
@@ -90,7 +92,7 @@ impl<'a> Writer<'a> {
 
     /// It writes, for a while from now on.
     #[track_caller]
-    fn writes(&self, limit: Duration) {
+    pub fn writes(&self, limit: Duration) {
         let before = self.count();
         eventually(limit, "writes are acknowledged", || match self.count() {
             now if now >= before + 20 => Ok(()),
@@ -100,7 +102,7 @@ impl<'a> Writer<'a> {
 
     /// Stops it. What was acknowledged is there, and the longest gap was bearable; it is told as `what`.
     #[track_caller]
-    fn end(self, what: &str) {
+    pub fn end(self, what: &str) {
         let Self { lab, server, running } = self;
         lab.on(WORKER, "touch /root/writer/stop").ok();
         // Counted from its start.
@@ -141,7 +143,7 @@ impl<'a> Writer<'a> {
 }
 
 /// The lab's inventory of these control planes and the worker, with more fields.
-fn inventory(lab: &Lab, name: &str, control_planes: &[&str], more: &[(&str, &str)]) -> String {
+pub fn inventory(lab: &Lab, name: &str, control_planes: &[&str], more: &[(&str, &str)]) -> String {
     lab.inventory_with(name, |inventory| {
         for (field, value) in more {
             let value = serde_yaml::from_str(value).expect("it is YAML");
@@ -176,7 +178,7 @@ fn kubectl(lab: &Lab, host: &str, arguments: &str) -> String {
 /// Every API server says that it is ready, and so is its etcd member; and all four nodes are Ready, as this control plane sees it. A
 /// node that was gone for seconds only never was anything else.
 #[track_caller]
-fn all_are_ready(lab: &Lab, host: &str) {
+pub fn all_are_ready(lab: &Lab, host: &str) {
     let servers = CONTROL_PLANES.map(|host| format!("https://10.77.0.1{}:6443/readyz", &host[1..])).join(" ");
     let script = format!("for url in {servers}; do curl -sk --max-time 5 -o /dev/null -w '%{{http_code}} ' $url; done");
     eventually(Duration::from_secs(90), "all API servers are ready", || {

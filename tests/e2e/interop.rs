@@ -214,6 +214,9 @@ const ON_EACH: [&str; 9] = [
     "set-unit kubelet.service",
 ];
 
+/// On control planes, beside that.
+const MODES: [&str; 2] = ["set-mode /var/lib/etcd", "set-mode /etc/kubernetes/manifests"];
+
 fn adopt(lab: &Lab) {
     // What is yet to be started would be taken for started anew.
     cluster::system_pods_run(lab);
@@ -248,9 +251,8 @@ fn adopt(lab: &Lab) {
     let plan = Run::of(lab, &["plan", "-i", &file]).ends(0);
     let mut expected: BTreeSet<String> =
         ["n1", "n2"].iter().flat_map(|host| ON_EACH.map(|change| format!("{host} {change}"))).collect();
+    expected.extend(MODES.map(|change| format!("n1 {change}")));
     for change in [
-        "n1 set-mode /var/lib/etcd",
-        "n1 set-mode /etc/kubernetes/manifests",
         "n1 mark-node n1",
         "n1 mark-node n2",
         // The testbed's, for kubeadm has been told that swap is off.
@@ -347,6 +349,13 @@ fn reset_and_join(lab: &Lab) {
     lab.on("n4", &format!("kubeadm join --config /root/join.yaml {IGNORED}")).ok();
     cluster::node_becomes_ready(lab, "n4");
     members(lab, &["n1", "n3", "n4"]);
+    // With two control planes of kubeadm's and one of kboot's, adopted anew.
+    let (done, file) = adopted(lab, "three", &["10.77.0.11", "10.77.0.12", "admin@10.77.0.13:2222", "10.77.0.14"]);
+    done.ok();
+    let plan = Run::of(lab, &["plan", "-i", &file]).ends(0);
+    let is_of_kboot_s = |change: &String| ON_EACH.iter().chain(&MODES).any(|own| change.ends_with(own));
+    let strange: Vec<String> = planned(&plan).into_iter().filter(|change| !is_of_kboot_s(change)).collect();
+    assert_eq!(strange, ["n1 mark-node n4"], "{plan}");
     // And by kubeadm once more: its member goes with it.
     lab.on("n4", "kubeadm reset -f").ok();
     kubectl(lab, "delete node n4").ok();

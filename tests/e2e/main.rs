@@ -6,6 +6,7 @@
 //!
 //! - `KBOOT_E2E_KEEP=1` leaves the lab up afterwards; `KBOOT_E2E_REUSE=1` goes on with it, and runs the named tests alone.
 
+mod address;
 mod agreement;
 mod bad_input;
 mod bare;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         playbooks::TESTS,
         oracle::TESTS,
         interop::ON_CLUSTER,
+        address::ON_CLUSTER,
         killed::TESTS,
         hard::TESTS,
         control_planes::TESTS,

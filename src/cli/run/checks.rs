@@ -26,7 +26,8 @@ pub fn checked(
 ) -> bool {
     let Some(ignore) = &job.ignore else { return true };
     let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
-    findings.retain(|finding| !job.moves_endpoint || finding.check != Check::ClusterEndpoint);
+    let is_moved = |finding: &Finding| matches!(finding.check, Check::ClusterEndpoint | Check::NodeAddress);
+    findings.retain(|finding| !job.moves_endpoint || !is_moved(finding));
     tell(&findings, events)
 }
 

@@ -75,6 +75,8 @@ pub struct Job<'a> {
     pub lock: Option<&'a InUse>,
     /// Whether the cluster moves to another endpoint: the one that it had is kept until everybody asks by the new one.
     pub moves_endpoint: bool,
+    /// Whether it has just been moved.
+    pub has_moved: bool,
     /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
     pub leaving: &'a [String],
     /// Whether what etcd is asked with is in the files that the cluster names, if that is not kboot's. Else it is on the hosts.
@@ -102,6 +104,7 @@ impl<'a> Job<'a> {
             saved: None,
             lock: None,
             moves_endpoint: false,
+            has_moved: false,
             leaving: &[],
             brings_etcd_files: true,
             survivor: None,
@@ -233,9 +236,6 @@ async fn go(
     let is_there = |host: &String| !job.can_do_without(host) || facts.contains_key(host);
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| is_there(&host.name));
-    if job.moves_endpoint {
-        cluster.keep_api_names(&former_endpoints(job.cluster, &facts));
-    }
     let mut staying = cluster.clone();
     staying.hosts.retain(|host| !job.leaving.contains(&host.name));
     let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
@@ -259,6 +259,7 @@ async fn go(
         keys,
         etcd,
         moves_endpoint: job.moves_endpoint,
+        has_moved: job.has_moved,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
         token: Some(token::generate()?),
@@ -302,23 +303,6 @@ async fn go(
     playbook::run(&plan, &members, events).await;
     watch.abort();
     Ok(())
-}
-
-/// By what else than the cluster's endpoint somebody still asks: administrators of control planes, and workers' kubelets.
-fn former_endpoints(cluster: &Cluster, facts: &BTreeMap<String, Facts>) -> Vec<String> {
-    let former = |host: &Host| {
-        let node = &facts.get(&host.name)?.node;
-        if host.is_etcd() {
-            return None;
-        }
-        let (known, wanted) = match host.is_control_plane() {
-            true => (node.founded.endpoint.clone(), cluster.admin_endpoint(host)),
-            false => (node.server.clone(), cluster.kubelet_server(host)),
-        };
-        let bare = |url: &str| url.trim_start_matches("https://").trim_end_matches('/').to_string();
-        known.map(|known| bare(&known)).filter(|known| *known != bare(&wanted))
-    };
-    cluster.hosts.iter().filter_map(former).collect()
 }
 
 /// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.

@@ -41,13 +41,18 @@ fn servers_of_this_cluster_and_of_others() {
     for own in ["https://10.77.0.11:6443", "https://127.0.0.1:6443", "https://[::1]:7443", "https://localhost:6443"] {
         assert_eq!(sample().converged().on("n2", server(own)).found(), [""; 0], "{own}");
     }
-    let foreign = sample().converged().on("n2", server("https://10.0.0.1:6443"));
-    let text = "the host is a node of another cluster, whose API server is https://10.0.0.1:6443";
-    assert_eq!(one(&foreign), format!("n2 ExistingCluster error: {text}"));
+    for ca in [vec![], vec!["bb".to_string()]] {
+        let elsewhere = sample().converged().on("n2", server("https://10.0.0.1:6443"));
+        let foreign = elsewhere.on("n2", |facts| facts.node.ca = ca);
+        let text = "the host is a node of another cluster, whose API server is https://10.0.0.1:6443";
+        assert_eq!(one(&foreign), format!("n2 ExistingCluster error: {text}"));
+    }
 
+    // The authority says whose it is, and a move was cut off.
     let named = || sample().converged().on("n2", server("https://k8s.example.com:443"));
     assert_eq!(named().wanting(|cluster| cluster.endpoint = Some("k8s.example.com:6443".into())).found(), [""; 0]);
-    assert!(one(&named()).starts_with("n2 ExistingCluster error"));
+    let text = "the node asks the API server at https://k8s.example.com:443, and the inventory has none there";
+    assert_eq!(one(&named()), format!("n2 ClusterEndpoint error: {text}"));
 }
 
 #[test]

@@ -81,13 +81,12 @@ fn a_cluster_that_never_came_up_keeps_nothing() {
 }
 
 #[test]
-fn nodes_keep_their_names_and_addresses() {
+fn nodes_keep_their_names_and_are_moved_to_addresses() {
     let renamed = running().on("n2", |facts| facts.node.founded.node_name = Some("w2".into()));
     let text = "n2 ClusterSettings error: the host is the cluster's node w2, and the inventory calls it n2";
     assert_eq!(renamed.found(), [text]);
     let moved = running().on("n2", |facts| facts.node.founded.address = Some("10.77.0.99".into()));
-    let text =
-        "n2 ClusterSettings error: the node's address is 10.77.0.99 in the cluster, and 10.77.0.12 in the inventory";
+    let text = "n2 NodeAddress error: the node's address is 10.77.0.99 in the cluster, and 10.77.0.12 in the inventory";
     assert_eq!(moved.found(), [text]);
     // One mistake is told once.
     let moved = running().on("n1", |facts| {

@@ -145,7 +145,7 @@ impl Join {
         require_root()?;
         let (mut cluster, host) = self.machine.resolve(self.control_plane.role())?;
         if host.is_etcd() {
-            return Err(Problem::usage(format!("{} is a host of etcd's in the configuration, and no node", host.name))
+            return Err(Problem::usage(format!("{} is an etcd host in the configuration, and no node", host.name))
                 .hint("`kboot up` makes it a member of etcd"));
         }
         if host.is_control_plane() != self.control_plane.control_plane {

@@ -90,7 +90,7 @@ fn control_planes(cluster: &Cluster, from: &str) -> Result<Vec<String>, Problem>
         return Err(Problem::usage(cause).hint(hint));
     }
     if cluster.has_etcd_hosts() {
-        let cause = "the cluster's state is on hosts of etcd's own, and none of it on the control planes";
+        let cause = "the cluster's state is on etcd hosts, and none of it on the control planes";
         let hint = "bring a majority of these hosts back; a snapshot of a survivor's is restored by etcd's own tools";
         return Err(Problem::usage(cause).hint(hint));
     }

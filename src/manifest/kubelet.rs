@@ -69,7 +69,7 @@ pub fn kubelet_instance_config() -> Result<String, RenderError> {
 ///   on a host with several the kubelet would take the default route's.
 /// - `--register-with-taints` on workers, so that nothing is scheduled there before the taints are known. A control
 ///   plane's are set through the API, as by kubeadm: its node isn't ready before the pod network is there.
-/// - No kubeconfig on hosts of etcd's, in place of those that the package's drop-in names: so the kubelet knows that it belongs to no
+/// - No kubeconfig on etcd hosts, in place of those that the package's drop-in names: so the kubelet knows that it belongs to no
 ///   cluster.
 /// - The inventory's `kubelet.extraArgs`.
 /// - No `--node-labels` of kboot's own: the API server refuses some labels from kubelets, and a flag isn't read again once the node is

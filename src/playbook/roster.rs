@@ -1,4 +1,4 @@
-//! Which control plane, and which host of etcd's, speaks for the others in a run, and which have yet to join them. No host is special: what
+//! Which control plane, and which etcd host, speaks for the others in a run, and which have yet to join them. No host is special: what
 //! they are tells.
 
 use std::collections::BTreeSet;
@@ -14,11 +14,11 @@ pub struct Roster {
     pub leader: Option<String>,
     /// The same of the hosts that run etcd alone.
     pub etcd_leader: Option<String>,
-    /// Control planes that do not belong to the cluster yet, and hosts of etcd's that are no members yet.
+    /// Control planes that do not belong to the cluster yet, and etcd hosts that are no members yet.
     pub newcomers: BTreeSet<String>,
 }
 
-/// Of a cluster's control planes and hosts of etcd's, by the facts that were reached.
+/// Of a cluster's control planes and etcd hosts, by the facts that were reached.
 ///
 /// Where none of them belongs to a cluster, one begins it; but not while another can't be asked, which may be one already.
 pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<Roster> {
@@ -32,7 +32,7 @@ pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeStat
         part("control plane", &names, &state, |node| is_established(node) && !is_given_up(node))?;
     let names: Vec<&String> = cluster.etcd_hosts().map(|host| &host.name).collect();
     let (etcd_leader, joining) =
-        part("host of etcd's", &names, &state, |node| node.has_manifest("etcd") && node.has_etcd_data)?;
+        part("etcd host", &names, &state, |node| node.has_manifest("etcd") && node.has_etcd_data)?;
     newcomers.extend(joining);
     Ok(Roster { leader, etcd_leader, newcomers })
 }
@@ -167,7 +167,7 @@ mod tests {
         let roster = of(&[("a", bare()), ("e1", bare()), ("e2", bare())]).unwrap();
         assert_eq!((roster.etcd_leader.as_deref(), roster.newcomers), (Some("e1"), BTreeSet::from(["e2".to_string()])));
         let failure = of(&[("a", bare()), ("e1", bare())]).unwrap_err();
-        assert!(failure.cause.starts_with("no host of etcd's that was reached"), "{}", failure.cause);
+        assert!(failure.cause.starts_with("no etcd host that was reached"), "{}", failure.cause);
         // Members go on without one that is silent.
         assert_eq!(of(&[("a", bare()), ("e2", member)]).unwrap().etcd_leader.as_deref(), Some("e2"));
     }

@@ -102,11 +102,11 @@ pub enum Group {
     Worker,
     /// Hosts with the role `etcd`.
     Etcd,
-    /// The host of etcd's that speaks for the others: the first that has a member, or the one that begins.
+    /// The etcd host that speaks for the others: the first that has a member, or the one that begins.
     EtcdLeader,
-    /// Hosts of etcd's that have a member, and the one that begins.
+    /// Etcd hosts that have a member, and the one that begins.
     EstablishedEtcd,
-    /// Hosts of etcd's that are yet to join the others.
+    /// Etcd hosts that are yet to join the others.
     JoiningEtcd,
     /// Those that a reset, an undo or a recovery takes out of the cluster; of no use in other playbooks.
     Leaving,

@@ -65,7 +65,7 @@ pub(super) fn lost(all: &[Subject]) -> Option<Finding> {
     }
     let servers = client.facts.node.founded.etcd_servers.as_deref().unwrap_or_default();
     let text = format!(
-        "{} keeps the cluster's state in the etcd at {servers}, and no host of etcd's has any data",
+        "{} keeps the cluster's state in the etcd at {servers}, and no etcd host has any data",
         client.host.name
     );
     let hint = "a new etcd would be empty: bring one of its members back, or its data from a snapshot; if nothing in the cluster is needed any \

@@ -144,7 +144,7 @@ impl Sample {
         self.wanting(|cluster| cluster.hosts[2].roles = vec![crate::inventory::Role::Etcd])
     }
 
-    /// As a run leaves the control plane and the host of etcd's of such a cluster.
+    /// As a run leaves the control plane and the etcd host of such a cluster.
     pub fn converged_with_etcd_host(self) -> Self {
         self.with_etcd_host()
             .converged()

@@ -58,7 +58,7 @@ pub struct Inputs {
     /// The host that speaks for an etcd on hosts of its own, likewise. None without such hosts.
     #[serde(default)]
     pub etcd_leader: Option<String>,
-    /// Control planes that are yet to join the others, and hosts of etcd's that are.
+    /// Control planes that are yet to join the others, and etcd hosts that are.
     #[serde(default)]
     pub newcomers: BTreeSet<String>,
     /// What their leader shared with them: files of kubeadm's certificates folder, keys among them.

@@ -18,12 +18,12 @@ pub fn step(context: &Context) -> Result<Converge> {
     // One that joins, or has joined, makes no authority of its own: it would be another cluster's.
     let makes_authorities = context.begins_cluster();
     let entries = entries.into_iter().filter(|entry| entry.issuer.is_some() || makes_authorities);
-    // An etcd elsewhere has its authority there, and a host of etcd's has no other.
+    // An etcd elsewhere has its authority there, and an etcd host has no other.
     let host = context.host()?;
     let (is_member, is_node) = (context.cluster.is_member(host), !host.is_etcd());
     let is_etcds = |entry: &pki::Entry| entry.stem == ETCD || entry.issuer == Some(ETCD);
     let entries = entries.filter(|entry| if is_etcds(entry) { is_member } else { is_node });
-    // Hosts of etcd's have it from the first of them, and control planes from there.
+    // Etcd hosts have it from the first of them, and control planes from there.
     let is_given = host.is_etcd() && context.inputs.newcomers.contains(&host.name);
     let entries = entries.filter(|entry| !is_given || entry.stem != CLIENT);
     // The API server's are the inventory's to say, once nobody asks by others.

@@ -1,4 +1,4 @@
-//! What hosts of etcd's give away, through the controller: to those that join them the authority with its key, to control planes what API
+//! What etcd hosts give away, through the controller: to those that join them the authority with its key, to control planes what API
 //! servers ask with.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ const AUTHORITY: &str = "etcd/ca.crt";
 const CERTIFICATE: &str = "apiserver-etcd-client.crt";
 const KEY: &str = "apiserver-etcd-client.key";
 
-/// What all hosts of etcd's have alike: also the client certificate, so that control planes keep theirs whoever of them leads a run.
+/// What all etcd hosts have alike: also the client certificate, so that control planes keep theirs whoever of them leads a run.
 pub(super) const SHARED: [&str; 4] = [AUTHORITY, "etcd/ca.key", CERTIFICATE, KEY];
 
 pub struct ShareEtcd {
@@ -55,8 +55,8 @@ impl Step for ShareEtcd {
         for name in SHARED.iter().filter(|name| self.has_newcomers || **name != "etcd/ca.key") {
             let file = path(name);
             let text = probe.read_text(&file).await?.ok_or_else(|| {
-                Failure::new(format!("{file} is not on this host of etcd's, and others need it"))
-                    .hint("put it there, as from another host of etcd's")
+                Failure::new(format!("{file} is not on this etcd host, and others need it"))
+                    .hint("put it there, as from another etcd host")
             })?;
             shared.insert(name.to_string(), text);
         }

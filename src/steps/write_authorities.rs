@@ -1,4 +1,4 @@
-//! The authorities of the cluster that this control plane, or host of etcd's, joins. It makes none of its own.
+//! The authorities of the cluster that this control plane, or etcd host, joins. It makes none of its own.
 
 use crate::engine::{FileMode, Planned, Probe, Result};
 use crate::resource::{AnyResource, Converge, Directory, File};
@@ -14,7 +14,7 @@ pub fn step(context: &Context) -> Converge {
     written(step, context, share_authorities::shared(&context.cluster))
 }
 
-/// The same on hosts of etcd's, which have one of their own.
+/// The same on etcd hosts, which have one of their own.
 pub fn of_etcd(context: &Context) -> Converge {
     let step = Converge::new("write-etcd-authority", "Write etcd's authority");
     written(step, context, share_etcd::SHARED.into())

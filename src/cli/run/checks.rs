@@ -31,7 +31,7 @@ pub fn checked(
     tell(&findings, events)
 }
 
-/// Has the control planes look at an etcd that is not kboot's, or hosts of etcd's at their own, and tells what they found; whether to go
+/// Has the control planes look at an etcd that is not kboot's, or etcd hosts at their own, and tells what they found; whether to go
 /// on.
 pub async fn etcd_checked(
     job: &Job<'_>,

@@ -48,13 +48,14 @@ fn one(host: &Host, path: &Path, findings: &mut Findings) {
     ssh(host, &path.key("ssh"), findings);
 }
 
-/// A host of etcd's is no node.
+/// An etcd host is no node.
 fn of_etcd(host: &Host, path: &Path, findings: &mut Findings) {
     if host.roles.iter().any(|role| *role != Role::Etcd) {
-        let hint = "a host of etcd's runs nothing else; without the role on any host, each control plane runs a member of etcd";
+        let hint =
+            "an etcd host runs nothing else; without the role on any host, each control plane runs a member of etcd";
         findings.add(Mistake::new(path.key("roles"), "`etcd` goes with no other role").hint(hint));
     }
-    const NO_NODE: &str = "is for nodes, and a host of etcd's is none";
+    const NO_NODE: &str = "is for nodes, and an etcd host is none";
     for (field, is_set) in [("labels", !host.labels.is_empty()), ("taints", host.taints.is_some())] {
         if is_set {
             findings.add(Mistake::new(path.key(field), NO_NODE).hint("leave it out").about_key());

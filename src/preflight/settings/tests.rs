@@ -163,7 +163,7 @@ fn a_new_etcd_is_not_begun_for_a_cluster_that_has_lost_its_own() {
     assert_eq!(
         lost.found(),
         [
-            "* ExternalEtcdData error: n1 keeps the cluster's state in the etcd at https://10.77.0.13:2379, and no host of etcd's has \
+            "* ExternalEtcdData error: n1 keeps the cluster's state in the etcd at https://10.77.0.13:2379, and no etcd host has \
           any data"
         ]
     );

@@ -37,6 +37,13 @@ fn address(Subject { cluster, host, facts }: &Subject) -> Option<Finding> {
     if known == host.address || own.and_then(|text| text.parse().ok()) == Some(known) {
         return None;
     }
+    if host.is_etcd() {
+        let text = format!("etcd's member has the address {known}, and {} in the inventory", host.address);
+        let hint = format!(
+            "an etcd host keeps its address: put `address: {known}` back, or run `kboot reset` on the host first"
+        );
+        return Some(Finding::error(Check::ClusterSettings, text, hint));
+    }
     let text = format!("the node's address is {known} in the cluster, and {} in the inventory", host.address);
     let hint = format!(
         "`kboot endpoint move` with this inventory moves the node, which certificates, etcd and the pod network know by its address; \

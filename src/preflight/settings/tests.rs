@@ -97,6 +97,14 @@ fn nodes_keep_their_names_and_are_moved_to_addresses() {
 }
 
 #[test]
+fn an_etcd_host_keeps_its_address() {
+    let moved =
+        sample().converged_with_etcd_host().on("n3", |facts| facts.node.founded.address = Some("10.77.0.99".into()));
+    let text = "n3 ClusterSettings error: etcd's member has the address 10.77.0.99, and 10.77.0.13 in the inventory";
+    assert_eq!(moved.found(), [text]);
+}
+
+#[test]
 fn where_the_state_is_can_t_be_edited() {
     let stacked = running().with_etcd_at("https://10.0.0.21:2379").found();
     assert_eq!(stacked.len(), 1, "{stacked:?}");

@@ -108,7 +108,26 @@ pub fn inputs(cluster: &Cluster) -> impl Fn(&BTreeMap<String, Facts>, &mut Input
     |facts, inputs| {
         let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
         inputs.is_joining = cluster.workers().any(|host| is_new(&host));
-        inputs.joining = cluster.nodes().filter(is_new).map(|host| host.name.clone()).collect();
+        // Of one that was cut off while its kubelet joined, the cluster has no former self any more; what it has is new.
+        let is_bare =
+            |host: &&Host| is_new(host) && !facts.get(&host.name).is_some_and(|facts| facts.node.has_bootstrap_conf);
+        inputs.joining = cluster.nodes().filter(is_bare).map(|host| host.name.clone()).collect();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::samples::sample;
+
+    #[test]
+    fn one_that_was_cut_off_while_it_joined_has_no_former_self() {
+        let mut sample = sample();
+        sample.facts.get_mut("n2").unwrap().node.has_bootstrap_conf = true;
+        let mut found = Inputs::default();
+        inputs(&sample.cluster)(&sample.facts, &mut found).unwrap();
+        assert!(found.is_joining);
+        assert_eq!(found.joining.iter().collect::<Vec<_>>(), ["n1", "n3"]);
     }
 }

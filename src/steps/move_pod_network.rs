@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Remark, Result};
-use crate::inventory::{Cluster, Cni};
+use crate::inventory::{Cni, Host};
 use crate::kube::{Connector, View};
 
-use super::{Make, node_address, wait_for_addons};
+use super::{Context, Make, node_address, wait_for_addons};
 
 const NAMESPACE: &str = "kube-flannel";
 const DAEMON_SET: &str = "kube-flannel-ds";
@@ -35,22 +35,25 @@ pub struct MovePodNetwork {
 pub fn step(make: &Make<'_>) -> MovePodNetwork {
     MovePodNetwork {
         kube: make.services.kube.clone(),
-        nodes: nodes(&make.context.cluster),
+        nodes: nodes(make.context),
         ended: Mutex::default(),
         remarks: Mutex::default(),
         deadline: make.context.ready_deadline(),
     }
 }
 
-fn nodes(cluster: &Cluster) -> Vec<(String, IpAddr)> {
+fn nodes(context: &Context) -> Vec<(String, IpAddr)> {
+    let (cluster, inputs) = (&context.cluster, &context.inputs);
     if cluster.network.cni != Cni::Flannel {
         return Vec::new();
     }
-    let addressed = |host: &crate::inventory::Host| {
-        node_address::wanted(cluster, host)?;
+    let addressed = |host: &Host| {
+        // What a plan sees of one that joins anew is its former self, which will be gone with its pods.
+        let is_former = inputs.is_rehearsal && inputs.joining.contains(&host.name);
+        node_address::wanted(cluster, host).filter(|_| !is_former)?;
         Some((host.name.clone(), host.address))
     };
-    cluster.hosts.iter().filter_map(addressed).collect()
+    cluster.nodes().filter_map(addressed).collect()
 }
 
 #[async_trait]
@@ -169,12 +172,19 @@ fn is_told(set: &Value) -> bool {
 mod tests {
     use super::*;
     use crate::preflight::samples::sample;
+    use crate::steps::Inputs;
     use serde_json::json;
+
+    fn context() -> Context {
+        let sample = sample();
+        let facts = sample.facts["n1"].clone();
+        Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() }
+    }
 
     fn step() -> MovePodNetwork {
         MovePodNetwork {
             kube: Connector::default(),
-            nodes: nodes(&sample().cluster),
+            nodes: nodes(&context()),
             ended: Mutex::default(),
             remarks: Mutex::default(),
             deadline: Duration::from_secs(1),
@@ -230,8 +240,18 @@ mod tests {
     fn only_a_network_that_is_told_can_be_moved() {
         let set = |name: &str| json!({"spec": {"template": {"spec": {"containers": [{"env": [{"name": name}]}]}}}});
         assert!(is_told(&set(VARIABLE)) && !is_told(&set("POD_NAME")) && !is_told(&json!({})));
-        let mut cluster = sample().cluster;
-        cluster.network.cni = Cni::Weave;
-        assert_eq!(nodes(&cluster), []);
+        let mut context = context();
+        context.cluster.network.cni = Cni::Weave;
+        assert_eq!(nodes(&context), []);
+    }
+
+    #[test]
+    fn a_plan_moves_no_former_self() {
+        let mut context = context();
+        context.inputs.joining = ["n2".to_string()].into();
+        assert_eq!(nodes(&context).len(), 3);
+        context.inputs.is_rehearsal = true;
+        let names: Vec<String> = nodes(&context).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["n1", "n3"]);
     }
 }

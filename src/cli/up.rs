@@ -108,10 +108,10 @@ pub fn inputs(cluster: &Cluster) -> impl Fn(&BTreeMap<String, Facts>, &mut Input
     |facts, inputs| {
         let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
         inputs.is_joining = cluster.workers().any(|host| is_new(&host));
+        inputs.joining = cluster.nodes().filter(is_new).map(|host| host.name.clone()).collect();
         // Of one that was cut off while its kubelet joined, the cluster has no former self any more; what it has is new.
-        let is_bare =
-            |host: &&Host| is_new(host) && !facts.get(&host.name).is_some_and(|facts| facts.node.has_bootstrap_conf);
-        inputs.joining = cluster.nodes().filter(is_bare).map(|host| host.name.clone()).collect();
+        let has_begun = |name: &String| facts[name].node.has_bootstrap_conf;
+        inputs.bare = inputs.joining.iter().filter(|name| !has_begun(name)).cloned().collect();
         Ok(())
     }
 }
@@ -128,6 +128,7 @@ mod tests {
         let mut found = Inputs::default();
         inputs(&sample.cluster)(&sample.facts, &mut found).unwrap();
         assert!(found.is_joining);
-        assert_eq!(found.joining.iter().collect::<Vec<_>>(), ["n1", "n3"]);
+        assert_eq!(found.joining.iter().collect::<Vec<_>>(), ["n1", "n2", "n3"]);
+        assert_eq!(found.bare.iter().collect::<Vec<_>>(), ["n1", "n3"]);
     }
 }

@@ -195,15 +195,18 @@ fn words(error: &Error) -> String {
     }
 }
 
-/// What etcd refuses for the moment: another learner is there, this one is behind, or members have only just connected.
-const PASSING: [&str; 7] = [
+/// What etcd refuses for the moment: another learner is there, this one is behind, members have only just connected, or it was done by
+/// an attempt whose answer was lost, and the member that was asked who belongs to the cluster does not know of it yet.
+const PASSING: [&str; 9] = [
     "too many learner members",
-    "in sync with leader",
     "unhealthy cluster",
     "leader changed",
     "timed out",
     "Timeout expired",
     "no leader",
+    "can only promote a learner member",
+    "member not found",
+    "Peer URLs already exists",
 ];
 
 fn explain(error: &Error, what: &str) -> Failure {

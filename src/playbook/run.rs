@@ -161,7 +161,7 @@ impl Walk<'_> {
             }
             let succeeded = usize::from(result.is_ok());
             if result.is_err() {
-                self.inputs().joining.remove(&self.member.host);
+                self.inputs().failed.insert(self.member.host.clone());
             }
             self.shared.gates[&phase.name].send_modify(|progress| {
                 progress.left -= 1;

@@ -11,14 +11,14 @@ use crate::kube::Connector;
 use crate::manifest;
 use crate::resource::{AnyResource, Objects};
 
-use super::wait_for_addons::{self, Workload};
+use super::wait_for_addons::{self, Workloads};
 use super::{Make, unrendered};
 
 pub struct ApplyDns {
     kube: Connector,
     deployment: Objects,
     /// What must be available before it can start.
-    network: Vec<Workload>,
+    network: Workloads,
     deadline: Duration,
 }
 
@@ -32,6 +32,7 @@ pub fn step(make: &Make<'_>) -> Result<ApplyDns> {
         Cni::None => Vec::new(),
         Cni::Flannel | Cni::Weave => wait_for_addons::on_nodes(cluster),
     };
+    let network = Workloads { all: network, without: make.context.inputs.failed.clone() };
     let deployment = Objects { kube: kube.clone(), objects };
     Ok(ApplyDns { kube, deployment, network, deadline: make.context.ready_deadline() })
 }
@@ -51,7 +52,7 @@ impl AnyStep for ApplyDns {
         if !starts_pods(&planned) {
             return Ok(planned);
         }
-        let missing = wait_for_addons::missing(&self.kube, probe, &self.network).await?;
+        let missing = self.network.missing(&self.kube, probe).await?;
         Ok(if missing.is_empty() { planned } else { Planned::after(missing.join(", ")) })
     }
 

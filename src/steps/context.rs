@@ -32,9 +32,15 @@ pub struct Inputs {
     pub keys: BTreeMap<String, Vec<u8>>,
     /// Whether some host has to join, so that a token is needed.
     pub is_joining: bool,
-    /// Hosts whose nodes are yet to register. One that failed to is not among them.
+    /// Hosts that failed in this run, or could not be reached: nobody waits for what they were to do.
+    #[serde(default)]
+    pub failed: BTreeSet<String>,
+    /// Hosts whose nodes are yet to register.
     #[serde(default)]
     pub joining: BTreeSet<String>,
+    /// Those of them that have nothing of a node: what the cluster has of their names is a former self's.
+    #[serde(default)]
+    pub bare: BTreeSet<String>,
     /// The token to be made if there is no usable one.
     pub token: Option<Token>,
     /// Tokens that are to be there once the cluster is, instead of that one.

@@ -84,7 +84,8 @@ fn trouble(pod: &Value) -> Option<String> {
     let statuses = ["initContainerStatuses", "containerStatuses"];
     let containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
     let waiting = containers.map(|container| &container["state"]["waiting"]).find(|waiting| waiting.is_object())?;
-    Some(format!("pod {name}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
+    let node = text(&pod["spec"]["nodeName"]);
+    Some(format!("pod {name} on {node}: {} {}", text(&waiting["reason"]), text(&waiting["message"])))
 }
 
 fn text(value: &Value) -> &str {
@@ -128,12 +129,12 @@ mod tests {
 
     #[test]
     fn a_pod_tells_what_it_waits_for() {
-        let pod = |status: Value| json!({"metadata": {"name": "p"}, "status": status});
+        let pod = |status: Value| json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1"}, "status": status});
         let unplaced = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"}]});
         assert_eq!(trouble(&pod(unplaced)).unwrap(), "pod p: Unschedulable no node");
         let waiting =
             json!({"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "404"}}}]});
-        assert_eq!(trouble(&pod(waiting)).unwrap(), "pod p: ImagePullBackOff 404");
+        assert_eq!(trouble(&pod(waiting)).unwrap(), "pod p on n1: ImagePullBackOff 404");
         assert_eq!(trouble(&pod(json!({"containerStatuses": [{"state": {"running": {}}}]}))), None);
     }
 

@@ -27,8 +27,9 @@ pub struct ForgetFormerNodes {
 
 pub fn step(make: &Make<'_>) -> ForgetFormerNodes {
     let context = make.context;
-    let is_joining = |name: &String| context.inputs.joining.contains(name) && *name != context.host;
-    let joining = context.cluster.hosts.iter().filter(|host| is_joining(&host.name));
+    let inputs = &context.inputs;
+    let joins = |name: &String| inputs.bare.contains(name) && !inputs.failed.contains(name) && *name != context.host;
+    let joining = context.cluster.hosts.iter().filter(|host| joins(&host.name));
     ForgetFormerNodes {
         kube: make.services.kube.clone(),
         joining: joining.map(|host| (host.name.clone(), host.address.to_string())).collect(),

@@ -1,33 +1,41 @@
 //! Whether pods are ready by their own word. A kubelet asks a readiness probe at times of its own: flannel's for the first time ten
 //! seconds after its start. Here the same question is asked through the API server, now.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::engine::Result;
 use crate::kube::View;
+// Pods tell it as nodes do.
+use crate::kube::node::is_ready;
 
-/// Whether as many pods as a DaemonSet wants answer the question of its readiness probe. False where it can't be asked so.
-pub(super) async fn all_answer(view: &View, daemon_set: &Value) -> Result<bool> {
-    let Some(question) = question(daemon_set) else { return Ok(false) };
-    let namespace = daemon_set["metadata"]["namespace"].as_str().unwrap_or_default();
-    let pods = view.list("v1", "Pod", Some(namespace), &labels(daemon_set)).await?;
-    if pods.is_empty()
-        || pods.len() as u64 != daemon_set["status"]["desiredNumberScheduled"].as_u64().unwrap_or_default()
-    {
-        return Ok(false);
-    }
-    for pod in &pods {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        // Before a pod runs there is nobody to ask.
-        if pod["status"]["phase"] != "Running" {
-            return Ok(false);
-        }
+/// Whether as many pods as a DaemonSet or a Deployment wants are ready, or answer the question of their readiness probe. Those on the
+/// nodes to do without need not; on others there must be one at least.
+pub(super) async fn all_ready(view: &View, owner: &Value, wanted: u64, without: &BTreeSet<String>) -> Result<bool> {
+    let namespace = owner["metadata"]["namespace"].as_str().unwrap_or_default();
+    let pods = view.list("v1", "Pod", Some(namespace), &labels(owner)).await?;
+    let Some(unsure) = unsure(&pods, wanted, without) else { return Ok(false) };
+    let question = question(owner);
+    for name in unsure {
+        let Some(question) = &question else { return Ok(false) };
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{}/proxy{}", question.port, question.path);
         if view.raw(&path).await.is_err() {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// The pods that run and may be ready without the cluster's knowing yet. None if one is missing or does not run: there is nobody to ask.
+fn unsure<'a>(pods: &'a [Value], wanted: u64, without: &BTreeSet<String>) -> Option<Vec<&'a str>> {
+    let is_elsewhere = |pod: &&Value| pod["spec"]["nodeName"].as_str().is_some_and(|node| without.contains(node));
+    let mut needed = pods.iter().filter(|pod| !is_elsewhere(pod)).peekable();
+    if needed.peek().is_none() || (pods.len() as u64) < wanted {
+        return None;
+    }
+    let silent = needed.filter(|pod| !is_ready(pod));
+    silent.map(|pod| pod["metadata"]["name"].as_str().filter(|_| pod["status"]["phase"] == "Running")).collect()
 }
 
 #[derive(Debug, PartialEq)]
@@ -94,6 +102,22 @@ mod tests {
         assert_eq!(of(json!({"host": "127.0.0.1", "port": 6784})), None);
         assert_eq!(of(json!({"scheme": "HTTPS", "port": 443})), None);
         assert_eq!(of(json!({"port": "unknown"})), None);
+    }
+
+    #[test]
+    fn pods_on_nodes_to_do_without_are_not_waited_for() {
+        let pod = |name: &str, phase: &str, ready: &str| {
+            json!({"metadata": {"name": name}, "spec": {"nodeName": format!("on-{name}")}, "status": {
+                "phase": phase, "conditions": [{"type": "Ready", "status": ready}],
+            }})
+        };
+        let pods = [pod("a", "Running", "True"), pod("b", "Running", "False"), pod("c", "Pending", "False")];
+        let without = |nodes: &[&str]| nodes.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
+        assert_eq!(unsure(&pods, 3, &without(&[])), None);
+        assert_eq!(unsure(&pods, 3, &without(&["on-c"])), Some(vec!["b"]));
+        assert_eq!(unsure(&pods, 3, &without(&["on-b", "on-c"])), Some(vec![]));
+        assert_eq!(unsure(&pods, 3, &without(&["on-a", "on-b", "on-c"])), None);
+        assert_eq!(unsure(&pods[..2], 3, &without(&["on-b", "on-c"])), None);
     }
 
     #[test]

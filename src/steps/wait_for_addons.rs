@@ -1,5 +1,6 @@
-//! CoreDNS answers, and kube-proxy and the pod network run on every node.
+//! CoreDNS answers, and kube-proxy and the pod network run on every node, but for those of hosts that have failed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use super::{Make, evidence, readiness};
 
 pub struct WaitForAddons {
     kube: Connector,
-    workloads: Vec<Workload>,
+    workloads: Workloads,
     deadline: Duration,
 }
 
@@ -23,7 +24,7 @@ pub(super) type Workload = (&'static str, &'static str, &'static str);
 pub fn step(make: &Make<'_>) -> WaitForAddons {
     WaitForAddons {
         kube: make.services.kube.clone(),
-        workloads: workloads(&make.context.cluster),
+        workloads: Workloads { all: workloads(&make.context.cluster), without: make.context.inputs.failed.clone() },
         deadline: make.context.ready_deadline(),
     }
 }
@@ -48,34 +49,38 @@ fn workloads(cluster: &Cluster) -> Vec<Workload> {
     workloads
 }
 
-/// Those that are not available yet, in words.
-pub(super) async fn missing(kube: &Connector, probe: &dyn Probe, workloads: &[Workload]) -> Result<Vec<String>> {
-    let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
-    let mut missing = Vec::new();
-    for workload in workloads {
-        match lacking(&view, workload).await {
-            Ok(lacking) => missing.extend(lacking),
-            Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(missing)
+/// What is to be available.
+pub(super) struct Workloads {
+    pub all: Vec<Workload>,
+    /// The nodes whose pods nobody waits for.
+    pub without: BTreeSet<String>,
 }
 
-/// The workload's name if it is not available, neither by its state nor by its pods' own word.
-async fn lacking(view: &View, (kind, namespace, name): &Workload) -> Result<Option<String>> {
-    let object = view.get("apps/v1", kind, Some(namespace), name).await?;
-    let Some(lacking) = unavailable(kind, name, object.as_ref()) else { return Ok(None) };
-    match &object {
-        Some(set)
-            if *kind == "DaemonSet"
-                && is_seen(set)
-                && is_updated(set, number(&set["status"]["desiredNumberScheduled"]))
-                && readiness::all_answer(view, set).await? =>
-        {
-            Ok(None)
+impl Workloads {
+    /// Those that are not available yet, in words.
+    pub async fn missing(&self, kube: &Connector, probe: &dyn Probe) -> Result<Vec<String>> {
+        let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
+        let mut missing = Vec::new();
+        for workload in &self.all {
+            match self.lacking(&view, workload).await {
+                Ok(lacking) => missing.extend(lacking),
+                Err(failure) if failure.retryable => return Ok(vec!["the API server".into()]),
+                Err(failure) => return Err(failure),
+            }
         }
-        _ => Ok(Some(lacking)),
+        Ok(missing)
+    }
+
+    /// The workload's name if it is not available, neither by its state nor by its pods' own word.
+    async fn lacking(&self, view: &View, (kind, namespace, name): &Workload) -> Result<Option<String>> {
+        let object = view.get("apps/v1", kind, Some(namespace), name).await?;
+        let Some(lacking) = unavailable(kind, name, object.as_ref()) else { return Ok(None) };
+        let Some(object) = object else { return Ok(Some(lacking)) };
+        let wanted = wanted(kind, &object);
+        let is_there = is_seen(&object)
+            && is_updated(&object, wanted)
+            && readiness::all_ready(view, &object, wanted, &self.without).await?;
+        Ok((!is_there).then_some(lacking))
     }
 }
 
@@ -101,7 +106,7 @@ impl Step for WaitForAddons {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        missing(&self.kube, probe, &self.workloads).await
+        self.workloads.missing(&self.kube, probe).await
     }
 
     fn diff(&self, missing: Vec<String>) -> Planned {
@@ -119,13 +124,19 @@ impl Step for WaitForAddons {
 
 fn unavailable(kind: &str, name: &str, object: Option<&Value>) -> Option<String> {
     let Some(object) = object else { return Some(format!("{name} (not there)")) };
-    let status = &object["status"];
-    let (wanted, available) = match kind {
-        "DaemonSet" => (number(&status["desiredNumberScheduled"]), number(&status["numberAvailable"])),
-        _ => (object["spec"]["replicas"].as_u64().unwrap_or(1), number(&status["availableReplicas"])),
-    };
+    let wanted = wanted(kind, object);
+    let available =
+        number(&object["status"][if kind == "DaemonSet" { "numberAvailable" } else { "availableReplicas" }]);
     let is_available = is_seen(object) && wanted > 0 && available >= wanted && is_updated(object, wanted);
     (!is_available).then(|| name.to_string())
+}
+
+/// How many pods it is to have.
+fn wanted(kind: &str, object: &Value) -> u64 {
+    match kind {
+        "DaemonSet" => number(&object["status"]["desiredNumberScheduled"]),
+        _ => object["spec"]["replicas"].as_u64().unwrap_or(1),
+    }
 }
 
 /// Whether its state is that of the object as it is now.

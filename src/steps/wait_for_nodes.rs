@@ -1,4 +1,4 @@
-//! Every node of the inventory that has registered is Ready.
+//! Every node of the inventory that has registered is Ready, but for those of hosts that have failed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,13 +20,13 @@ pub struct WaitForNodes {
 }
 
 pub fn step(make: &Make<'_>) -> WaitForNodes {
-    let cluster = &make.context.cluster;
+    let (cluster, failed) = (&make.context.cluster, &make.context.inputs.failed);
     // Without a pod network no node gets ready, and it is its owner's to bring one.
     let nodes = match cluster.network.cni {
         Cni::None => BTreeMap::new(),
         Cni::Flannel | Cni::Weave => {
             let node = |host: &Host| (host.name.clone(), node_address::moved(make.context, host));
-            cluster.nodes().map(node).collect()
+            cluster.nodes().filter(|host| !failed.contains(&host.name)).map(node).collect()
         }
     };
     WaitForNodes { kube: make.services.kube.clone(), nodes, deadline: make.context.ready_deadline() }

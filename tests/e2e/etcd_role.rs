@@ -1,7 +1,10 @@
 //! Clusters whose etcd has hosts of its own: made, grown, a member that is gone replaced, shrunk, and taken away.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use crate::command::eventually;
 use crate::control_planes::nodes_are;
 use crate::events::{Run, text};
 use crate::lab::Lab;
@@ -103,7 +106,12 @@ fn life(lab: &Lab) {
 
     // The first of them is nobody special. While it is dead no other may go, and nobody takes its place unasked.
     lab.testbed(&["host", "kill", "n2"]).ok();
-    kubectl(lab, "create configmap second --from-literal=a=b");
+    eventually(Duration::from_secs(60), "those that are left elect another leader", || {
+        let create = "kubectl --kubeconfig /etc/kubernetes/admin.conf create configmap second --from-literal=a=b";
+        let done = lab.on("n1", create);
+        // What timed out may have been done all the same.
+        if done.code == Some(0) || done.text().contains("already exists") { Ok(()) } else { Err(done.to_string()) }
+    });
     let run = Run::of(lab, &["reset", "-i", &three, "--host", "n3", "--yes"]).ends(1);
     let cause = run.causes("n1").concat();
     assert!(

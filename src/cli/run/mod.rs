@@ -254,6 +254,7 @@ async fn go(
         etcd_leader: roster.etcd_leader,
         newcomers: roster.newcomers,
         leaving: job.leaving.to_vec(),
+        failed: job.hosts().into_iter().filter(|host| !facts.contains_key(host)).collect(),
         is_rehearsal: job.mode == Mode::Plan,
         undo: job.undo.clone(),
         keys,

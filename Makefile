@@ -50,7 +50,7 @@ e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where th
 test-matrix: ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
 	$(TESTBED) setup
 	$(TESTBED) check && $(TESTBED) build
-	$(CARGO) test --locked --test matrix -- --ignored $(ARGS)
+	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
 bench: setup-bench build ## Times against kubeadm, on the testbed
 	tests/bench/run

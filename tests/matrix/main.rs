@@ -1,7 +1,7 @@
 //! The kill matrix: kboot, or its agent, is killed at every change that makes a control plane of a bare host and a worker join
 //! it; what the next run makes of that is looked at. Killed is this checkout's debug build, which has a hook for it.
 //!
-//! `cargo test --test matrix -- --ignored [PART…]` runs the cases whose name contains each PART (all of them if there is none),
+//! `cargo test --profile matrix --test matrix -- --ignored [PART…]` runs the cases whose name contains each PART (all of them if there is none),
 //! in several labs at once, and writes what came of them to docs/kill-matrix.md. A case that has a result is not run again.
 //!
 //! - `--lanes N`: so many labs at once (3). A lab takes about 2 GiB of memory.

@@ -76,7 +76,7 @@ const MAY_USE: [(&str, &str); 25] = [
     ("names", ""),
     ("openpgp", ""),
     ("pki", "inventory"),
-    ("plan", "engine inventory playbook"),
+    ("plan", "engine inventory lock playbook"),
     ("playbook", "agent engine facts inventory steps"),
     ("preflight", "engine facts inventory"),
     ("proc", ""),

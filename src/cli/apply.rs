@@ -56,6 +56,7 @@ impl Apply {
             drift: saved.drift,
             wait_lock: self.wait.limit(),
             saved: Some(&saved),
+            lock: saved.lock.as_ref(),
             ignore: Some(ignore),
             ..up::job(&saved.cluster, inventory, Mode::Apply, &inputs)
         };
@@ -66,5 +67,6 @@ impl Apply {
 /// Whether the inventory is there and says something else by now.
 fn is_edited(path: &Utf8Path, saved: &SavedPlan) -> bool {
     let Ok(loaded) = inventory::load(path) else { return false };
-    up::absolute(&loaded.cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
+    let cluster = saved.lock.as_ref().map_or(loaded.cluster.clone(), |lock| lock.pinned(&loaded.cluster));
+    up::absolute(&cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
 }

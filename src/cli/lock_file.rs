@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::inventory::Cluster;
-use crate::lock::{self, Lock};
+use crate::lock::{self, InUse, Lock};
 
 use super::exit::{Problem, remark, unreadable};
 
@@ -24,12 +24,6 @@ pub struct LockedArgs {
     locked: bool,
     #[command(flatten)]
     file: LockFileArg,
-}
-
-/// A lock that was read.
-pub struct InUse {
-    pub lock: Lock,
-    pub is_strict: bool,
 }
 
 impl LockFileArg {
@@ -110,19 +104,4 @@ fn same_host_keys(path: &Utf8Path, lock: &Lock, cluster: &Cluster) -> Result<(),
         }
     }
     Ok(())
-}
-
-impl InUse {
-    /// The cluster with the hosts' keys as they are locked, so that no other is accepted.
-    pub fn pinned(&self, cluster: &Cluster) -> Cluster {
-        let mut cluster = cluster.clone();
-        if self.is_strict {
-            for host in &mut cluster.hosts {
-                if let Some(locked) = self.lock.hosts.get(&host.name) {
-                    host.ssh.host_key = Some(locked.host_key.clone());
-                }
-            }
-        }
-        cluster
-    }
 }

@@ -7,8 +7,7 @@ use clap::Args;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{Drift, Failure, Mode};
-use crate::inventory::Cluster;
+use crate::engine::{Failure, Mode};
 use crate::plan::SavedPlan;
 use crate::playbook;
 use crate::report::Stream;
@@ -16,7 +15,7 @@ use crate::report::Stream;
 use super::exit::{Problem, remark};
 use super::file;
 use super::lock_file::LockedArgs;
-use super::run::{self, DriftPolicy, Ended, Job};
+use super::run::{self, DriftPolicy, Job};
 use super::up::{self, InventoryArg};
 use super::{Global, Output};
 
@@ -65,13 +64,24 @@ impl PlanCommand {
         let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
         let inputs = up::inputs(&cluster);
         let drift = self.drift.into();
-        let lock = lock.as_ref();
-        let job =
-            Job { drift, lock, ignore: Some(ignore), ..up::job(&cluster, self.inventory.path(), Mode::Plan, &inputs) };
+        let job = Job {
+            drift,
+            lock: lock.as_ref(),
+            ignore: Some(ignore),
+            ..up::job(&cluster, self.inventory.path(), Mode::Plan, &inputs)
+        };
         let ended = run::run(job, global, Stream::Out).await?;
         if let Some(path) = &out {
             match ended.is_success() {
-                true => save(path, &cluster, self.inventory.path(), self.ignore_preflight, drift, &ended)?,
+                true => {
+                    let inventory = camino::absolute_utf8(self.inventory.path())?;
+                    let hosts = ended.hosts.clone();
+                    let playbook = playbook::builtin("up");
+                    let mut plan =
+                        SavedPlan::new(&up::absolute(&cluster)?, &playbook, hosts, inventory.as_str(), now());
+                    (plan.ignore_preflight, plan.drift, plan.lock) = (self.ignore_preflight, drift, lock);
+                    save(path, &plan)?;
+                }
                 false => remark(format!("the plan is not whole, so {path} was not written")),
             }
         }
@@ -79,24 +89,15 @@ impl PlanCommand {
     }
 }
 
-fn save(
-    path: &Utf8Path,
-    cluster: &Cluster,
-    inventory: &Utf8Path,
-    ignore_preflight: Vec<String>,
-    drift: Drift,
-    ended: &Ended,
-) -> Result<(), Problem> {
-    let made = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let made = made.format(&Rfc3339).unwrap_or_default();
-    let (cluster, inventory) = (up::absolute(cluster)?, camino::absolute_utf8(inventory)?);
-    let hosts = ended.hosts.clone();
-    let mut plan = SavedPlan::new(&cluster, &playbook::builtin("up"), hosts, inventory.as_str(), made);
-    plan.ignore_preflight = ignore_preflight;
-    plan.drift = drift;
+fn save(path: &Utf8Path, plan: &SavedPlan) -> Result<(), Problem> {
     // What a plan shows of hosts' files is the hosts' affair.
     let written = file::replace(path, &plan.to_text(), 0o600);
     written.map_err(|error| Problem::from(Failure::from(error).context(format_args!("write {path}"))))?;
     remark(format!("the plan is in {path}: `kboot apply {path}` carries it out"));
     Ok(())
+}
+
+fn now() -> String {
+    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    now.format(&Rfc3339).unwrap_or_default()
 }

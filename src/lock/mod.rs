@@ -114,6 +114,30 @@ impl Lock {
     }
 }
 
+/// A lock that a run uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InUse {
+    pub lock: Lock,
+    /// Whether nothing but what is locked may be used.
+    pub is_strict: bool,
+}
+
+impl InUse {
+    /// The cluster with the hosts' keys as they are locked, so that no other is accepted.
+    pub fn pinned(&self, cluster: &Cluster) -> Cluster {
+        let mut cluster = cluster.clone();
+        if self.is_strict {
+            for host in &mut cluster.hosts {
+                if let Some(locked) = self.lock.hosts.get(&host.name) {
+                    host.ssh.host_key = Some(locked.host_key.clone());
+                }
+            }
+        }
+        cluster
+    }
+}
+
 impl Pins {
     /// The packages that are locked for a platform; none where it is not covered.
     pub fn platform(&self, platform: &str) -> Option<&Packages> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Change, Drift, Event, Kind, Promise, sha256};
 use crate::inventory::{self, Cluster};
+use crate::lock::InUse;
 use crate::playbook::Playbook;
 
 pub use compare::moved;
@@ -41,6 +42,9 @@ pub struct SavedPlan {
     pub ignore_preflight: Vec<String>,
     /// What becomes of what somebody changed on the hosts.
     pub drift: Drift,
+    /// The lock file that it keeps to, and whether to that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<InUse>,
     /// What the inventory said, every default filled in, paths absolute.
     pub cluster: Cluster,
     /// As `kboot playbook show` prints it.
@@ -69,6 +73,7 @@ impl SavedPlan {
             inventory_digest: digest_of(cluster),
             ignore_preflight: Vec::new(),
             drift: Drift::Repair,
+            lock: None,
             cluster: cluster.clone(),
             playbook: playbook.to_yaml(),
             hosts,

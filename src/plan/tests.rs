@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::engine::{Content, FileMode, Proposed};
 use crate::inventory::{Host, Role};
+use crate::lock::Lock;
 
 fn write(path: &str, before: Option<&str>, after: &str) -> Change {
     let content = |text: &str| Content::Text(text.into());
@@ -54,6 +55,14 @@ fn what_is_written_is_read_and_no_secret_is_in_it() {
     let read = SavedPlan::parse(&text).unwrap();
     assert_eq!((read.changes(), read.id().len()), (1, 64));
     assert_eq!(read.to_text(), text);
+}
+
+#[test]
+fn the_lock_that_it_keeps_to_comes_along() {
+    let mut plan = plan(Hosts::default());
+    let in_use = InUse { lock: Lock::empty(&plan.cluster), is_strict: true };
+    plan.lock = Some(in_use.clone());
+    assert_eq!(SavedPlan::parse(&plan.to_text()).unwrap().lock, Some(in_use));
 }
 
 #[test]

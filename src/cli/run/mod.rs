@@ -18,6 +18,7 @@ use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, mi
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host, Repository};
+use crate::lock::InUse;
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Plan, Playbook, Roster};
 use crate::preflight::Ignore;
@@ -33,7 +34,6 @@ use reach::{reach, tell_helpless};
 use super::Global;
 use super::etcd_files;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
-use super::lock_file::InUse;
 use super::token;
 
 /// How the hosts of a run are reached.

@@ -268,6 +268,20 @@ impl Look<'_> {
         })
     }
 
+    async fn has_lost_authorities(&self, manifests: &[String]) -> Result<bool> {
+        const OF: [(&str, &[&str]); 2] = [
+            ("kube-apiserver.yaml", &["ca.crt", "front-proxy-ca.crt", "sa.key", "sa.pub"]),
+            ("etcd.yaml", &["etcd/ca.crt"]),
+        ];
+        let runs = OF.iter().filter(|(manifest, _)| manifests.iter().any(|name| name == manifest));
+        for name in runs.flat_map(|(_, names)| *names) {
+            if !self.exists(&format!("/etc/kubernetes/pki/{name}")).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn given_up(&self) -> Vec<String> {
         let recovery = super::recovery::Recovery::read(self.probe).await.unwrap_or_default();
         recovery.given_up.into_iter().map(|given_up| given_up.member).collect()
@@ -275,7 +289,8 @@ impl Look<'_> {
 
     async fn node(&self, uid: u32) -> Result<NodeState> {
         // Some of it is root's alone; without root nothing can be done anyway, and that is found elsewhere.
-        let manifests = for_root(uid, self.probe.list(Utf8Path::new("/etc/kubernetes/manifests")).await)?;
+        let manifests =
+            for_root(uid, self.probe.list(Utf8Path::new("/etc/kubernetes/manifests")).await)?.unwrap_or_default();
         let kubelet_conf = for_root(uid, self.probe.read(Utf8Path::new(KUBELET_CONF)).await)?;
         let ca = for_root(uid, self.probe.read(Utf8Path::new("/etc/kubernetes/pki/ca.crt")).await)?;
         let etcd = for_root(uid, self.probe.list(Utf8Path::new("/var/lib/etcd/member")).await)?;
@@ -289,7 +304,8 @@ impl Look<'_> {
             has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
             // Asked by who gathers, for it is no file.
             serves: false,
-            manifests: manifests.unwrap_or_default(),
+            has_lost_authorities: uid == 0 && self.has_lost_authorities(&manifests).await?,
+            manifests,
             ca: host::certificate_digests(&ca.unwrap_or_default()),
             founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },
             server: kubelet_conf.and_then(|text| host::kubeconfig_server(&String::from_utf8_lossy(&text))),

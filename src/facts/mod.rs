@@ -171,6 +171,9 @@ pub struct NodeState {
     /// Whether its API server answered that it is ready. Also false where it tells nobody without credentials.
     #[serde(default)]
     pub serves: bool,
+    /// Whether some of the cluster's authorities are missing, that what runs here must have. Their certificates' keys may be, by design.
+    #[serde(default)]
+    pub has_lost_authorities: bool,
     /// The file names in /etc/kubernetes/manifests.
     pub manifests: Vec<String>,
     /// SHA-256 of each certificate in /etc/kubernetes/pki/ca.crt, in hexadecimal.

@@ -14,7 +14,8 @@ pub struct Roster {
     pub leader: Option<String>,
     /// The same of the hosts that run etcd alone.
     pub etcd_leader: Option<String>,
-    /// Control planes that do not belong to the cluster yet, and etcd hosts that are no members yet.
+    /// Control planes that do not belong to the cluster yet, and etcd hosts that are no members yet; and those that have lost what they
+    /// were given when they joined, and get it again.
     pub newcomers: BTreeSet<String>,
 }
 
@@ -46,9 +47,12 @@ fn part<'a>(
 ) -> Result<(Option<String>, BTreeSet<String>)> {
     let established: Vec<&String> = names.iter().copied().filter(|name| state(name).is_some_and(&belongs)).collect();
     let silent: Vec<&str> = names.iter().filter(|name| state(name).is_none()).map(|name| name.as_str()).collect();
+    let has_lost = |name: &String| state(name).is_some_and(|node| node.has_lost_authorities);
     // One that came back after the cluster went on without it looks like all others, but its API server has no etcd.
     let serves = |name: &&&String| state(name).is_some_and(|node| node.serves);
-    let leader = match established.iter().find(serves).or(established.first()) {
+    let mut able = established.iter().filter(|name| !has_lost(name)).peekable();
+    let can_give = able.peek().is_some();
+    let leader = match able.clone().find(serves).or(able.next()).or(established.first()) {
         Some(leader) => Some(*leader),
         None if names.len() > 1 && !silent.is_empty() && silent.len() < names.len() => {
             return Err(Failure::new(format!(
@@ -65,7 +69,10 @@ fn part<'a>(
         }
     };
     // Of one that does not answer nobody knows; it can't join either.
-    let is_new = |name: &&String| Some(*name) != leader && !established.contains(name) && state(name).is_some();
+    let is_new = |name: &&String| {
+        let is_whole = established.contains(name) && !(can_give && has_lost(name));
+        Some(*name) != leader && !is_whole && state(name).is_some()
+    };
     Ok((leader.cloned(), names.iter().copied().filter(is_new).cloned().collect()))
 }
 
@@ -120,6 +127,15 @@ mod tests {
         assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
         // The first is gone.
         assert_eq!(told(&["a", "b"], &[("b", established())]), ("b".into(), vec![]));
+    }
+
+    #[test]
+    fn who_has_lost_the_authorities_gets_them_from_who_has_them() {
+        let lost = NodeState { has_lost_authorities: true, serves: true, ..established() };
+        let all = [("a", lost.clone()), ("b", established()), ("c", established())];
+        assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into()]));
+        let all = [("a", lost.clone()), ("b", lost)];
+        assert_eq!(told(&["a", "b"], &all), ("a".into(), vec![]));
     }
 
     #[test]

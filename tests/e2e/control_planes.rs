@@ -80,8 +80,15 @@ fn three_come_up_at_once(lab: &Lab) {
     all_vote(lab, "n2", &HOSTS);
     nodes_are(lab, "n3", &HOSTS);
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
+    // Who has lost what it was given gets it again, and its API server's certificate is of the same authority as before.
+    lab.on("n2", "cd /etc/kubernetes/pki && rm ca.crt sa.key sa.pub etcd/ca.crt apiserver.crt").ok();
+    let run = Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    assert!(run.changes().iter().all(|change| change.starts_with("n2: ")), "{run}");
+    lab.on("n2", "cd /etc/kubernetes/pki && openssl verify -CAfile ca.crt apiserver.crt").ok();
+    Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
     // One authority, and only the first host keeps the key to everything.
-    let digest = |host| lab.on(host, "sha256sum </etc/kubernetes/pki/ca.key").ok().stdout;
+    let digest =
+        |host| lab.on(host, "cd /etc/kubernetes/pki && sha256sum ca.crt ca.key sa.key sa.pub etcd/ca.crt").ok().stdout;
     assert!(digest("n1") == digest("n2") && digest("n2") == digest("n3"));
     lab.on("n2", "test ! -e /etc/kubernetes/super-admin.conf").ok();
     lab.on("n3", "kubeadm certs check-expiration && kubeadm upgrade plan v1.37.2 --allow-release-candidate-upgrades")

@@ -13,8 +13,9 @@ const KINDS: &str = "namespaces,nodes,configmaps,secrets,serviceaccounts,service
 /// By kind and name, how it is. Objects with made-up names are counted.
 #[track_caller]
 pub fn objects(lab: &Lab) -> BTreeMap<String, String> {
-    let script =
-        format!("exec kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=20s get {KINDS} -A -o json");
+    // Its notes of what the API server serves are not the host's.
+    let kubectl = "exec kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir /run/kubectl --request-timeout=20s";
+    let script = format!("{kubectl} get {KINDS} -A -o json");
     let done = lab.on("n1", &script).ok();
     let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
     let items = list["items"].as_array().unwrap_or_else(|| panic!("no list\n{done}"));

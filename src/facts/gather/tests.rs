@@ -142,6 +142,7 @@ async fn a_control_plane() {
     assert!(node.has_manifest("kube-apiserver") && !node.has_manifest("kube-scheduler"));
     assert_eq!(node.server.as_deref(), Some("https://10.77.0.11:6443"));
     assert_eq!(node.ca.len(), 1);
+    assert!(node.has_lost_authorities);
     assert_eq!(facts.runtimes, [Runtime::Containerd].into());
     assert_eq!(facts.listening, [Listener { port: 6443, process: Some("kube-apiserver".into()) }]);
 }

@@ -107,6 +107,7 @@ host_wipe() {
   rm -rf "$dir"/{layer,work,data,root}
 }
 
+# A host that boots lets nobody but root in until its last services are up. A degraded one is as ready as it gets.
 host_ready() { host_ssh "$1" systemctl is-system-running --wait >/dev/null 2>&1 || [[ $? == 1 ]]; }
 
 # An answer of sshd on its port, without the cost of a login.
@@ -114,7 +115,8 @@ host_ready() { host_ssh "$1" systemctl is-system-running --wait >/dev/null 2>&1 
 host_answers() { timeout 1 ip netns exec "$NETNS" bash -c 'exec 3<>"/dev/tcp/$1/$2" && read -r line <&3' _ "$(host_address "$1")" "$(host_port "$1")" 2>/dev/null; }
 
 host_wait() {
-  until_deadline "${2:-90}" "$1 to answer on its SSH port; see $(host_dir "$1")/console.log" host_answers "$1" && host_ready "$1"
+  until_deadline "${2:-90}" "$1 to answer on its SSH port; see $(host_dir "$1")/console.log" host_answers "$1" &&
+    until_deadline 30 "$1 to let one log in and to have booted" host_ready "$1"
 }
 
 host_ssh() { # HOST COMMAND…

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::lab::Lab;
 
-/// Prints one line a thing: its kind, its name, a tab, how it is. A file's digest is its CRC-32 and length: chance is no forger, and a
-/// gigabyte is read often.
+/// Prints one line a thing: its kind, its name, a tab, how it is. Digests are BLAKE2: a gigabyte is read often, and SHA-256 takes more
+/// than twice as long.
 const LOOK: &str = r#"
 export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 disks=$(awk '$2 !~ "^/(proc|sys|dev)(/|$)" && !seen[$2]++ { print $2 }' /proc/mounts)
@@ -14,7 +14,7 @@ for disk in $disks; do
   test -d "$disk" || continue
   find "$disk" -xdev -printf 'path %p\t%y %m %U:%G %l\n'
 done
-find / /tmp /var/lib/containerd /var/lib/etcd /var/lib/kubelet -xdev -path /var/log/journal -prune -o -type f -print0 | xargs -0 -r -n 500 cksum | sed 's/^\([0-9]* [0-9]*\) \(.*\)/digest \2\t\1/'
+find / /tmp /var/lib/containerd /var/lib/etcd /var/lib/kubelet -xdev -path /var/log/journal -prune -o -type f -print0 | xargs -0 -r -n 500 b2sum -l 256 | sed 's/^\([0-9a-f]*\)  \(.*\)/digest \2\t\1/'
 dpkg-query -W -f 'package ${Package}\t${Version} ${Status}\n'
 systemctl list-units --all --plain --no-legend | awk '{ print "unit " $1 "\t" $2, $3, $4 }'
 systemctl list-unit-files --plain --no-legend | awk '{ print "unit-file " $1 "\t" $2 }'

@@ -89,6 +89,8 @@ impl Case {
             (Then::Repeat, Victim::Controller, Point::AfterAct),
             (Then::Reset, Victim::Agent, Point::AfterIntent),
             (Then::Repeat, Victim::Controller, Point::AfterIntent),
+            (Then::Reset, Victim::Controller, Point::AfterAct),
+            (Then::Reset, Victim::Controller, Point::AfterIntent),
         ] {
             cases.extend(steps.iter().map(|step| Self { part, victim, then, at: Some((point, step.change.clone())) }));
         }

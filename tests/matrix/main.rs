@@ -1,8 +1,8 @@
 //! The kill matrix: kboot, or its agent, is killed at every change that makes a control plane of a bare host and a worker join
 //! it; what the next run makes of that is looked at. Killed is this checkout's debug build, which has a hook for it.
 //!
-//! `cargo test --profile matrix --test matrix -- --ignored [PART…]` runs the cases whose name contains each PART (all of them if there is none),
-//! in several labs at once, and writes what came of them to docs/kill-matrix.md. A case that has a result is not run again.
+//! `cargo test --profile matrix --test matrix -- --ignored [PART…]` runs the cases whose name contains each PART (all of them if there
+//! is none), in several labs at once, and writes what came of them to docs/kill-matrix.md. A case that has a result is not run again.
 //!
 //! - `--lanes N`: so many labs at once (3). A lab takes about 2 GiB of memory.
 //! - `--fresh`: forget the results that are there.
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             results.forget();
         }
         results.unclaim();
-        run_lanes(&arguments, &results);
+        run_lanes(&arguments);
     }
     table::write(&results);
     let (good, bad) = results.counts();
@@ -72,14 +72,13 @@ fn main() -> ExitCode {
 }
 
 /// A process a lab: which one it is goes by the environment, as for any other user of the testbed.
-fn run_lanes(arguments: &Arguments, results: &Results) {
-    let binary = results.stripped(env!("CARGO_BIN_EXE_kboot"));
+fn run_lanes(arguments: &Arguments) {
     let mut children: Vec<Child> = (1..=arguments.lanes)
         .map(|lane| {
             let name = std::env::var("KBOOT_LAB").unwrap_or_else(|_| "matrix".into());
             let mut command = Command::new(std::env::current_exe().expect("this program runs"));
             command.args(["--ignored", "--lane"]).args(&arguments.parts);
-            command.env("KBOOT_LAB", format!("{name}{lane}")).env("KBOOT_BIN", &binary);
+            command.env("KBOOT_LAB", format!("{name}{lane}")).env("KBOOT_BIN", env!("CARGO_BIN_EXE_kboot"));
             command.spawn().expect("this program can be started again")
         })
         .collect();

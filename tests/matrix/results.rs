@@ -95,15 +95,6 @@ impl Results {
         let _ = fs::write(path, text);
     }
 
-    /// The binary without what only a debugger reads: it goes over a network, hundreds of times.
-    pub fn stripped(&self, binary: &str) -> PathBuf {
-        let path = self.folder.join("kboot");
-        let _ = fs::remove_file(&path);
-        let status = std::process::Command::new("strip").arg("-o").arg(&path).arg(binary).status();
-        assert!(status.is_ok_and(|status| status.success()), "failed to strip {binary}");
-        path
-    }
-
     fn result_file(&self, case: &Case) -> PathBuf {
         self.folder.join("results").join(format!("{}.json", case.name().replace('/', "-")))
     }

@@ -21,7 +21,7 @@ the journal does not know; for the controller: it is told of the change's begin 
   row of kills. Changes that are made side by side may end while another one is killed, and an agent without
   a controller finishes the change in hand; then their own points never come, and the table has a dash.
 - **repeat**: the host is bare, one kill, and the same command again.
-- **reset**: the host is bare, one kill (the agent's), and `kboot reset`: the host must be as it was, file by file.
+- **reset**: the host is bare, one kill, and `kboot reset`: the host must be as it was, file by file.
 
 A chain and a repeat must end in the cluster that an undisturbed run makes: the same files with the same modes and contents (keys
 and certificates may differ in theirs), packages, units, links, routes and mounts, the same objects with the same fields, no pod or
@@ -70,10 +70,8 @@ pub fn write(results: &Results) {
         for step in results.steps(part) {
             for point in Point::ALL {
                 let cells = [Then::Chain, Then::Repeat, Then::Reset].map(|then| {
-                    let victims = if then == Then::Reset { &Victim::ALL[..1] } else { &Victim::ALL };
-                    let marks =
-                        victims.iter().map(|victim| mark(part, *victim, then, point, &step, &outcomes, &chains));
-                    marks.collect::<Vec<_>>().join(" ")
+                    let marks = Victim::ALL.map(|victim| mark(part, victim, then, point, &step, &outcomes, &chains));
+                    marks.join(" ")
                 });
                 let name = if point == Point::AfterIntent { shown(&step.change) } else { String::new() };
                 page += &format!("| {name} | {} | {} |\n", word(&point), cells.join(" | "));

@@ -3,61 +3,105 @@
 use std::collections::BTreeMap;
 
 use crate::lab::Lab;
-use crate::objects::objects;
+use crate::objects::KUBECTL;
 use crate::whole::Whole;
 
-/// What is the same after every good run: things of the host and objects of the cluster, by name.
+/// What is the same after every good run, by name.
 pub struct Good {
     host: &'static str,
-    things: BTreeMap<String, String>,
+    things: Things,
+    objects: Things,
 }
+
+type Things = BTreeMap<String, String>;
 
 impl Good {
     /// Looks once nothing moves any more.
     #[track_caller]
     pub fn of(lab: &Lab, host: &'static str) -> Self {
-        let whole = Whole::of(lab, host);
-        let things = whole.things.iter().filter(|(name, _)| is_lasting(name));
-        let mut things: BTreeMap<String, String> =
-            things.map(|(name, state)| (subnetless(&peerless(name)), undated(&cardless(state)))).collect();
-        things.extend(objects(lab).into_iter().map(|(name, state)| (format!("object {name}"), subnetless(&state))));
-        Self { host, things }
+        let good = Self { host, things: things(lab, host), objects: objects(lab) };
+        good.is_watchful(lab);
+        good
     }
 
-    /// The host is now as it was in the run that this was taken from. What still moves gets a moment.
+    /// What misses things calls every case good: what is done to the host and the cluster here must be told, no more and no less.
+    #[track_caller]
+    fn is_watchful(&self, lab: &Lab) {
+        const SPOIL: &str =
+            "mv /etc/crictl.yaml /etc/crictl.yml; echo >>/etc/sysctl.d/99-kubernetes.conf; systemctl stop kubelet";
+        const MEND: &str = "mv /etc/crictl.yml /etc/crictl.yaml; sed -i '$d' /etc/sysctl.d/99-kubernetes.conf; systemctl start kubelet";
+        let label = |label: &str| lab.on("n1", &format!("exec {KUBECTL} label node {} {label}", self.host)).ok();
+        label("spoilt=yes");
+        lab.on(self.host, SPOIL).ok();
+        let mut told = differences(&self.objects, &objects(lab));
+        told.extend(differences(&self.things, &things(lab, self.host)));
+        lab.on(self.host, MEND).ok();
+        label("spoilt-");
+        let node = format!("object Node {}: ", self.host);
+        let expected = [
+            &node,
+            "digest /etc/crictl.yaml is missing",
+            "digest /etc/sysctl.d/99-kubernetes.conf: ",
+            "path /etc/crictl.yaml is missing",
+            "unit kubelet.service: ",
+            "digest /etc/crictl.yml is too many",
+            "path /etc/crictl.yml is too many",
+        ];
+        let is_told =
+            told.len() == expected.len() && told.iter().zip(expected).all(|(told, line)| told.starts_with(line));
+        assert!(is_told, "expected {expected:#?}, told {told:#?}");
+    }
+
+    /// The host, and the cluster, are now as they were in the run that this was taken from.
     #[track_caller]
     pub fn is_reached(&self, lab: &Lab) {
-        let mut different = self.differences(lab);
-        for _ in 0..15 {
-            // Pods that end and connections that close take their time; files don't.
-            if different.is_empty()
-                || different.iter().any(|line| line.starts_with("path") || line.starts_with("digest"))
-            {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_secs(1));
-            different = self.differences(lab);
-        }
+        let mut different = settled(|| differences(&self.objects, &objects(lab)));
+        different.extend(settled(|| differences(&self.things, &things(lab, self.host))));
         let count = different.len();
         different.truncate(25);
         assert!(different.is_empty(), "{} differs in {count} things\n{}", self.host, different.join("\n"));
     }
+}
 
-    fn differences(&self, lab: &Lab) -> Vec<String> {
-        let now = Self::of(lab, self.host);
-        let mut different = Vec::new();
-        for (name, state) in &self.things {
-            match now.things.get(name) {
-                Some(same) if same == state => {}
-                Some(other) => different.push(format!("{name}: {}", first_difference(state, other))),
-                None => different.push(format!("{name} is missing")),
-            }
+/// What still moves gets a moment: pods that end and connections that close take their time, files don't.
+fn settled(look: impl Fn() -> Vec<String>) -> Vec<String> {
+    let mut different = look();
+    for _ in 0..15 {
+        if different.is_empty() || different.iter().any(|line| line.starts_with("path") || line.starts_with("digest")) {
+            break;
         }
-        different.extend(
-            now.things.keys().filter(|name| !self.things.contains_key(*name)).map(|name| format!("{name} is too many")),
-        );
-        different
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        different = look();
     }
+    different
+}
+
+fn differences(good: &Things, now: &Things) -> Vec<String> {
+    let mut different = Vec::new();
+    for (name, state) in good {
+        match now.get(name) {
+            Some(same) if same == state => {}
+            Some(other) => different.push(format!("{name}: {}", first_difference(state, other))),
+            None => different.push(format!("{name} is missing")),
+        }
+    }
+    different.extend(now.keys().filter(|name| !good.contains_key(*name)).map(|name| format!("{name} is too many")));
+    different
+}
+
+#[track_caller]
+fn things(lab: &Lab, host: &str) -> Things {
+    let whole = Whole::without(lab, host, &MOVING);
+    let lasting = whole.things.iter().filter(|(name, _)| is_lasting(name));
+    lasting.map(|(name, state)| (subnetless(&peerless(name)), undated(&cardless(state)))).collect()
+}
+
+#[track_caller]
+fn objects(lab: &Lab) -> Things {
+    crate::objects::objects(lab)
+        .into_iter()
+        .map(|(name, state)| (format!("object {name}"), subnetless(&state)))
+        .collect()
 }
 
 /// Where two long lines part.
@@ -69,29 +113,30 @@ fn first_difference(one: &str, other: &str) -> String {
     format!("{} became {}", part(one), part(other))
 }
 
+/// Containers' and pods' own, and systemd's notes of what has run: how their paths begin.
+const MOVING: [&str; 17] = [
+    "/var/lib/containerd",
+    "/var/lib/etcd/",
+    "/var/lib/kubelet/pods",
+    "/var/lib/kubelet/pki/kubelet-client-2",
+    "/var/lib/kubelet/checkpoints",
+    "/var/lib/kubelet/plugins",
+    "/var/lib/kubelet/device-plugins",
+    "/var/lib/kubelet/actuated_pods_state",
+    "/var/lib/kubelet/allocated_pods_state",
+    "/var/lib/kubelet/cpu_manager_state",
+    "/var/lib/kubelet/memory_manager_state",
+    "/var/lib/cni",
+    "/var/lib/kboot",
+    "/var/log",
+    "/var/cache",
+    // Copies that a timer makes at midnight.
+    "/var/backups",
+    "/var/lib/systemd",
+];
+
 /// Not what has another name or content on each host that is right.
 fn is_lasting(name: &str) -> bool {
-    // Containers' and pods' own, and systemd's notes of what has run.
-    const MOVING: [&str; 17] = [
-        "/var/lib/containerd",
-        "/var/lib/etcd/",
-        "/var/lib/kubelet/pods",
-        "/var/lib/kubelet/pki/kubelet-client-2",
-        "/var/lib/kubelet/checkpoints",
-        "/var/lib/kubelet/plugins",
-        "/var/lib/kubelet/device-plugins",
-        "/var/lib/kubelet/actuated_pods_state",
-        "/var/lib/kubelet/allocated_pods_state",
-        "/var/lib/kubelet/cpu_manager_state",
-        "/var/lib/kubelet/memory_manager_state",
-        "/var/lib/cni",
-        "/var/lib/kboot",
-        "/var/log",
-        "/var/cache",
-        // Copies that a timer makes at midnight.
-        "/var/backups",
-        "/var/lib/systemd",
-    ];
     // There, but with other content: keys, certificates, what names them, and what tells the time.
     const SYSCTLS: [&str; 3] =
         ["net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"];
@@ -103,12 +148,10 @@ fn is_lasting(name: &str) -> bool {
     match kind {
         // Made anew at each boot, and by what runs.
         "path" | "digest" if rest.starts_with("/run") => false,
-        "path" => !MOVING.iter().any(|path| rest.starts_with(path)),
         "digest" => {
             let is_secret = rest.starts_with("/etc/kubernetes") || rest.starts_with("/var/lib/kubelet/pki");
-            let is_moving = MOVING.iter().any(|path| rest.starts_with(path));
             let is_chance = is_secret && SECRET.iter().any(|end| rest.ends_with(end));
-            !is_moving && !is_chance
+            !is_chance
         }
         // Of pods.
         "mount" => !rest.starts_with("/var/lib/kubelet/pods") && !rest.starts_with("/run/containerd"),
@@ -117,7 +160,7 @@ fn is_lasting(name: &str) -> bool {
             !is_made && !rest.contains("containerd-") && !rest.contains("kubelet-pods")
         }
         "sysctl" => SYSCTLS.contains(&rest),
-        _ => ["package", "unit-file", "link", "address", "route", "swap"].contains(&kind),
+        _ => ["path", "package", "unit-file", "link", "address", "route", "swap"].contains(&kind),
     }
 }
 

@@ -10,13 +10,14 @@ use crate::lab::Lab;
 const KINDS: &str = "namespaces,nodes,configmaps,secrets,serviceaccounts,services,daemonsets,deployments,pods,\
                      roles,rolebindings,clusterroles,clusterrolebindings,csr,storageclasses,apiservices,priorityclasses";
 
+/// On a control plane. Its notes of what the API server serves are not the host's.
+pub const KUBECTL: &str =
+    "kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir /run/kubectl --request-timeout=20s";
+
 /// By kind and name, how it is. Objects with made-up names are counted.
 #[track_caller]
 pub fn objects(lab: &Lab) -> BTreeMap<String, String> {
-    // Its notes of what the API server serves are not the host's.
-    let kubectl = "exec kubectl --kubeconfig /etc/kubernetes/admin.conf --cache-dir /run/kubectl --request-timeout=20s";
-    let script = format!("{kubectl} get {KINDS} -A -o json");
-    let done = lab.on("n1", &script).ok();
+    let done = lab.on("n1", &format!("exec {KUBECTL} get {KINDS} -A -o json")).ok();
     let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
     let items = list["items"].as_array().unwrap_or_else(|| panic!("no list\n{done}"));
     assert!(items.len() > 60, "a cluster has more objects than {}\n{}", items.len(), done.stderr);

@@ -25,7 +25,8 @@ the journal does not know; for the controller: it is told of the change's begin 
 
 A chain and a repeat must end in the cluster that an undisturbed run makes: the same files with the same modes and contents (keys
 and certificates may differ in theirs), packages, units, links, routes and mounts, the same objects with the same fields, no pod or
-object too many. And the run after that must change nothing.
+object too many. And the run after that must change nothing. That the comparison sees is shown first: files, a unit and a label of a
+good host are spoilt, and it must tell exactly these.
 
 `make test-matrix` runs what has no result yet, so rows may be of different builds; with `ARGS=--fresh` it forgets them and begins anew.
 

@@ -113,7 +113,7 @@ fn first_difference(one: &str, other: &str) -> String {
     format!("{} became {}", part(one), part(other))
 }
 
-/// Containers' and pods' own, and systemd's notes of what has run: how their paths begin.
+/// How the paths begin of containers' and pods' own files, and of systemd's notes of what has run: they aren't looked at.
 const MOVING: [&str; 17] = [
     "/var/lib/containerd",
     "/var/lib/etcd/",
@@ -150,8 +150,7 @@ fn is_lasting(name: &str) -> bool {
         "path" | "digest" if rest.starts_with("/run") => false,
         "digest" => {
             let is_secret = rest.starts_with("/etc/kubernetes") || rest.starts_with("/var/lib/kubelet/pki");
-            let is_chance = is_secret && SECRET.iter().any(|end| rest.ends_with(end));
-            !is_chance
+            !is_secret || !SECRET.iter().any(|end| rest.ends_with(end))
         }
         // Of pods.
         "mount" => !rest.starts_with("/var/lib/kubelet/pods") && !rest.starts_with("/run/containerd"),

@@ -37,7 +37,7 @@ Host *
   BatchMode yes
   ConnectTimeout 10
   LogLevel ERROR
-  # The default takes a tenth of a second of the processor's time a login, and a suite logs in thousands of times.
+  # The default exchange takes the client 85 ms more of the processor's time, at each of a test's many logins.
   KexAlgorithms curve25519-sha256
 Y
 }

@@ -38,6 +38,9 @@ impl fmt::Display for MemberChange {
             MemberAction::Promote => write!(f, "give the etcd member {member} its vote"),
             MemberAction::ClearNoSpace => write!(f, "clear the alarm NOSPACE of the etcd member {member}"),
             MemberAction::Move => write!(f, "have the etcd member {member} known by {peer_url}"),
+            MemberAction::Remove if member.is_empty() => {
+                write!(f, "remove the etcd member at {peer_url}, which never started")
+            }
             MemberAction::Remove => write!(f, "remove the etcd member {member} ({peer_url})"),
         }
     }

@@ -19,6 +19,7 @@ use api::{
     MemberUpdateRequest, RangeRequest,
 };
 use connection::{Connection, Error};
+use obstacle::listens;
 
 pub use obstacle::{Obstacle, obstacle};
 pub use quorum::{Quorum, without};
@@ -166,6 +167,15 @@ pub async fn healthy(members: &[Member], credentials: &Credentials) -> Vec<u64> 
     join_all(asked).await.into_iter().flatten().collect()
 }
 
+/// Whether anything listens at a client or peer URL of each, be it another etcd. One that can be asked by nobody here may be well.
+pub async fn listening(members: &[Member]) -> Vec<bool> {
+    let any = |member: &Member| {
+        let urls: Vec<String> = member.peer_urls.iter().chain(&member.client_urls).cloned().collect();
+        async move { join_all(urls.iter().map(|url| listens(url))).await.contains(&true) }
+    };
+    join_all(members.iter().map(any)).await
+}
+
 async fn members(connection: &mut Connection) -> std::result::Result<Vec<Member>, Error> {
     let listed = connection.call(MemberListRequest {}).await?;
     Ok(in_order(listed.members.into_iter().map(Member::from)))
@@ -243,6 +253,24 @@ mod tests {
         ];
         let expected = expected.map(|(method, bytes)| (format!("/etcdserverpb.{method}"), bytes.to_vec()));
         assert_eq!(etcd.calls(), expected);
+    }
+
+    #[tokio::test]
+    async fn one_of_whose_ports_one_is_open_is_there() {
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (open, closed) = (format!("https://{}", open.local_addr().unwrap()), "https://127.0.0.1:1".to_owned());
+        let member = |peer: &String, client: &[&String]| Member {
+            peer_urls: vec![peer.clone()],
+            client_urls: client.iter().map(ToString::to_string).collect(),
+            ..Member::sample(1, "n1")
+        };
+        let members = [
+            member(&open, &[&closed]),
+            member(&closed, &[&closed, &open]),
+            member(&closed, &[&closed]),
+            member(&closed, &[]),
+        ];
+        assert_eq!(listening(&members).await, [true, true, false, false]);
     }
 
     #[tokio::test]

@@ -33,9 +33,7 @@ const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 pub async fn obstacle(url: &str, credentials: &Credentials) -> Option<Obstacle> {
     let silent = |reason: String| Obstacle::Silent(reason);
     let attempt = async {
-        let uri: http::Uri = url.parse().map_err(|_| silent("is at no URL".into()))?;
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(443);
+        let (host, port) = place(url).ok_or_else(|| silent("is at no URL".into()))?;
         let name = ServerName::try_from(host.clone()).map_err(|_| silent("is at no URL".into()))?;
         let config = config(credentials)?;
         let connected = timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await;
@@ -56,6 +54,17 @@ pub async fn obstacle(url: &str, credentials: &Credentials) -> Option<Obstacle> 
         }
     };
     attempt.await.err()
+}
+
+/// Whether anything takes connections there, whoever it is.
+pub async fn listens(url: &str) -> bool {
+    let Some(place) = place(url) else { return false };
+    matches!(timeout(PATIENCE, TcpStream::connect(place)).await, Ok(Ok(_)))
+}
+
+fn place(url: &str) -> Option<(String, u16)> {
+    let uri: http::Uri = url.parse().ok()?;
+    Some((uri.host()?.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(443)))
 }
 
 fn config(credentials: &Credentials) -> Result<ClientConfig, Obstacle> {

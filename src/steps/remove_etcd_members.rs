@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
-use crate::manifest::etcd_client_url;
+use crate::manifest::{etcd_client_url, etcd_peer_url};
 use crate::resource::etcd_credentials;
 
 use super::{Context, Make, etcd_member};
@@ -21,8 +21,7 @@ pub struct RemoveEtcdMembers {
     task: Task,
     /// Where a control plane that stays has done it, nobody needs to leave by itself.
     is_needed: bool,
-    /// A host's member has the host's name.
-    leaving: Vec<String>,
+    leaving: Leaving,
     /// Client URLs of the members to ask.
     endpoints: Vec<String>,
     /// What becomes of the cluster's state where that is not on this host.
@@ -43,6 +42,35 @@ pub enum Task {
     Leave,
 }
 
+/// The hosts that leave. A host's member has the host's name once it has started, and the host's peer URL from the moment it is added.
+struct Leaving {
+    names: Vec<String>,
+    peer_urls: Vec<String>,
+}
+
+impl Leaving {
+    fn has(&self, member: &Member) -> bool {
+        self.names.contains(&member.name) || self.peer_urls.iter().any(|url| member.is_at(url))
+    }
+
+    fn ids(&self, members: &[Member]) -> Vec<u64> {
+        members.iter().filter(|member| self.has(member)).map(|member| member.id).collect()
+    }
+
+    /// Says what would be left, where that is too little.
+    fn refuse_loss(&self, members: &[Member], healthy: &[u64]) -> Result<()> {
+        let left = etcd::without(members, healthy, &self.ids(members));
+        if left.holds() {
+            return Ok(());
+        }
+        let silent = members.iter().filter(|m| !m.is_learner && !healthy.contains(&m.id) && !self.has(m));
+        let names = self.names.join(" ");
+        Err(Failure::new(format!("without {names} etcd would lose its majority: {left}"))
+            .evidence(silent.map(|member| format!("{} does not answer", member.label())))
+            .hint("bring back or replace those that do not answer first; nothing was changed"))
+    }
+}
+
 #[derive(Default)]
 struct Course {
     began: Option<Instant>,
@@ -51,7 +79,9 @@ struct Course {
 
 pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
     let context = make.context;
-    let leaving = context.inputs.leaving.clone();
+    let names = context.inputs.leaving.clone();
+    let at = context.cluster.hosts.iter().filter(|host| names.contains(&host.name));
+    let peer_urls = at.map(|host| etcd_peer_url(host.address)).collect();
     let is_client = task != Task::Leave && context.cluster.has_etcd_hosts();
     let mut asked: Vec<_> = match task {
         Task::Leave => vec![context.host()?],
@@ -59,14 +89,14 @@ pub fn step(make: &Make<'_>, task: Task) -> Result<RemoveEtcdMembers> {
     };
     if is_client {
         // Those that leave still answer, and may be all that are known.
-        asked.sort_by_key(|host| leaving.contains(&host.name));
+        asked.sort_by_key(|host| names.contains(&host.name));
     } else if task != Task::Leave {
-        asked.retain(|host| !leaving.contains(&host.name));
+        asked.retain(|host| !names.contains(&host.name));
     }
     Ok(RemoveEtcdMembers {
         task,
         is_needed: task != Task::Leave || context.inputs.leader.is_none(),
-        leaving,
+        leaving: Leaving { names, peer_urls },
         endpoints: asked.into_iter().map(|host| etcd_client_url(host.address)).collect(),
         stays: if context.facts.node.uses_etcd_elsewhere() { stays(context) } else { None },
         is_client,
@@ -110,21 +140,22 @@ impl AnyStep for RemoveEtcdMembers {
             Err(failure) if failure.retryable => return Ok(self.go_without(&failure)),
             Err(failure) => return Err(failure),
         };
-        let is_leaving = |member: &&Member| self.leaving.contains(&member.name);
-        let voters = members.iter().filter(|member| !member.is_learner);
-        if self.is_client && voters.clone().all(|member| is_leaving(&member)) {
+        let mut voters = members.iter().filter(|member| !member.is_learner);
+        let all_leave = voters.all(|member| self.leaving.has(member));
+        if self.is_client && all_leave {
             return Err(self.nothing_left());
         }
+        let leaving = self.leaving.ids(&members);
         // Where all leave there is nobody who would miss them.
-        if !members.iter().any(|member| is_leaving(&member)) || voters.clone().all(|member| is_leaving(&member)) {
+        if leaving.is_empty() || all_leave {
             return Ok(Planned::Satisfied);
         }
         let healthy = etcd::healthy(&members, &credentials).await;
-        refuse_loss(&members, &healthy, &self.leaving)?;
+        self.leaving.refuse_loss(&members, &healthy)?;
         if self.task == Task::Check {
             return Ok(Planned::Satisfied);
         }
-        Ok(Planned::Changes(members.iter().filter(is_leaving).map(|member| self.remove(member, &members)).collect()))
+        Ok(Planned::Changes(self.removals(&members)))
     }
 
     fn deadline(&self) -> Duration {
@@ -148,13 +179,16 @@ impl AnyStep for RemoveEtcdMembers {
 
 impl RemoveEtcdMembers {
     /// A member that leaves is not asked about itself: the answer would not come.
-    fn remove(&self, member: &Member, all: &[Member]) -> Change {
-        let staying = all.iter().filter(|other| !other.is_learner && !self.leaving.contains(&other.name));
-        member.change(MemberAction::Remove, staying.flat_map(|other| other.client_urls.clone()).collect())
+    fn removals(&self, members: &[Member]) -> Vec<Change> {
+        let (leaving, staying): (Vec<&Member>, Vec<&Member>) =
+            members.iter().partition(|member| self.leaving.has(member));
+        let voters = staying.into_iter().filter(|member| !member.is_learner);
+        let endpoints: Vec<String> = voters.flat_map(|member| member.client_urls.clone()).collect();
+        leaving.into_iter().map(|member| member.change(MemberAction::Remove, endpoints.clone())).collect()
     }
 
     fn nothing_left(&self) -> Failure {
-        let names = self.leaving.join(" ");
+        let names = self.leaving.names.join(" ");
         Failure::new(format!(
             "without {names} the control planes that stay would have no etcd, nor the cluster its state"
         ))
@@ -194,19 +228,6 @@ fn stays(context: &Context) -> Option<String> {
     }
 }
 
-/// Says what would be left, where that is too little.
-fn refuse_loss(members: &[Member], healthy: &[u64], leaving: &[String]) -> Result<()> {
-    let left = etcd::without(members, healthy, leaving);
-    if left.holds() {
-        return Ok(());
-    }
-    let silent = members.iter().filter(|m| !m.is_learner && !healthy.contains(&m.id) && !leaving.contains(&m.name));
-    let names = leaving.join(" ");
-    Err(Failure::new(format!("without {names} etcd would lose its majority: {left}"))
-        .evidence(silent.map(|member| format!("{} does not answer", member.label())))
-        .hint("bring back or replace those that do not answer first; nothing was changed"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,16 +245,45 @@ mod tests {
         assert_eq!(told(&["n1", "n2", "n3"]), None);
     }
 
+    /// Hosts nN at 10.0.0.N.
+    fn leaving(ids: &[u64]) -> Leaving {
+        Leaving {
+            names: ids.iter().map(|id| format!("n{id}")).collect(),
+            peer_urls: ids.iter().map(|id| format!("https://10.0.0.{id}:2380")).collect(),
+        }
+    }
+
     #[test]
     fn a_majority_must_be_left() {
         let members = [Member::sample(1, "n1"), Member::sample(2, "n2"), Member::sample(3, "n3")];
-        refuse_loss(&members, &[1, 2, 3], &["n1".into()]).unwrap();
-        refuse_loss(&members, &[2, 3], &["n1".into()]).unwrap();
-        let failure = refuse_loss(&members, &[1, 2], &["n2".into()]).unwrap_err();
+        leaving(&[1]).refuse_loss(&members, &[1, 2, 3]).unwrap();
+        leaving(&[1]).refuse_loss(&members, &[2, 3]).unwrap();
+        let failure = leaving(&[2]).refuse_loss(&members, &[1, 2]).unwrap_err();
         assert_eq!(
             failure.cause,
             "without n2 etcd would lose its majority: 1 of 2 members would answer, and it takes 2"
         );
         assert_eq!(failure.evidence, ["n3 does not answer"]);
+    }
+
+    #[test]
+    fn a_learner_that_never_started_leaves_with_its_host() {
+        let unstarted = Member { client_urls: Vec::new(), is_learner: true, ..Member::sample(3, "") };
+        let members = [Member::sample(1, "n1"), Member::sample(2, "n2"), unstarted];
+        let step = |leaving: Leaving| RemoveEtcdMembers {
+            task: Task::Remove,
+            is_needed: true,
+            leaving,
+            endpoints: Vec::new(),
+            stays: None,
+            is_client: false,
+            deadline: Duration::ZERO,
+            course: Mutex::default(),
+        };
+        let [Change::SetMember(change)] = &step(leaving(&[3])).removals(&members)[..] else { panic!("no change") };
+        assert_eq!(change.to_string(), "remove the etcd member at https://10.0.0.3:2380, which never started");
+        assert_eq!(change.endpoints, ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]);
+        // It has no name: that of a host of which nothing is known is none either.
+        assert!(step(leaving(&[4])).removals(&members).is_empty());
     }
 }

@@ -32,7 +32,7 @@ pub fn step(make: &Make<'_>) -> Result<ApplyDns> {
         Cni::None => Vec::new(),
         Cni::Flannel | Cni::Weave => wait_for_addons::on_nodes(cluster),
     };
-    let network = Workloads { all: network, without: make.context.inputs.failed.clone() };
+    let network = Workloads::new(network, make.context.inputs.failed.clone());
     let deployment = Objects { kube: kube.clone(), objects };
     Ok(ApplyDns { kube, deployment, network, deadline: make.context.ready_deadline() })
 }
@@ -52,8 +52,10 @@ impl AnyStep for ApplyDns {
         if !starts_pods(&planned) {
             return Ok(planned);
         }
-        let missing = self.network.missing(&self.kube, probe).await?;
-        Ok(if missing.is_empty() { planned } else { Planned::after(missing.join(", ")) })
+        Ok(match self.network.plan(&self.kube, probe).await? {
+            Planned::Satisfied => planned,
+            waits => waits,
+        })
     }
 
     fn deadline(&self) -> Duration {

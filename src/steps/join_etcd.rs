@@ -3,6 +3,7 @@
 //! etcd takes one learner at a time, so hosts that join at once wait for each other here, whoever runs them. What an earlier attempt
 //! left is known by the member's peer URL, from the moment that it is added.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,10 +16,12 @@ use crate::kube::Connector;
 use crate::manifest::{self, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, paths};
 use crate::resource::{AnyResource, Converge, Directory, File, etcd_credentials};
 
+use super::held_back::HeldBack;
 use super::{Make, etcd_member, evidence, unrendered};
 
 pub struct JoinEtcd {
     step: Converge,
+    membership: Membership,
 }
 
 pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
@@ -38,17 +41,18 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         endpoints,
         kube: make.services.kube.clone(),
         is_new: inputs.newcomers.contains(&host.name) || !host.is_etcd(),
+        held: Arc::default(),
     };
     let step = Converge::new("join-etcd", "Join the cluster's etcd").deadline(context.ready_deadline());
     if !context.cluster.is_member(host) {
         // Nobody joins it: the API servers are its clients.
-        return Ok(JoinEtcd { step });
+        return Ok(JoinEtcd { step, membership });
     }
     let step = step
         .with(Directory::new(etcd_member::FOLDER, FileMode::PRIVATE_DIRECTORY))
         .with(Directory::new(paths::MANIFESTS, FileMode(0o700)))
-        .with(membership);
-    Ok(JoinEtcd { step })
+        .with(membership.clone());
+    Ok(JoinEtcd { step, membership })
 }
 
 #[async_trait]
@@ -70,6 +74,9 @@ impl AnyStep for JoinEtcd {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
+        if let Some(in_the_way) = self.membership.in_the_way(probe).await {
+            return in_the_way;
+        }
         let mut lines = evidence::containers(probe, &["etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
         let hint = "see `crictl ps -a --name etcd`, `crictl logs ID` and `journalctl -u kubelet` on the host, and etcd's log on the \
@@ -88,6 +95,7 @@ struct Membership {
     kube: Connector,
     /// Whether it may have to be added. One that is none has data: it may still have to get its vote.
     is_new: bool,
+    held: Arc<HeldBack>,
 }
 
 /// What kubeadm notes on etcd's pods.
@@ -120,9 +128,12 @@ impl AnyResource for Membership {
             Next::Write => {
                 let file = File::text(paths::static_pod(StaticPod::Etcd), self.manifest(&members)?);
                 let planned = AnyResource::plan(&file.mode(FileMode::PRIVATE), probe).await?;
-                Ok(match planned {
-                    Planned::Satisfied => Planned::after("etcd to start on this host"),
-                    planned => planned,
+                if planned != Planned::Satisfied {
+                    return Ok(planned);
+                }
+                Ok(match self.held.release(probe, &[StaticPod::Etcd]).await? {
+                    Some(restart) => Planned::Changes(vec![restart]),
+                    None => Planned::after("etcd to start on this host"),
                 })
             }
         }
@@ -157,6 +168,19 @@ impl Membership {
         if urls.is_empty() { Err(unknown()) } else { Ok(urls) }
     }
 
+    /// Another learner, for which etcd takes no further member.
+    async fn in_the_way(&self, probe: &dyn Probe) -> Option<Evidence> {
+        let credentials = etcd_credentials(probe).await.ok()??;
+        let endpoints = self.endpoints(probe).await.ok()?;
+        let (_, members) = Client::find(&endpoints, &credentials).await.ok()?;
+        self.other_learner(&members).map(told_of)
+    }
+
+    fn other_learner<'a>(&self, members: &'a [Member]) -> Option<&'a Member> {
+        let peer_url = self.peer_url();
+        members.iter().find(|member| member.is_learner && !member.is_at(&peer_url))
+    }
+
     fn change(&self, action: MemberAction) -> Change {
         self.change_of(action, &self.peer_url())
     }
@@ -178,7 +202,7 @@ impl Membership {
         if !self.is_new && has_data && own.is_some_and(|own| own.has_started() && !own.is_learner) {
             return Ok(Next::Plan(Planned::Satisfied));
         }
-        if let Some(other) = members.iter().find(|member| member.is_learner && !member.is_at(&peer_url)) {
+        if let Some(other) = self.other_learner(members) {
             return Ok(Next::Plan(Planned::after(format!(
                 "the etcd member {} to get its vote: etcd takes one new member at a time",
                 other.label()
@@ -226,6 +250,14 @@ impl Membership {
     }
 }
 
+fn told_of(learner: &Member) -> Evidence {
+    let state = if learner.has_started() { "has not got its vote" } else { "was added and has not started" };
+    let hint = "run `kboot up` with the inventory that has its host, or take that host out with `kboot reset -i INVENTORY --host NAME`; a \
+                member of no host of the inventory is removed by `kboot up` on the control plane that leads, or by hand: `etcdctl member \
+                remove ID`";
+    Evidence { lines: vec![format!("the etcd member {} {state}", learner.label())], hint: Some(hint.into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +271,7 @@ mod tests {
             endpoints: vec!["https://10.0.0.1:2379".into()],
             kube: Connector::default(),
             is_new: true,
+            held: Arc::default(),
         }
     }
 
@@ -273,8 +306,13 @@ mod tests {
     fn one_at_a_time() {
         let told = shown(&[member("n1", "10.0.0.1", false), member("n3", "10.0.0.3", true)], false);
         assert_eq!(told, ["after the etcd member n3 to get its vote: etcd takes one new member at a time"]);
-        let told = shown(&[member("n1", "10.0.0.1", false), member("", "10.0.0.3", true)], false);
+        let members = [member("n1", "10.0.0.1", false), member("", "10.0.0.3", true)];
+        let told = shown(&members, false);
         assert!(told[0].contains("https://10.0.0.3:2380"), "{told:?}");
+        let in_the_way = membership().other_learner(&members).map(told_of).unwrap();
+        assert_eq!(in_the_way.lines, ["the etcd member https://10.0.0.3:2380 was added and has not started"]);
+        assert!(in_the_way.hint.unwrap().contains("kboot reset -i INVENTORY --host NAME"));
+        assert!(membership().other_learner(&[member("", "10.0.0.2", true)]).is_none(), "it is this host's own");
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ mod drain_nodes;
 mod forget_control_planes;
 mod forget_former_nodes;
 mod forget_lost_nodes;
+mod held_back;
 mod hold_packages;
 mod install_packages;
 mod install_prerequisites;

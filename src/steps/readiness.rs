@@ -67,7 +67,8 @@ pub(super) fn http_port(container: &Value) -> Option<u64> {
     }
 }
 
-fn labels(daemon_set: &Value) -> String {
+/// A selector of its pods.
+pub(super) fn labels(daemon_set: &Value) -> String {
     let labels = daemon_set["spec"]["selector"]["matchLabels"].as_object();
     let pairs =
         labels.into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));

@@ -1,5 +1,7 @@
 //! What a static pod's manifest wants of its container, against what the runtime has. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -9,8 +11,27 @@ use super::readiness::http_port;
 
 /// A container that ends sooner than this after its start has not come up at all.
 const STILLBORN: time::Duration = time::Duration::seconds(10);
-/// From this start on such an end is no accident any more.
+/// From this start on, of those that were waited for, such an end is no accident any more.
 const STARTS: u32 = 3;
+
+/// How often each component's container had been started and had ended when it was first looked at. What it died of may have been
+/// mended since, so these starts do not count.
+#[derive(Debug, Default)]
+pub(super) struct Earlier(BTreeMap<String, u32>);
+
+impl Earlier {
+    /// How often it has been started since then.
+    fn starts_since(&mut self, name: &str, container: &Container) -> u32 {
+        let starts = container.info.config.metadata.attempt + 1;
+        let ended = if container.status.has_ended() { starts } else { starts - 1 };
+        let earlier = self.0.entry(name.into()).or_insert(ended);
+        if *earlier > starts {
+            // Its pod was made anew.
+            *earlier = 0;
+        }
+        starts - *earlier
+    }
+}
 
 /// What shows in a container of the settings that its manifest has.
 #[derive(Debug, PartialEq)]
@@ -114,15 +135,22 @@ impl Wanted {
     }
 
     /// Whether the container that was made last is of this manifest, and runs.
-    pub fn judge(&self, container: Option<&Container>) -> Verdict {
+    pub fn judge(&self, container: Option<&Container>, earlier: &mut Earlier) -> Verdict {
         let Some(container) = container.filter(|container| self.is_of(&container.info.config)) else {
             return Verdict::Waits(format!("{} to be started as its manifest says", self.name));
         };
+        let starts = earlier.starts_since(&self.name, container);
         match container.status.state.as_str() {
             "CONTAINER_RUNNING" => Verdict::Runs,
-            "CONTAINER_EXITED" => self.ended(container),
+            EXITED => self.ended(container, starts),
             _ => Verdict::Waits(format!("{} to start", self.name)),
         }
+    }
+
+    /// When it ended, if it is of this manifest, and had ended when it was first looked at.
+    pub fn ended_before(&self, container: &Container, earlier: &mut Earlier) -> Option<OffsetDateTime> {
+        let is_earlier = self.is_of(&container.info.config) && earlier.starts_since(&self.name, container) == 0;
+        is_earlier.then(|| moment(&container.status.finished_at)).flatten()
     }
 
     fn is_of(&self, config: &Config) -> bool {
@@ -135,8 +163,7 @@ impl Wanted {
             && others.count() == self.mounts.len()
     }
 
-    fn ended(&self, container: &Container) -> Verdict {
-        let starts = container.info.config.metadata.attempt + 1;
+    fn ended(&self, container: &Container, starts: u32) -> Verdict {
         if starts >= STARTS && container.status.is_stillborn() {
             let code = container.status.exit_code;
             return Verdict::Fails(format!("it ended with exit code {code} as soon as it was started, {starts} times"));
@@ -145,12 +172,21 @@ impl Wanted {
     }
 }
 
+const EXITED: &str = "CONTAINER_EXITED";
+
 impl Status {
+    fn has_ended(&self) -> bool {
+        self.state == EXITED
+    }
+
     fn is_stillborn(&self) -> bool {
-        let moment = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
         let lived = moment(&self.finished_at).zip(moment(&self.started_at)).map(|(end, start)| end - start);
         lived.is_some_and(|lived| lived < STILLBORN)
     }
+}
+
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
 /// `https://127.0.0.1:10259/readyz`
@@ -206,7 +242,11 @@ spec:
     }
 
     fn judge(container: Value) -> Verdict {
-        wanted().judge(Some(&serde_json::from_value(container).unwrap()))
+        judge_since(container, &mut Earlier::default())
+    }
+
+    fn judge_since(container: Value, earlier: &mut Earlier) -> Verdict {
+        wanted().judge(Some(&serde_json::from_value(container).unwrap()), earlier)
     }
 
     #[test]
@@ -218,7 +258,7 @@ spec:
     #[test]
     fn one_with_other_flags_image_or_mounts_is_the_old_one() {
         let old = Verdict::Waits("kube-scheduler to be started as its manifest says".into());
-        assert_eq!(wanted().judge(None), old);
+        assert_eq!(wanted().judge(None, &mut Earlier::default()), old);
         let mounts = json!([{"container_path": "/etc/conf", "host_path": "/etc/kubernetes/scheduler.conf"}]);
         let more = json!([
             {"container_path": "/etc/conf", "host_path": "/etc/kubernetes/scheduler.conf", "readonly": true},
@@ -237,22 +277,47 @@ spec:
         }
     }
 
-    #[test]
-    fn one_that_ends_at_its_start_for_the_third_time_has_failed() {
+    /// One that ended a moment after it was started, for this time.
+    fn stillborn(attempt: u32) -> Value {
         let mut container = inspected();
         container["status"] = json!({
             "state": "CONTAINER_EXITED", "exitCode": 1,
             "startedAt": "2026-11-22T20:41:30.1Z", "finishedAt": "2026-11-22T20:41:30.4Z",
         });
-        container["info"]["config"]["metadata"]["attempt"] = json!(1);
-        let again = Verdict::Waits("kube-scheduler to be started again".into());
-        assert_eq!(judge(container.clone()), again);
-        container["info"]["config"]["metadata"]["attempt"] = json!(2);
+        container["info"]["config"]["metadata"]["attempt"] = json!(attempt);
+        container
+    }
+
+    fn again() -> Verdict {
+        Verdict::Waits("kube-scheduler to be started again".into())
+    }
+
+    #[test]
+    fn one_that_ends_at_its_start_for_the_third_time_has_failed() {
+        let mut earlier = Earlier::default();
+        assert_eq!(judge_since(inspected(), &mut earlier), Verdict::Runs);
+        assert_eq!(judge_since(stillborn(1), &mut earlier), again());
         let cause = "it ended with exit code 1 as soon as it was started, 3 times";
-        assert_eq!(judge(container.clone()), Verdict::Fails(cause.into()));
+        assert_eq!(judge_since(stillborn(2), &mut earlier), Verdict::Fails(cause.into()));
         // One that has worked for a while lost something that it needs, and may find it again.
+        let mut container = stillborn(2);
         container["status"]["finishedAt"] = json!("2026-11-22T20:42:30.4Z");
-        assert_eq!(judge(container), again);
+        assert_eq!(judge_since(container, &mut earlier), again());
+    }
+
+    #[test]
+    fn what_ended_before_the_wait_does_not_count() {
+        let mut earlier = Earlier::default();
+        for attempt in [7, 7, 8, 9] {
+            assert_eq!(judge_since(stillborn(attempt), &mut earlier), again(), "{attempt}");
+        }
+        let cause = "it ended with exit code 1 as soon as it was started, 3 times";
+        assert_eq!(judge_since(stillborn(10), &mut earlier), Verdict::Fails(cause.into()));
+        // A pod that is made anew begins again.
+        for attempt in [0, 1] {
+            assert_eq!(judge_since(stillborn(attempt), &mut earlier), again(), "{attempt}");
+        }
+        assert_eq!(judge_since(stillborn(2), &mut earlier), Verdict::Fails(cause.into()));
     }
 
     #[test]

@@ -1,16 +1,25 @@
 //! CoreDNS answers, and kube-proxy and the pod network run on every node, but for those of hosts that have failed.
+//!
+//! A kubelet waits up to five minutes before it starts a container again that has ended a few times (CrashLoopBackOff). What it died of
+//! before this run may have been mended since: a pod that is deleted comes back without that pause.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
 use crate::inventory::{Cluster, Cni};
 use crate::kube::{Connector, View};
 
 use super::{Make, evidence, readiness};
+
+/// A pause that is longer than this is of a container that has ended a few times already.
+const PAUSE: time::Duration = time::Duration::minutes(1);
 
 pub struct WaitForAddons {
     kube: Connector,
@@ -24,7 +33,7 @@ pub(super) type Workload = (&'static str, &'static str, &'static str);
 pub fn step(make: &Make<'_>) -> WaitForAddons {
     WaitForAddons {
         kube: make.services.kube.clone(),
-        workloads: Workloads { all: workloads(&make.context.cluster), without: make.context.inputs.failed.clone() },
+        workloads: Workloads::new(workloads(&make.context.cluster), make.context.inputs.failed.clone()),
         deadline: make.context.ready_deadline(),
     }
 }
@@ -51,14 +60,34 @@ fn workloads(cluster: &Cluster) -> Vec<Workload> {
 
 /// What is to be available.
 pub(super) struct Workloads {
-    pub all: Vec<Workload>,
+    all: Vec<Workload>,
     /// The nodes whose pods nobody waits for.
-    pub without: BTreeSet<String>,
+    without: BTreeSet<String>,
+    /// Only the first look tells what happened before the wait.
+    has_looked: AtomicBool,
 }
 
 impl Workloads {
+    pub fn new(all: Vec<Workload>, without: BTreeSet<String>) -> Self {
+        Self { all, without, has_looked: AtomicBool::default() }
+    }
+
+    /// Waits for all of them. Pods that a kubelet held back before the wait are deleted first.
+    pub async fn plan(&self, kube: &Connector, probe: &dyn Probe) -> Result<Planned> {
+        let missing = self.missing(kube, probe).await?;
+        if missing.is_empty() {
+            return Ok(Planned::Satisfied);
+        }
+        let mut releases = Vec::new();
+        if !self.has_looked.swap(true, Ordering::Relaxed) {
+            // Where the API server has just gone, the wait goes on without it.
+            releases = self.held_back(kube, probe).await.unwrap_or_default();
+        }
+        Ok(Planned::until(releases, missing.join(", ")))
+    }
+
     /// Those that are not available yet, in words.
-    pub async fn missing(&self, kube: &Connector, probe: &dyn Probe) -> Result<Vec<String>> {
+    async fn missing(&self, kube: &Connector, probe: &dyn Probe) -> Result<Vec<String>> {
         let Some(view) = kube.view(probe).await? else { return Ok(vec!["the API server".into()]) };
         let mut missing = Vec::new();
         for workload in &self.all {
@@ -69,6 +98,24 @@ impl Workloads {
             }
         }
         Ok(missing)
+    }
+
+    async fn held_back(&self, kube: &Connector, probe: &dyn Probe) -> Result<Vec<Change>> {
+        let Some(view) = kube.view(probe).await? else { return Ok(Vec::new()) };
+        let mut changes = Vec::new();
+        for (kind, namespace, name) in &self.all {
+            let Some(owner) = view.get("apps/v1", kind, Some(namespace), name).await? else { continue };
+            let pods = view.list("v1", "Pod", Some(namespace), &readiness::labels(&owner)).await?;
+            let now = OffsetDateTime::now_utc();
+            let held = pods.iter().filter(|pod| is_held_back(pod, now));
+            changes.extend(held.map(|pod| Change::DeleteObject {
+                api_version: "v1".into(),
+                kind: "Pod".into(),
+                namespace: Some((*namespace).into()),
+                name: pod["metadata"]["name"].as_str().unwrap_or_default().into(),
+            }));
+        }
+        Ok(changes)
     }
 
     /// The workload's name if it is not available, neither by its state nor by its pods' own word.
@@ -84,6 +131,17 @@ impl Workloads {
     }
 }
 
+/// Whether a container of it ended a while ago and is not started again yet.
+fn is_held_back(pod: &Value, now: OffsetDateTime) -> bool {
+    let statuses = ["initContainerStatuses", "containerStatuses"];
+    let mut containers = statuses.iter().filter_map(|field| pod["status"][*field].as_array()).flatten();
+    containers.any(|container| {
+        let ended = container["lastState"]["terminated"]["finishedAt"].as_str();
+        let ended = ended.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        container["state"]["waiting"]["reason"] == "CrashLoopBackOff" && ended.is_some_and(|ended| now - ended > PAUSE)
+    })
+}
+
 /// Why pods don't come up.
 pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
     let mut lines = evidence::pods(kube, probe).await;
@@ -93,10 +151,7 @@ pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
 }
 
 #[async_trait]
-impl Step for WaitForAddons {
-    /// What is not available yet, in words.
-    type Observed = Vec<String>;
-
+impl AnyStep for WaitForAddons {
     fn id(&self) -> &str {
         "wait-for-addons"
     }
@@ -105,12 +160,8 @@ impl Step for WaitForAddons {
         "Wait until the addons are available".into()
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        self.workloads.missing(&self.kube, probe).await
-    }
-
-    fn diff(&self, missing: Vec<String>) -> Planned {
-        if missing.is_empty() { Planned::Satisfied } else { Planned::after(missing.join(", ")) }
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        self.workloads.plan(&self.kube, probe).await
     }
 
     fn deadline(&self) -> Duration {
@@ -173,6 +224,26 @@ mod tests {
         assert_eq!(names(&cluster), ["kube-flannel-ds"]);
         (cluster.dns.enabled, cluster.network.cni) = (true, Cni::None);
         assert_eq!(names(&cluster), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_pod_whose_pause_began_before_the_wait_is_made_again() {
+        let now = OffsetDateTime::parse("2026-11-30T09:10:00Z", &Rfc3339).unwrap();
+        let held = |reason: &str, ended: &str| {
+            let container = json!({
+                "restartCount": 9, "state": {"waiting": {"reason": reason}},
+                "lastState": {"terminated": {"exitCode": 1, "finishedAt": ended}},
+            });
+            let running = json!({"state": {"running": {}}});
+            is_held_back(&json!({"status": {"containerStatuses": [running, container]}}), now)
+        };
+        assert!(held("CrashLoopBackOff", "2026-11-30T09:08:00Z"));
+        // The first pauses are short, and end by themselves.
+        assert!(!held("CrashLoopBackOff", "2026-11-30T09:09:50Z"));
+        assert!(!held("ImagePullBackOff", "2026-11-30T09:08:00Z"));
+        // However often one was started that runs now.
+        let runs = json!({"restartCount": 9, "state": {"running": {}}, "lastState": {"terminated": {"finishedAt": "2026-11-30T09:08:00Z"}}});
+        assert!(!is_held_back(&json!({"status": {"containerStatuses": [runs]}}), now));
     }
 
     #[test]

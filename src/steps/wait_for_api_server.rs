@@ -5,9 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::{AnyStep, Evidence, Planned, Probe, Result};
 use crate::kube::{Connector, View};
+use crate::manifest::StaticPod;
 
+use super::held_back::HeldBack;
 use super::lost_majority::LostMajority;
 use super::{Make, evidence};
 
@@ -22,6 +24,7 @@ pub struct WaitForApiServer {
     majority: Option<LostMajority>,
     /// Whether it can't be there yet, and would not say so soon.
     is_hopeless: bool,
+    held: HeldBack,
     deadline: Duration,
 }
 
@@ -33,15 +36,13 @@ pub fn step(make: &Make<'_>) -> WaitForApiServer {
         endpoint: host.map(|host| cluster.admin_endpoint(host)).unwrap_or_default(),
         majority: (!make.context.inputs.is_rehearsal).then(|| LostMajority::new(make.context)),
         is_hopeless: make.context.inputs.is_rehearsal && make.context.inputs.rescue.is_some(),
+        held: HeldBack::default(),
         deadline: make.context.ready_deadline(),
     }
 }
 
 #[async_trait]
-impl Step for WaitForApiServer {
-    /// Whether its own is ready, and whether that of the endpoint is.
-    type Observed = (bool, bool);
-
+impl AnyStep for WaitForApiServer {
     fn id(&self) -> &str {
         "wait-for-api-server"
     }
@@ -50,26 +51,23 @@ impl Step for WaitForApiServer {
         "Wait for the API server".into()
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<(bool, bool)> {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let waits = |endpoint: &str| Planned::after(format!("the API server at {endpoint}"));
         if self.is_hopeless {
-            return Ok((false, false));
+            return Ok(waits(&self.own));
         }
         let own = self.kube.view_by(probe, Utf8Path::new(OWN)).await?;
         if !is_ready(own).await {
             if let Some(majority) = &self.majority {
                 majority.check(probe).await?;
             }
-            return Ok((false, false));
+            return Ok(match self.held.release(probe, &[StaticPod::Etcd, StaticPod::ApiServer]).await? {
+                Some(restart) => Planned::Changes(vec![restart]),
+                None => waits(&self.own),
+            });
         }
-        Ok((true, is_ready(self.kube.view(probe).await?).await))
-    }
-
-    fn diff(&self, ready: (bool, bool)) -> Planned {
-        match ready {
-            (true, true) => Planned::Satisfied,
-            (true, false) => Planned::after(format!("the API server at {}", self.endpoint)),
-            (false, _) => Planned::after(format!("the API server at {}", self.own)),
-        }
+        let is_endpoint_ready = is_ready(self.kube.view(probe).await?).await;
+        Ok(if is_endpoint_ready { Planned::Satisfied } else { waits(&self.endpoint) })
     }
 
     fn deadline(&self) -> Duration {

@@ -3,18 +3,19 @@
 //! The kubelet notices a changed manifest by itself and starts the pod anew. Until then the old one goes on, and answers that it is well;
 //! so what runs is compared with the manifest.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use serde::Deserialize;
 
-use crate::engine::{Evidence, Failure, Planned, Probe, Result, Step};
+use crate::engine::{AnyStep, Evidence, Failure, Planned, Probe, Result};
 use crate::inventory::Host;
 use crate::kube::{Connector, health};
 use crate::manifest::{StaticPod, paths};
 
-use super::static_pod_state::{Container, Verdict, Wanted};
+use super::held_back::{HeldBack, newest};
+use super::static_pod_state::{Earlier, Verdict, Wanted};
 use super::{Make, evidence};
 
 pub struct WaitForStaticPods {
@@ -24,6 +25,8 @@ pub struct WaitForStaticPods {
     is_of_etcd: bool,
     /// Names by which the API server must be reached.
     names: Vec<String>,
+    earlier: Mutex<Earlier>,
+    held: HeldBack,
     deadline: Duration,
 }
 
@@ -34,15 +37,14 @@ pub fn step(make: &Make<'_>) -> WaitForStaticPods {
         is_old: context.facts.node.is_control_plane(),
         is_of_etcd: context.cluster.host(&context.host).is_some_and(Host::is_etcd),
         names: context.cluster.api_names(),
+        earlier: Mutex::default(),
+        held: HeldBack::default(),
         deadline: context.ready_deadline(),
     }
 }
 
 #[async_trait]
-impl Step for WaitForStaticPods {
-    /// What is missing first, in words.
-    type Observed = Option<String>;
-
+impl AnyStep for WaitForStaticPods {
     fn id(&self) -> &str {
         "wait-for-static-pods"
     }
@@ -54,30 +56,15 @@ impl Step for WaitForStaticPods {
         }
     }
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<Option<String>> {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         if !self.is_old {
-            return Ok(None);
+            return Ok(Planned::Satisfied);
         }
-        for pod in StaticPod::ALL {
-            let path = paths::static_pod(pod);
-            let Some(text) = probe.read_text(Utf8Path::new(&path)).await? else { continue };
-            let wanted = Wanted::parse(pod.name(), &text)
-                .map_err(|problem| Failure::new(format!("failed to read {path}: {problem}")))?;
-            let container = newest(probe, pod).await?;
-            match wanted.judge(container.as_ref()) {
-                Verdict::Runs => {}
-                Verdict::Waits(what) => return Ok(Some(what)),
-                Verdict::Fails(cause) => return Err(crashed(probe, pod, &cause).await),
-            }
-            if !self.is_well(probe, pod, &wanted).await? {
-                return Ok(Some(format!("{} to be ready", pod.name())));
-            }
-        }
-        self.unserved_name(probe).await
-    }
-
-    fn diff(&self, missing: Option<String>) -> Planned {
-        missing.map_or(Planned::Satisfied, Planned::after)
+        let Some(missing) = self.missing(probe).await? else { return Ok(Planned::Satisfied) };
+        Ok(match self.held.release(probe, &StaticPod::ALL).await? {
+            Some(restart) => Planned::Changes(vec![restart]),
+            None => Planned::after(missing),
+        })
     }
 
     fn deadline(&self) -> Duration {
@@ -94,6 +81,30 @@ impl Step for WaitForStaticPods {
 }
 
 impl WaitForStaticPods {
+    /// What is missing first, in words.
+    async fn missing(&self, probe: &dyn Probe) -> Result<Option<String>> {
+        for pod in StaticPod::ALL {
+            let path = paths::static_pod(pod);
+            let Some(text) = probe.read_text(Utf8Path::new(&path)).await? else { continue };
+            let wanted = Wanted::parse(pod.name(), &text)
+                .map_err(|problem| Failure::new(format!("failed to read {path}: {problem}")))?;
+            let container = newest(probe, pod).await?;
+            let verdict = {
+                let mut earlier = self.earlier.lock().expect("no panic while held");
+                wanted.judge(container.as_ref(), &mut earlier)
+            };
+            match verdict {
+                Verdict::Runs => {}
+                Verdict::Waits(what) => return Ok(Some(what)),
+                Verdict::Fails(cause) => return Err(crashed(probe, pod, &cause).await),
+            }
+            if !self.is_well(probe, pod, &wanted).await? {
+                return Ok(Some(format!("{} to be ready", pod.name())));
+            }
+        }
+        self.unserved_name(probe).await
+    }
+
     async fn is_well(&self, probe: &dyn Probe, pod: StaticPod, wanted: &Wanted) -> Result<bool> {
         if pod == StaticPod::ApiServer {
             // It may have been told to answer nobody without credentials.
@@ -117,30 +128,6 @@ impl WaitForStaticPods {
         }
         Ok(None)
     }
-}
-
-/// The component's container that was made last.
-async fn newest(probe: &dyn Probe, pod: StaticPod) -> Result<Option<Container>> {
-    #[derive(Deserialize)]
-    struct List {
-        containers: Vec<Listed>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Listed {
-        id: String,
-        /// Nanoseconds since 1970.
-        created_at: String,
-    }
-    let name = format!("^{}$", pod.name());
-    let output = probe.query(&["crictl", "ps", "-a", "--name", &name, "-o", "json"]).await?;
-    // While containerd starts anew nobody knows.
-    let Ok(list) = serde_json::from_str::<List>(&output.stdout) else { return Ok(None) };
-    let age = |listed: &&Listed| listed.created_at.parse::<u128>().unwrap_or_default();
-    let Some(last) = list.containers.iter().max_by_key(age) else { return Ok(None) };
-    let output = probe.query(&["crictl", "inspect", &last.id]).await?;
-    // It may be gone by now, or half there.
-    Ok(serde_json::from_str(&output.stdout).ok())
 }
 
 async fn crashed(probe: &dyn Probe, pod: StaticPod, cause: &str) -> Failure {

@@ -6,6 +6,8 @@ mod connection;
 mod obstacle;
 mod quorum;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod samples;
 mod survey;
 
@@ -279,7 +281,7 @@ mod tests {
         let behind = "etcdserver: can only promote a learner member which is in sync with leader";
         let etcd = Stub::start(&ca, vec![Ok(Vec::new()), Err(behind), Err("etcdserver: permission denied")]).await;
         let credentials = credentials(&ca, signed(&ca, "client", later()));
-        let (mut client, _) = Client::find(&[etcd.url.clone()], &credentials).await.unwrap();
+        let (mut client, _) = Client::find(std::slice::from_ref(&etcd.url), &credentials).await.unwrap();
         let passing = client.promote(5).await.unwrap_err();
         assert_eq!(passing.cause, format!("failed to give an etcd member its vote: {behind}"));
         assert!(passing.retryable);

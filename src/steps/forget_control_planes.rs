@@ -192,6 +192,7 @@ impl ForgetControlPlanes {
         if self.is_rehearsal || since.elapsed() >= WATCH { Fate::Gone } else { Fate::Watched }
     }
 
+    /// Where etcd is elsewhere, which control planes there are is told by their Nodes.
     async fn by_nodes(&self, hosts: &[String], probe: &dyn Probe) -> Result<Planned> {
         let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::Satisfied) };
         match nodes(&view, hosts).await {

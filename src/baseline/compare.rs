@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Baseline, Kind};
+use super::{Baseline, Kind, filter};
 
 /// A thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,14 +69,15 @@ impl Difference {
     /// Whether only a node's parts leave such a thing, so that another reset may take it away.
     pub fn is_of_a_node(&self) -> bool {
         const PACKAGES: [&str; 6] = ["containerd.io", "cri-tools", "kubeadm", "kubectl", "kubelet", "kubernetes-cni"];
-        const SIGNS: [&str; 5] = ["KUBE-", "FLANNEL", "kube-proxy", "cni0", "flannel"];
+        const LINKS: [&str; 2] = ["cni0", "flannel"];
         if self.now.is_none() {
             return false;
         }
         match self.kind {
             Kind::Package => PACKAGES.contains(&self.name.as_str()),
             Kind::Entry => is_of_nodes(&self.name),
-            Kind::Rule | Kind::Link | Kind::Route => SIGNS.iter().any(|sign| self.name.contains(sign)),
+            Kind::Rule => filter::is_of_node(&self.name),
+            Kind::Link | Kind::Route => LINKS.iter().any(|sign| self.name.contains(sign)),
             Kind::Mount => self.name.starts_with("/var/lib/kubelet/") || self.name.contains("k8s.io"),
             Kind::Cgroup => true,
             Kind::File | Kind::Sysctl | Kind::Module | Kind::Socket | Kind::User | Kind::Group | Kind::Unit => false,

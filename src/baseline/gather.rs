@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::{Baseline, Kind, VERSION};
+use super::{Baseline, Kind, VERSION, filter};
 use crate::engine::{FileKind, Metadata, Probe, Result, now_millis, sha256};
 use crate::proc;
 
@@ -54,9 +54,6 @@ const COUNTERS: [&str; 1] = ["nf_conntrack_count"];
 
 /// Units that nodes start, or that their units pull in.
 const UNITS: [&str; 3] = ["containerd.service", "kubelet.service", "network-online.target"];
-
-/// Packet filters, each with the command that prints its rules.
-const FILTERS: [&str; 4] = ["iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save"];
 
 pub async fn gather(probe: &dyn Probe) -> Result<Baseline> {
     let mut found = Baseline { version: VERSION, taken: now_millis(), ..Baseline::default() };
@@ -247,22 +244,10 @@ async fn rules(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
     for table in tables.stdout.lines() {
         found.insert(Kind::Rule, format!("nftables {table}"), "there");
     }
-    for program in FILTERS {
-        let output = probe.query(&[program]).await?;
-        if !output.is_success() {
-            continue;
-        }
-        let mut table = "";
-        for line in output.stdout.lines() {
-            if let Some(name) = line.strip_prefix('*') {
-                table = name;
-            }
-            // A table without rules is no rule; counters count.
-            let is_rule = line.starts_with("-A ") || (line.starts_with(':') && !line.contains(" ACCEPT "));
-            if is_rule {
-                let rule = line.split(" [").next().unwrap_or(line);
-                found.insert(Kind::Rule, format!("{} {table} {rule}", program.trim_end_matches("-save")), "there");
-            }
+    for program in filter::PROGRAMS {
+        let output = probe.query(&[&format!("{program}-save")]).await?;
+        if output.is_success() {
+            filter::names(program, &output.stdout).for_each(|name| found.insert(Kind::Rule, name, "there"));
         }
     }
     Ok(())
@@ -333,7 +318,7 @@ mod tests {
     fn host() -> FakeHost {
         let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
         let host = FakeHost::default().answer("nft list tables", 127, "").answer(units, 0, SHOWN);
-        FILTERS.iter().fold(host, |host, program| host.answer(program, 127, ""))
+        filter::PROGRAMS.iter().fold(host, |host, program| host.answer(&format!("{program}-save"), 127, ""))
     }
 
     #[tokio::test]
@@ -377,8 +362,8 @@ mod tests {
         let mut host = FakeHost::default().answer("iptables-nft-save", 0, saved);
         let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
         host = host.answer("nft list tables", 0, "table ip nat\n").answer(units, 0, SHOWN);
-        for program in FILTERS.iter().filter(|program| **program != "iptables-nft-save") {
-            host = host.answer(program, 127, "");
+        for program in filter::PROGRAMS.iter().filter(|program| **program != "iptables-nft") {
+            host = host.answer(&format!("{program}-save"), 127, "");
         }
         let found = gather(&host).await.unwrap();
         let names: Vec<&String> = found.things[&Kind::Rule].keys().collect();

@@ -6,6 +6,7 @@
 
 mod compare;
 mod explain;
+pub mod filter;
 mod gather;
 
 use std::collections::BTreeMap;

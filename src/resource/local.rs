@@ -155,7 +155,7 @@ impl Host for LocalHost {
             Change::RemoveControlGroup { path } => cgroup::remove(path).await,
             Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
             Change::SetMember(change) => member::set(self, change).await,
-            Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
+            Change::RemoveFilterRules { program, deletions, .. } => network::remove_rules(program, deletions).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,
             Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,

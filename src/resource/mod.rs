@@ -43,7 +43,7 @@ pub use kernel::{Module, SwapOff, Sysctl};
 pub use kubeconfig::ClientKubeconfig;
 pub use local::LocalHost;
 pub use member::etcd_credentials;
-pub use network::{FilterRules, LinksAbsent};
+pub use network::LinksAbsent;
 pub use node::Node;
 pub use object::{ObjectAbsent, Objects};
 pub use registry::digest as registry_digest;

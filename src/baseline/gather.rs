@@ -12,8 +12,13 @@ const LARGE: u64 = 1 << 20;
 const MOST: usize = 20_000;
 
 /// Folders that programs keep their own things in: how many levels are looked at.
-const FOLDERS: [(&str, usize); 14] = [
+const FOLDERS: [(&str, usize); 18] = [
     ("/opt", 2),
+    // A node's parts write here: what was there before is known by these.
+    ("/opt/cni/bin", 1),
+    ("/var/lib/cni", 2),
+    ("/var/lib/etcd", 2),
+    ("/var/lib/kubelet", 1),
     ("/root", 1),
     ("/run", 1),
     ("/usr/lib/modules", 1),
@@ -98,7 +103,8 @@ async fn text(probe: &dyn Probe, path: &str) -> String {
 }
 
 async fn files(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
-    let mut folders = vec!["/etc".to_string()];
+    // The last comes first: what matters most is known of a folder with more than the limit, too.
+    let mut folders = ["/etc", "/etc/cni", "/etc/kubernetes"].map(String::from).to_vec();
     let mut count = 0;
     while let Some(folder) = folders.pop() {
         for name in probe.list(Utf8Path::new(&folder)).await?.unwrap_or_default() {

@@ -21,16 +21,56 @@ pub fn ports<'a>(sockets: &'a str, state: &'a str) -> impl Iterator<Item = u16> 
 /// The state of a TCP socket that waits for connections.
 pub const LISTEN: &str = "0A";
 
-/// The mount points in /proc/PID/mountinfo, in the order in which they were mounted.
-pub fn mount_points(mountinfo: &str) -> impl Iterator<Item = String> {
-    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape)
+/// A line of /proc/PID/mountinfo (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    pub id: u64,
+    /// Where it is mounted, without links.
+    pub point: Utf8PathBuf,
+    /// The file system's type: `ext4`, `nfs4`.
+    pub kind: String,
+    /// What is mounted: a device, an export, or a word for it.
+    pub source: String,
 }
 
-/// The kernel writes a space as `\040`, and so on.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_string(), |text, (code, character)| text.replace(code, character))
+impl std::fmt::Display for Mount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.source)
+    }
+}
+
+/// The mounts in /proc/PID/mountinfo, in the order in which they were mounted, without those whose mount point was removed.
+pub fn mounts(mountinfo: &str) -> impl Iterator<Item = Mount> {
+    let read = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut fields = left.split(' ');
+        let (id, point) = (fields.next()?.parse().ok()?, unescape(fields.nth(3)?));
+        let mut fields = right.split(' ');
+        let (kind, source) = (fields.next()?, fields.next()?);
+        Some(Mount { id, point: point.into(), kind: kind.into(), source: unescape(source) })
+    };
+    mountinfo.lines().filter_map(read).filter(|mount| !mount.point.as_str().ends_with("//deleted"))
+}
+
+/// The kernel writes a space as `\040`, and so on: three octal digits (fs/proc_namespace.c, mangle).
+pub fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        let code = digits.map(|digits| digits.iter().fold(0u32, |code, digit| code * 8 + u32::from(digit - b'0')));
+        match code.and_then(|code| u8::try_from(code).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Where a kernel parameter is, by the name that sysctl(8) has for it: dots and slashes change places.
@@ -71,9 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_point_may_have_a_space() {
-        let mountinfo = "36 35 98:0 / /a rw - ext4 /dev/sda rw\n37 36 0:45 / /a/b\\040c rw - tmpfs tmpfs rw\n";
-        assert_eq!(mount_points(mountinfo).collect::<Vec<_>>(), ["/a", "/a/b c"]);
+    fn mounts_have_names_with_spaces_and_backslashes() {
+        let mountinfo = "36 35 98:0 / /a rw shared:1 - ext4 /dev/sda rw\n\
+            37 36 0:45 / /a/b\\040c\\134040 rw - tmpfs my\\040disk rw\n38 36 0:46 / /a/d//deleted rw - tmpfs x rw\nbroken\n";
+        let found: Vec<String> = mounts(mountinfo).map(|m| format!("{} {}: {m}", m.id, m.point)).collect();
+        assert_eq!(found, ["36 /a: ext4 /dev/sda", "37 /a/b c\\040: tmpfs my disk"]);
     }
 
     #[test]

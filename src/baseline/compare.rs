@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Baseline, Kind};
+use super::{Baseline, Kind, filter};
 
 /// A thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ struct Rule {
 /// What Kubernetes, its runtime and its networks keep below /run.
 const OF_PODS: [&str; 7] = ["calico", "containerd", "flannel", "netns", "nri", "weave", "xtables.lock"];
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     // Logs tell what was done, and it was done. Those of pods are no logs of the host.
     Rule {
         kind: Kind::Entry,
@@ -43,6 +43,8 @@ const RULES: [Rule; 10] = [
                 && !is_of_nodes(&d.name)
         },
     },
+    // Such folders tell by themselves whether something is left in them; what was in them before tells whose it is.
+    Rule { kind: Kind::Entry, holds: |d| d.before.is_none() && is_in_folder_of_nodes(&d.name) },
     // kboot's own: it goes last.
     Rule { kind: Kind::Entry, holds: |d| d.name == "/var/lib/kboot" },
     // The linker's cache, made anew whenever a package comes or goes.
@@ -69,14 +71,15 @@ impl Difference {
     /// Whether only a node's parts leave such a thing, so that another reset may take it away.
     pub fn is_of_a_node(&self) -> bool {
         const PACKAGES: [&str; 6] = ["containerd.io", "cri-tools", "kubeadm", "kubectl", "kubelet", "kubernetes-cni"];
-        const SIGNS: [&str; 5] = ["KUBE-", "FLANNEL", "kube-proxy", "cni0", "flannel"];
+        const LINKS: [&str; 2] = ["cni0", "flannel"];
         if self.now.is_none() {
             return false;
         }
         match self.kind {
             Kind::Package => PACKAGES.contains(&self.name.as_str()),
             Kind::Entry => is_of_nodes(&self.name),
-            Kind::Rule | Kind::Link | Kind::Route => SIGNS.iter().any(|sign| self.name.contains(sign)),
+            Kind::Rule => filter::is_of_node(&self.name),
+            Kind::Link | Kind::Route => LINKS.iter().any(|sign| self.name.contains(sign)),
             Kind::Mount => self.name.starts_with("/var/lib/kubelet/") || self.name.contains("k8s.io"),
             Kind::Cgroup => true,
             Kind::File | Kind::Sysctl | Kind::Module | Kind::Socket | Kind::User | Kind::Group | Kind::Unit => false,
@@ -92,6 +95,12 @@ fn without_empty(state: Option<&str>) -> Option<&str> {
 pub(super) fn is_of_nodes(path: &str) -> bool {
     ["/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/log/pods", "/var/log/containers"]
         .contains(&path)
+}
+
+fn is_in_folder_of_nodes(path: &str) -> bool {
+    ["/opt/cni/bin/", "/var/lib/cni/", "/var/lib/etcd/", "/var/lib/kubelet/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
 }
 
 impl Baseline {
@@ -158,6 +167,16 @@ mod tests {
         assert_eq!(names(&[], &moved), Vec::<String>::new());
         let left = [(Kind::Entry, "/var/log/pods", directory), (Kind::Entry, "/run/containerd", directory)];
         assert_eq!(names(&[], &left).len(), 2);
+    }
+
+    #[test]
+    fn of_what_is_in_a_nodes_folder_only_what_is_gone_is_told() {
+        let file = |name| (Kind::Entry, name, "file 0600 0:0");
+        assert_eq!(
+            names(&[], &[file("/var/lib/kubelet/config.yaml"), file("/var/lib/etcd/member")]),
+            Vec::<String>::new()
+        );
+        assert_eq!(names(&[file("/var/lib/etcd/snapshot.db")], &[]).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Difference, Kind};
-use crate::engine::{Probe, Result};
+use crate::engine::{Journal, Made, Probe, Result, Run, State, Thing};
 
 /// Something that is not as it was before kboot came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,8 +23,14 @@ impl std::fmt::Display for Leftover {
 
 /// Says of each difference why it is there, as far as the host tells.
 pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Vec<Leftover>> {
+    let journal = probe.read(Utf8Path::new(Journal::PATH)).await?.unwrap_or_default();
+    let runs = Journal::runs(&journal);
     let mut told = Vec::new();
     for difference in differences {
+        if let Some(why) = own_doing(&runs, difference) {
+            told.push(Leftover { kind: difference.kind, name: difference.name.clone(), why });
+            continue;
+        }
         let why = match difference.kind {
             Kind::File | Kind::Entry => of_path(probe, difference).await?,
             Kind::Package => of_package(difference),
@@ -38,11 +44,78 @@ pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Ve
             | Kind::User
             | Kind::Group
             | Kind::Cgroup
-            | Kind::Unit => of_presence(difference, "somebody has made it since", "somebody has removed it since"),
+            | Kind::Unit => of_presence(difference, "somebody has made it since", "it is gone since the first run"),
         };
         told.push(Leftover { kind: difference.kind, name: difference.name.clone(), why });
     }
     Ok(told)
+}
+
+/// Where kboot itself made the difference, by its journal, what it did. Of somebody is only said what kboot did not do.
+fn own_doing(runs: &[Run], difference: &Difference) -> Option<String> {
+    let changes = || runs.iter().flat_map(|run| run.changes.iter().map(move |made| (run, made)));
+    let is_gone = difference.now.is_none();
+    let (run, made) = match difference.kind {
+        Kind::File | Kind::Entry if is_gone => {
+            changes().filter(|(_, made)| takes(made, Utf8Path::new(&difference.name))).last()?
+        }
+        Kind::File | Kind::Entry => {
+            let (run, made, left) =
+                changes().filter_map(|(run, made)| Some((run, made, left(made, &difference.name)?))).last()?;
+            let is_as_left = difference.now.as_deref().is_some_and(|now| now.ends_with(&left[..32.min(left.len())]));
+            (difference.before.is_some() && is_as_left).then_some((run, made))?
+        }
+        Kind::Package if is_gone => changes()
+            .filter(|(_, made)| has_package(&made.before, &difference.name))
+            .filter(|(_, made)| {
+                made.after.as_ref().is_some_and(|after| !after.is_empty() && !has_package(after, &difference.name))
+            })
+            .last()?,
+        // Commands say what they remove in words only.
+        Kind::Rule if is_gone => {
+            let program = difference.name.split(' ').next().unwrap_or_default();
+            changes().filter(|(_, made)| made.text.starts_with("remove ") && made.text.contains(program)).last()?
+        }
+        Kind::Package
+        | Kind::Rule
+        | Kind::Sysctl
+        | Kind::Module
+        | Kind::Mount
+        | Kind::Link
+        | Kind::Route
+        | Kind::Socket
+        | Kind::User
+        | Kind::Group
+        | Kind::Cgroup
+        | Kind::Unit => return None,
+    };
+    let (what, command) = (if is_gone { "removed" } else { "changed" }, &run.info.command);
+    let by = if command.is_empty() { "kboot".into() } else { format!("`{command}`") };
+    Some(format!("{by} {what} it, in the step {}", made.step))
+}
+
+/// Whether a change took away what was at a path, or a folder above it.
+fn takes(made: &Made, path: &Utf8Path) -> bool {
+    made.before.iter().any(|trace| {
+        let Thing::Path { path: touched } = &trace.thing else { return false };
+        let after = made.after.iter().flatten().find(|after| after.thing == trace.thing);
+        // One that was cut off may have done its work.
+        path.starts_with(touched)
+            && trace.state != State::Absent
+            && after.is_none_or(|after| after.state == State::Absent)
+    })
+}
+
+/// The digest of a file as a change left it.
+fn left(made: &Made, path: &str) -> Option<String> {
+    made.after.iter().flatten().find_map(|trace| match (&trace.thing, &trace.state) {
+        (Thing::Path { path: touched }, State::File { digest, .. }) if touched == path => Some(digest.clone()),
+        _ => None,
+    })
+}
+
+fn has_package(traces: &[crate::engine::Trace], package: &str) -> bool {
+    traces.iter().any(|trace| matches!(&trace.state, State::Packages { versions } if versions.contains_key(package)))
 }
 
 fn of_presence(difference: &Difference, new: &str, gone: &str) -> String {
@@ -157,5 +230,54 @@ mod tests {
                 "the file /etc/fstab: somebody has changed it since: it was a, and is b",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn what_kboot_removed_is_said_to_be_its_own_doing() {
+        use crate::engine::{Entry, Record, RunInfo, Trace};
+        let trace = |path: &str, state| vec![Trace { thing: Thing::path(path), state }];
+        let directory = State::Directory { mode: 0o755, uid: 0, gid: 0, is_empty: false };
+        let file = State::file(0o644, 0, 0, b"new".to_vec());
+        let info = RunInfo { id: "1".into(), command: "kboot reset".into(), ..RunInfo::default() };
+        let intent = |change, path, before| Entry::Intent {
+            change,
+            step: "remove-it".into(),
+            text: format!("remove {path}"),
+            before: trace(path, before),
+            wants: Default::default(),
+        };
+        let entries = [
+            Entry::Begin(info),
+            intent(0, "/etc/kubernetes/pki", directory),
+            Entry::Done { change: 0, after: trace("/etc/kubernetes/pki", State::Absent) },
+            intent(1, "/etc/crictl.yaml", State::file(0o644, 0, 0, b"old".to_vec())),
+            Entry::Done { change: 1, after: trace("/etc/crictl.yaml", file) },
+        ];
+        let record =
+            |entry| serde_json::to_string(&Record { version: 2, run: "1".into(), at: 1, entry }).unwrap() + "\n";
+        let host = FakeHost::default().file(Journal::PATH, entries.map(record).concat());
+        let gone = |kind, name: &str| Difference { before: Some("there".into()), now: None, ..new(kind, name) };
+        let changed = |now: &[u8]| Difference {
+            before: Some("file 0644 0:0 x".into()),
+            now: Some(format!("file 0644 0:0 {}", &crate::engine::sha256(now)[..32])),
+            ..new(Kind::File, "/etc/crictl.yaml")
+        };
+        let differences = [
+            gone(Kind::File, "/etc/kubernetes/pki/ca.key"),
+            gone(Kind::File, "/etc/kubernetes/pkix"),
+            gone(Kind::Rule, "iptables-nft nat -A INPUT -j ACCEPT"),
+            changed(b"new"),
+            changed(b"theirs"),
+        ];
+        let told: Vec<String> =
+            explain(&host, &differences).await.unwrap().into_iter().map(|found| found.why).collect();
+        let own =
+            ["`kboot reset` removed it, in the step remove-it", "`kboot reset` changed it, in the step remove-it"];
+        assert_eq!((told[0].as_str(), told[3].as_str()), (own[0], own[1]));
+        assert_eq!(
+            (told[1].as_str(), told[2].as_str()),
+            ("somebody has removed it since", "it is gone since the first run")
+        );
+        assert!(told[4].starts_with("somebody has changed it since"), "{}", told[4]);
     }
 }

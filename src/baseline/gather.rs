@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::{Baseline, Kind, VERSION};
+use super::{Baseline, Kind, VERSION, filter};
 use crate::engine::{FileKind, Metadata, Probe, Result, now_millis, sha256};
 use crate::proc;
 
@@ -12,8 +12,13 @@ const LARGE: u64 = 1 << 20;
 const MOST: usize = 20_000;
 
 /// Folders that programs keep their own things in: how many levels are looked at.
-const FOLDERS: [(&str, usize); 14] = [
+const FOLDERS: [(&str, usize); 18] = [
     ("/opt", 2),
+    // A node's parts write here: what was there before is known by these.
+    ("/opt/cni/bin", 1),
+    ("/var/lib/cni", 2),
+    ("/var/lib/etcd", 2),
+    ("/var/lib/kubelet", 1),
     ("/root", 1),
     ("/run", 1),
     ("/usr/lib/modules", 1),
@@ -54,9 +59,6 @@ const COUNTERS: [&str; 1] = ["nf_conntrack_count"];
 
 /// Units that nodes start, or that their units pull in.
 const UNITS: [&str; 3] = ["containerd.service", "kubelet.service", "network-online.target"];
-
-/// Packet filters, each with the command that prints its rules.
-const FILTERS: [&str; 4] = ["iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save"];
 
 pub async fn gather(probe: &dyn Probe) -> Result<Baseline> {
     let mut found = Baseline { version: VERSION, taken: now_millis(), ..Baseline::default() };
@@ -101,7 +103,8 @@ async fn text(probe: &dyn Probe, path: &str) -> String {
 }
 
 async fn files(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
-    let mut folders = vec!["/etc".to_string()];
+    // The last comes first: what matters most is known of a folder with more than the limit, too.
+    let mut folders = ["/etc", "/etc/cni", "/etc/kubernetes"].map(String::from).to_vec();
     let mut count = 0;
     while let Some(folder) = folders.pop() {
         for name in probe.list(Utf8Path::new(&folder)).await?.unwrap_or_default() {
@@ -247,22 +250,10 @@ async fn rules(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
     for table in tables.stdout.lines() {
         found.insert(Kind::Rule, format!("nftables {table}"), "there");
     }
-    for program in FILTERS {
-        let output = probe.query(&[program]).await?;
-        if !output.is_success() {
-            continue;
-        }
-        let mut table = "";
-        for line in output.stdout.lines() {
-            if let Some(name) = line.strip_prefix('*') {
-                table = name;
-            }
-            // A table without rules is no rule; counters count.
-            let is_rule = line.starts_with("-A ") || (line.starts_with(':') && !line.contains(" ACCEPT "));
-            if is_rule {
-                let rule = line.split(" [").next().unwrap_or(line);
-                found.insert(Kind::Rule, format!("{} {table} {rule}", program.trim_end_matches("-save")), "there");
-            }
+    for program in filter::PROGRAMS {
+        let output = probe.query(&[&format!("{program}-save")]).await?;
+        if output.is_success() {
+            filter::names(program, &output.stdout).for_each(|name| found.insert(Kind::Rule, name, "there"));
         }
     }
     Ok(())
@@ -333,7 +324,7 @@ mod tests {
     fn host() -> FakeHost {
         let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
         let host = FakeHost::default().answer("nft list tables", 127, "").answer(units, 0, SHOWN);
-        FILTERS.iter().fold(host, |host, program| host.answer(program, 127, ""))
+        filter::PROGRAMS.iter().fold(host, |host, program| host.answer(&format!("{program}-save"), 127, ""))
     }
 
     #[tokio::test]
@@ -377,8 +368,8 @@ mod tests {
         let mut host = FakeHost::default().answer("iptables-nft-save", 0, saved);
         let units = "systemctl show --property=Id,ActiveState containerd.service kubelet.service network-online.target";
         host = host.answer("nft list tables", 0, "table ip nat\n").answer(units, 0, SHOWN);
-        for program in FILTERS.iter().filter(|program| **program != "iptables-nft-save") {
-            host = host.answer(program, 127, "");
+        for program in filter::PROGRAMS.iter().filter(|program| **program != "iptables-nft") {
+            host = host.answer(&format!("{program}-save"), 127, "");
         }
         let found = gather(&host).await.unwrap();
         let names: Vec<&String> = found.things[&Kind::Rule].keys().collect();

@@ -6,6 +6,7 @@
 
 mod compare;
 mod explain;
+pub mod filter;
 mod gather;
 
 use std::collections::BTreeMap;
@@ -89,6 +90,13 @@ impl Baseline {
     /// How a thing was.
     pub fn state(&self, kind: Kind, name: &str) -> Option<&str> {
         self.things.get(&kind)?.get(name).map(String::as_str)
+    }
+
+    /// Whether something was below a path.
+    pub fn has_below(&self, kind: Kind, path: &Utf8Path) -> bool {
+        let start = format!("{path}/");
+        let found = self.things.get(&kind).and_then(|things| things.range(start.clone()..).next());
+        found.is_some_and(|(name, _)| name.starts_with(&start))
     }
 
     pub(crate) fn insert(&mut self, kind: Kind, name: impl Into<String>, state: impl Into<String>) {

@@ -62,7 +62,9 @@ impl Reset {
             let names = leaving.join(" ");
             confirm(
                 &leaving,
-                &format!("This takes {names} out of the cluster and destroys their state, etcd's data included."),
+                &format!(
+                    "This takes {names} out of the cluster and destroys their state, etcd's data and the copies that `kboot recover` made included."
+                ),
             )?;
         }
         let job = Job {

@@ -161,7 +161,11 @@ pub enum Change {
     /// Removes Kubernetes' and the pod network's rules and chains from a packet filter, `iptables` or `ip6tables`.
     RemoveFilterRules {
         program: String,
+        /// How many rules and chains go.
         count: usize,
+        /// What does it, a line each, as `nat -D PREROUTING -j KUBE-SERVICES`, `nat -F KUBE-SERVICES`, `nat -X KUBE-SERVICES`.
+        #[serde(default)]
+        deletions: Vec<String>,
     },
     /// Removes a table of nftables with all that is in it.
     RemoveFilterTable {
@@ -450,7 +454,7 @@ impl fmt::Display for Change {
                 write!(f, "delete {kind} {}{name}", namespace.as_ref().map(|n| format!("{n}/")).unwrap_or_default())
             }
             Change::MarkNode(change) => write!(f, "{change}"),
-            Change::RemoveFilterRules { program, count } => {
+            Change::RemoveFilterRules { program, count, .. } => {
                 write!(f, "remove {count} rules and chains of Kubernetes and the pod network from {program}")
             }
             Change::RemoveFilterTable { family, table } => {

@@ -16,6 +16,7 @@ type Act = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct FakeHost {
     files: Mutex<BTreeMap<String, Vec<u8>>>,
+    links: BTreeMap<String, String>,
     unreadable: BTreeMap<String, &'static str>,
     queries: BTreeMap<String, Output>,
     /// By the change's text, what becomes of it, each time that it is made.
@@ -28,6 +29,12 @@ pub(crate) struct FakeHost {
 impl FakeHost {
     pub fn file(self, path: &str, content: impl Into<Vec<u8>>) -> Self {
         self.files.lock().unwrap().insert(path.into(), content.into());
+        self
+    }
+
+    /// A symbolic link. Files behind it are named by where they are.
+    pub fn symlink(mut self, path: &str, target: &str) -> Self {
+        self.links.insert(path.into(), target.into());
         self
     }
 
@@ -92,7 +99,9 @@ impl Probe for FakeHost {
 
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
         let is_file = self.files.lock().unwrap().contains_key(path.as_str());
-        let kind = if is_file || self.unreadable.contains_key(path.as_str()) {
+        let kind = if self.links.contains_key(path.as_str()) {
+            FileKind::Symlink
+        } else if is_file || self.unreadable.contains_key(path.as_str()) {
             FileKind::File
         } else if self.list(path).await?.is_some() {
             FileKind::Directory
@@ -102,8 +111,8 @@ impl Probe for FakeHost {
         Ok(Some(Metadata { kind, mode: 0o644, uid: 0, gid: 0, size: 0, inode: 0 }))
     }
 
-    async fn link(&self, _: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
-        Ok(None)
+    async fn link(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+        Ok(self.links.get(path.as_str()).map(Utf8PathBuf::from))
     }
 
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>> {

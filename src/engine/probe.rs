@@ -32,6 +32,32 @@ pub trait Probe: Send + Sync {
     /// Where a symbolic link leads, as it is written in it; None where there is none.
     async fn link(&self, path: &Utf8Path) -> Result<Option<Utf8PathBuf>>;
 
+    /// Where a path leads: as the kernel names it, without links. What is not there is taken as it is written.
+    async fn canonical(&self, path: &Utf8Path) -> Result<Utf8PathBuf> {
+        /// As many as the kernel follows (path_resolution(7)).
+        const MOST: usize = 40;
+        let parts = |path: &Utf8Path| path.components().rev().map(|part| part.to_string()).collect::<Vec<_>>();
+        let mut found = Utf8PathBuf::from("/");
+        let mut left = parts(path);
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            match part.as_str() {
+                "/" => found = "/".into(),
+                "." => {}
+                ".." => drop(found.pop()),
+                name => match self.link(&found.join(name)).await? {
+                    Some(_) if links == MOST => return Err(super::Failure::new(format!("{path} has too many links"))),
+                    Some(target) => {
+                        links += 1;
+                        left.extend(parts(&target));
+                    }
+                    None => found.push(name),
+                },
+            }
+        }
+        Ok(found)
+    }
+
     /// A directory's names, sorted; None where there is no such directory.
     async fn list(&self, path: &Utf8Path) -> Result<Option<Vec<String>>>;
 

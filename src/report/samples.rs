@@ -297,7 +297,11 @@ pub(super) fn every_change() -> Vec<Event> {
             request,
         },
         Change::FetchKey { url: "https://x/key".into(), path: "/k.gpg".into(), fingerprint: "DE15".into() },
-        Change::RemoveFilterRules { program: "iptables-nft".into(), count: 2 },
+        Change::RemoveFilterRules {
+            program: "iptables-nft".into(),
+            count: 2,
+            deletions: vec!["nat -F KUBE-SERVICES".into(), "nat -X KUBE-SERVICES".into()],
+        },
         Change::RemoveFilterTable { family: "ip".into(), table: "kube-proxy".into() },
         Change::RemoveControlGroup { path: "/sys/fs/cgroup/kubepods".into() },
         Change::SetMember(MemberChange {

@@ -195,33 +195,6 @@ impl Resource for Absent {
     }
 }
 
-/// A directory with nothing in it but what its package put there, or none.
-pub struct Emptied {
-    path: Utf8PathBuf,
-}
-
-impl Emptied {
-    pub fn new(path: impl Into<Utf8PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-}
-
-#[async_trait]
-impl Resource for Emptied {
-    type Observed = Vec<String>;
-
-    async fn observe(&self, probe: &dyn Probe) -> Result<Vec<String>> {
-        let mut names = probe.list(&self.path).await?.unwrap_or_default();
-        // Packages keep their empty directories by such files, as `.kubelet-keep`.
-        names.retain(|name| !(name.starts_with('.') && name.ends_with("-keep")));
-        Ok(names)
-    }
-
-    fn diff(&self, names: Vec<String>) -> Result<Planned> {
-        Ok(Planned::of(names.into_iter().map(|name| Change::Remove { path: self.path.join(name) }).collect()))
-    }
-}
-
 /// Writes a whole file or nothing: a temporary one beside it, flushed, takes its place.
 pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()> {
     use std::io::Write as _;
@@ -275,22 +248,6 @@ pub(super) fn set_owner(path: &Utf8Path, uid: u32, gid: u32) -> Result<()> {
 
 pub(super) fn set_mode(path: &Utf8Path, mode: FileMode) -> Result<()> {
     Ok(fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?)
-}
-
-pub(super) fn remove(path: &Utf8Path) -> Result<()> {
-    let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    if metadata.is_dir() {
-        fs::remove_dir_all(path)?
-    } else {
-        fs::remove_file(path)?
-    }
-    match path.parent() {
-        Some(parent) => sync_directory(parent),
-        None => Ok(()),
-    }
 }
 
 fn sync_directory(path: &Utf8Path) -> Result<()> {

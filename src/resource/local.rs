@@ -8,7 +8,7 @@ use fs_err as fs;
 
 use super::{
     apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network, nftables,
-    node, object, state, unit, vetted,
+    node, object, removal, state, unit, vetted,
 };
 use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
 use crate::kube::Connector;
@@ -124,7 +124,7 @@ impl Host for LocalHost {
     async fn apply(&self, change: &Change) -> Result<()> {
         match change {
             Change::WriteFile { path, mode, after, .. } => file::write(path, &writable(after)?, *mode),
-            Change::Remove { path } => file::remove(path),
+            Change::Remove { path } => removal::remove(path),
             Change::MakeDirectory { path, mode } => file::make_directory(path, *mode),
             Change::RemoveEmptyDirectory { path } => file::remove_empty_directory(path),
             Change::MakeLink { path, target } => file::make_link(path, target),
@@ -155,7 +155,7 @@ impl Host for LocalHost {
             Change::RemoveControlGroup { path } => cgroup::remove(path).await,
             Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
             Change::SetMember(change) => member::set(self, change).await,
-            Change::RemoveFilterRules { program, .. } => network::remove_rules(program).await,
+            Change::RemoveFilterRules { program, deletions, .. } => network::remove_rules(program, deletions).await,
             Change::PullImages { images } => image::pull(images).await,
             Change::RemoveImages { images } => image::remove(images).await,
             Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,

@@ -1,4 +1,6 @@
-//! Links and packet filter rules that must not be there.
+//! Links that must not be there, and how packet filter rules are taken away.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
@@ -36,51 +38,49 @@ impl Resource for LinksAbsent {
     }
 }
 
-/// No rules and chains of Kubernetes or of a pod network; all others stay.
-pub struct FilterRules {
-    /// Of `iptables` or `ip6tables` one of its two kinds, as `iptables-nft`: a host may have rules of both.
-    pub program: &'static str,
-}
-
-#[async_trait]
-impl Resource for FilterRules {
-    /// The rules as they are; None where there is no such program.
-    type Observed = Option<String>;
-
-    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        let output = probe.query(&[&format!("{}-save", self.program)]).await?;
-        Ok(output.is_success().then_some(output.stdout))
-    }
-
-    fn diff(&self, rules: Self::Observed) -> Result<Planned> {
-        let Some(rules) = rules else { return Ok(Planned::Satisfied) };
-        let unwanted = rules.lines().filter(|line| FilterRules::is_ours(line)).count();
-        if unwanted == 0 {
-            return Ok(Planned::Satisfied);
-        }
-        let program = self.program.to_string();
-        Ok(Planned::Changes(vec![Change::RemoveFilterRules { program, count: unwanted }]))
-    }
-}
-
-/// How kube-proxy, the kubelet, the CNI plugins, flannel and weave name their chains and mark their rules.
-const SIGNS: [&str; 7] = ["KUBE-", "CNI-", "FLANNEL", "WEAVE", "flanneld", "cni0", "weave"];
-
-impl FilterRules {
-    /// Whether a line of iptables-save is a rule or a chain of Kubernetes or a pod network.
-    pub fn is_ours(line: &str) -> bool {
-        (line.starts_with('-') || line.starts_with(':')) && SIGNS.iter().any(|sign| line.contains(sign))
-    }
-}
-
-pub(super) async fn remove_rules(program: &str) -> Result<()> {
+/// Takes rules and chains away, and touches no other: all of a table at once, or none where one of them can't go. What is not there
+/// any more is passed over. `deletions` are lines as `nat -X KUBE-SERVICES`.
+pub(super) async fn remove_rules(program: &str, deletions: &[String]) -> Result<()> {
     let save = format!("{program}-save");
     let saved = command::output(&[&save], &[], None).await?;
-    let kept: Vec<&str> = saved.stdout.lines().filter(|line| !FilterRules::is_ours(line)).collect();
-    let text = format!("{}\n", kept.join("\n"));
-    let restore = format!("{program}-restore");
-    let output = command::output(&[&restore], &[], Some(text.as_bytes())).await?;
-    if output.is_success() { Ok(()) } else { Err(command::failed(&[&restore], &output)) }
+    if !saved.is_success() {
+        return Err(command::failed(&[&save], &saved));
+    }
+    let text = still_there(&saved.stdout, deletions);
+    if text.is_empty() {
+        return Ok(());
+    }
+    // With --noflush nothing goes but what is named. A lock of another program's is waited for.
+    let restore = [&format!("{program}-restore"), "--noflush", "-w"];
+    let output = command::output(&restore, &[], Some(text.as_bytes())).await?;
+    if output.is_success() { Ok(()) } else { Err(command::failed(&restore, &output)) }
+}
+
+/// What iptables-restore is to read: the deletions, by their tables, of what there is.
+fn still_there(saved: &str, deletions: &[String]) -> String {
+    let mut there: BTreeMap<String, usize> = BTreeMap::new();
+    let mut table = "";
+    for line in saved.lines() {
+        if let Some(name) = line.strip_prefix('*') {
+            table = name;
+        } else if let Some(chain) = line.strip_prefix(':').and_then(|line| line.split(' ').next()) {
+            there.insert(format!("{table} -F {chain}"), 1);
+            there.insert(format!("{table} -X {chain}"), 1);
+        } else if let Some(rule) = line.strip_prefix("-A ") {
+            // The same rule may be there more than once.
+            *there.entry(format!("{table} -D {rule}")).or_default() += 1;
+        }
+    }
+    let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for deletion in deletions {
+        if let Some(count) = there.get_mut(deletion).filter(|count| **count > 0)
+            && let Some((table, line)) = deletion.split_once(' ')
+        {
+            *count -= 1;
+            tables.entry(table).or_default().push(line);
+        }
+    }
+    tables.iter().map(|(table, lines)| format!("*{table}\n{}\nCOMMIT\n", lines.join("\n"))).collect()
 }
 
 #[cfg(test)]
@@ -88,11 +88,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_rules_of_kubernetes_and_the_pod_network_are_ours() {
-        assert!(FilterRules::is_ours(":KUBE-SERVICES - [0:0]"));
-        assert!(FilterRules::is_ours("-A FORWARD -m comment --comment \"flanneld forward\" -j FLANNEL-FWD"));
-        assert!(!FilterRules::is_ours(":INPUT ACCEPT [0:0]"));
-        assert!(!FilterRules::is_ours("-A INPUT -p tcp --dport 22 -j ACCEPT"));
-        assert!(!FilterRules::is_ours("# KUBE- in a comment"));
+    fn only_what_is_there_is_deleted_by_table_and_as_often_as_it_is() {
+        let saved = "*filter\n:INPUT ACCEPT [0:0]\n:KUBE-A - [0:0]\n-A INPUT -j KUBE-A\n-A INPUT -j KUBE-A\nCOMMIT\n\
+            *nat\n:KUBE-B - [0:0]\nCOMMIT\n";
+        let deletions = [
+            "filter -D INPUT -j KUBE-A",
+            "filter -D INPUT -j KUBE-A",
+            "filter -D INPUT -j KUBE-A",
+            "filter -F KUBE-A",
+            "filter -X KUBE-A",
+            "nat -F KUBE-A",
+            "nat -X KUBE-B",
+        ];
+        let text =
+            "*filter\n-D INPUT -j KUBE-A\n-D INPUT -j KUBE-A\n-F KUBE-A\n-X KUBE-A\nCOMMIT\n*nat\n-X KUBE-B\nCOMMIT\n";
+        assert_eq!(still_there(saved, &deletions.map(String::from)), text);
+        assert_eq!(still_there("", &deletions.map(String::from)), "");
     }
 }

@@ -10,6 +10,7 @@ use fs_err as fs;
 use super::apt;
 use super::apt_key::{self, AptKey, KeySource};
 use super::apt_lock::{self, Apt};
+use super::removal;
 use crate::engine::{Failure, PackagePin, Result};
 
 const FOLDER: &str = "/var/tmp";
@@ -135,7 +136,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next.
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = removal::remove(&self.folder);
     }
 }
 
@@ -145,7 +146,7 @@ fn remove_abandoned() -> Result<()> {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let Some(process) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u32>().ok()) else { continue };
         if process == std::process::id() || !Utf8Path::new(&format!("/proc/{process}")).exists() {
-            fs::remove_dir_all(format!("{FOLDER}/{name}"))?;
+            removal::remove(&Utf8Path::new(FOLDER).join(name))?;
         }
     }
     Ok(())

@@ -43,6 +43,7 @@ mod move_etcd_member;
 mod move_pod_network;
 mod node_address;
 mod parting;
+mod protected;
 mod pull_images;
 mod readiness;
 mod recover_etcd;

@@ -24,6 +24,8 @@ use super::{Make, evidence};
 /// Where etcd keeps its data.
 /// Where kboot keeps the copy.
 pub(super) const FOLDER: &str = "/var/lib/kboot";
+/// How a copy's name there begins; the time follows.
+pub(super) const COPY: &str = "etcd-before-recovery-";
 
 /// The pod in which etcd runs once, and its container.
 const ONCE: &str = "etcd-recovery";
@@ -165,7 +167,7 @@ impl RecoverEtcd {
         Ok(Recovery {
             version: Recovery::VERSION,
             at: self.at.clone(),
-            copy: Utf8PathBuf::from(format!("{FOLDER}/etcd-before-recovery-{}", self.at)),
+            copy: Utf8PathBuf::from(format!("{FOLDER}/{COPY}{}", self.at)),
             given_up,
             is_done: false,
         })

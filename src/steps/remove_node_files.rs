@@ -1,7 +1,7 @@
 //! What the kubelet, the runtime, pods and package tools made by themselves, and nobody's undoing covers, is gone.
 //!
 //! Where the host's baseline is known, what was not there before goes, and what was empty is emptied. Where it is not, only
-//! what belongs to nodes alone goes. What an installed package owns stays in any case.
+//! what belongs to nodes alone goes. What an installed package owns stays in any case, and so does what others have mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::baseline::{Baseline, Kind};
-use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Result, Step};
-use crate::proc;
+use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Remark, Result, Step};
 use crate::resource::DpkgStatus;
 
+use super::protected::{Minding, Protected, mounts_of_host};
 use super::{Context, etcd_member};
 
 /// Folders that nothing but a node's parts write into.
@@ -36,6 +36,8 @@ const OF_RUNTIME: [&str; 5] =
 /// haproxy's, which go when its package is not left.
 const OF_BALANCER: [&str; 4] = ["/run/haproxy", "/run/haproxy-master.sock", "/run/haproxy.pid", "/var/lib/haproxy"];
 const BALANCER: &str = "haproxy";
+/// Where the runtime has a folder for each container that runs, below one for each namespace.
+const TASKS: &str = "/run/containerd/io.containerd.runtime.v2.task";
 const RUNTIMES: [&str; 2] = ["containerd.io", "containerd"];
 /// What comes about by the way, and is no loss: they go where the baseline shows that they were not there.
 const BY_THE_WAY: [&str; 11] = [
@@ -56,12 +58,10 @@ const CACHES: [&str; 2] = ["/var/cache/apt/archives", "/var/lib/apt/lists"];
 
 pub struct RemoveNodeFiles {
     keeps_packages: bool,
-    /// What etcd has here is somebody else's.
-    keeps_etcd: bool,
 }
 
 pub fn step(context: &Context) -> RemoveNodeFiles {
-    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages(), keeps_etcd: context.has_foreign_etcd() }
+    RemoveNodeFiles { keeps_packages: context.inputs.keeps_packages() }
 }
 
 pub struct Observed {
@@ -72,13 +72,17 @@ pub struct Observed {
     owned: BTreeSet<String>,
     has_runtime: bool,
     has_balancer: bool,
+    /// The runtime's namespaces in which somebody else's containers run.
+    namespaces: Vec<String>,
 }
 
 /// What is at a path.
 pub struct Found {
     metadata: Metadata,
-    names: Vec<String>,
-    is_mount_point: bool,
+    is_empty: bool,
+    /// What removes it, and what only empties it.
+    removal: Vec<Change>,
+    emptying: Vec<Change>,
 }
 
 #[async_trait]
@@ -94,20 +98,34 @@ impl Step for RemoveNodeFiles {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        let mountinfo = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        let points: BTreeSet<String> = proc::mount_points(&mountinfo).collect();
+        let protected = Protected::of(probe, false).await?;
+        let of_host = mounts_of_host(probe).await?;
         let mut present = BTreeMap::new();
         for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
-            if path == etcd_member::FOLDER && self.keeps_etcd {
+            let folder = Utf8Path::new(path);
+            let Some(metadata) = probe.stat(folder).await? else { continue };
+            // An administrator moved the folder: none of the node's parts makes such a link.
+            if metadata.kind == FileKind::Symlink {
                 continue;
             }
-            let Some(metadata) = probe.stat(Utf8Path::new(path)).await? else { continue };
             let names = match metadata.kind {
-                FileKind::Directory => probe.list(Utf8Path::new(path)).await?.unwrap_or_default(),
+                FileKind::Directory => probe.list(folder).await?.unwrap_or_default(),
                 _ => Vec::new(),
             };
-            let is_mount_point = points.contains(path);
-            present.insert(path, Found { metadata, names, is_mount_point });
+            let is_empty = names.is_empty();
+            let real = probe.canonical(folder).await?;
+            let is_of_others = protected.is_mounted(&real) && !of_host.contains(&real);
+            let mut found = Found { metadata, is_empty, removal: Vec::new(), emptying: Vec::new() };
+            if path == etcd_member::FOLDER {
+                // Its member's data are gone; all else in it is somebody's.
+                if is_empty && !protected.is_mounted(&real) {
+                    found.removal.push(Change::RemoveEmptyDirectory { path: path.into() });
+                }
+            } else if !is_of_others {
+                found.removal = protected.removal(probe, folder, Minding::All).await?;
+                found.emptying = protected.emptying(probe, folder, names, |_| Minding::All).await?;
+            }
+            present.insert(path, found);
         }
         let mut caches = Vec::new();
         for folder in CACHES {
@@ -116,7 +134,8 @@ impl Step for RemoveNodeFiles {
         }
         let status = DpkgStatus::read(probe).await?;
         Ok(Observed {
-            baseline: Baseline::load(probe).await?,
+            baseline: protected.baseline().cloned(),
+            namespaces: busy_namespaces(probe).await?,
             owned: owned(probe, present.keys().copied()).await?,
             has_balancer: status.package(BALANCER).is_some(),
             has_runtime: RUNTIMES.iter().any(|name| status.package(name).is_some()),
@@ -139,6 +158,23 @@ impl Step for RemoveNodeFiles {
         }
         Planned::of(changes)
     }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        let status = DpkgStatus::read(probe).await?;
+        // It runs on, and its files with it.
+        if RUNTIMES.iter().any(|name| status.package(name).is_some()) {
+            return Ok(Vec::new());
+        }
+        let busy = busy_namespaces(probe).await?;
+        if busy.is_empty() {
+            return Protected::of(probe, false).await?.spared(probe, &OF_RUNTIME, &[]).await;
+        }
+        let text = format!(
+            "/run/containerd and /var/lib/containerd stay: containers of others run there, in the namespaces {}",
+            busy.join(", ")
+        );
+        Ok(vec![Remark::Warning(text)])
+    }
 }
 
 impl RemoveNodeFiles {
@@ -146,32 +182,39 @@ impl RemoveNodeFiles {
         let is_of_runtime = OF_RUNTIME.contains(&path);
         let is_by_the_way = BY_THE_WAY.contains(&path);
         let is_of_balancer = OF_BALANCER.contains(&path);
-        if is_of_runtime && observed.has_runtime || is_of_balancer && observed.has_balancer {
+        let has_runtime = observed.has_runtime || !observed.namespaces.is_empty();
+        if is_of_runtime && has_runtime || is_of_balancer && observed.has_balancer {
             return Vec::new();
         }
-        let folder = Utf8Path::new(path);
-        let gone = || vec![Change::Remove { path: folder.into() }];
-        let emptied = || found.names.iter().map(|name| Change::Remove { path: folder.join(name) }).collect::<Vec<_>>();
+        let (gone, emptied) = (found.removal.clone(), found.emptying.clone());
         let Some(baseline) = &observed.baseline else {
-            return match (is_by_the_way || is_of_runtime || is_of_balancer, found.is_mount_point) {
-                (true, _) => Vec::new(),
-                (false, true) => emptied(),
-                (false, false) => gone(),
-            };
+            return if is_by_the_way || is_of_runtime || is_of_balancer { Vec::new() } else { gone };
         };
         let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
         match baseline.state(kind, path) {
             // Somebody may have put something of their own there since.
-            None if is_by_the_way && !found.names.is_empty() => Vec::new(),
+            None if is_by_the_way && !found.is_empty => Vec::new(),
             None if is_by_the_way && self.keeps_packages => Vec::new(),
-            None => gone(),
+            None => gone,
             Some(before) => {
-                let mut changes = if before.ends_with(" empty") { emptied() } else { Vec::new() };
+                let mut changes = if before.ends_with(" empty") { emptied } else { Vec::new() };
                 changes.extend(attributes(path, found, Some(baseline)));
                 changes
             }
         }
     }
+}
+
+/// The runtime's namespaces, but for Kubernetes' own, in which containers run.
+async fn busy_namespaces(probe: &dyn Probe) -> Result<Vec<String>> {
+    let mut busy = Vec::new();
+    for name in probe.list(Utf8Path::new(TASKS)).await?.unwrap_or_default() {
+        let tasks = probe.list(&Utf8Path::new(TASKS).join(&name)).await?.unwrap_or_default();
+        if name != "k8s.io" && !tasks.is_empty() {
+            busy.push(name);
+        }
+    }
+    Ok(busy)
 }
 
 /// Puts back a directory's mode and owner.
@@ -219,7 +262,7 @@ mod tests {
     use super::*;
     use crate::engine::fake::FakeHost;
 
-    const ALL: RemoveNodeFiles = RemoveNodeFiles { keeps_packages: false, keeps_etcd: false };
+    const ALL: RemoveNodeFiles = RemoveNodeFiles { keeps_packages: false };
 
     fn baseline(things: &[(Kind, &str, &str)]) -> Vec<u8> {
         let mut baseline = Baseline::default();
@@ -237,7 +280,7 @@ mod tests {
     }
 
     fn host() -> FakeHost {
-        FakeHost::default().file("/proc/self/mountinfo", "36 35 98:0 / /var/lib/etcd rw - ext4 /dev/sda rw\n")
+        FakeHost::default().file("/proc/self/mountinfo", "36 35 98:0 / /var/lib/weave rw - ext4 /dev/sda rw\n")
     }
 
     #[tokio::test]
@@ -250,7 +293,8 @@ mod tests {
         ]);
         let host = host()
             .file("/var/lib/kboot/baseline.json", before)
-            .file("/var/lib/etcd/member", "x")
+            .file("/var/lib/etcd/snapshot.db", "somebody's")
+            .file("/var/lib/weave/mine", "somebody's")
             .file("/opt/cni/bin", "somebody's")
             .file("/var/log/pods/a", "x")
             .file("/run/netns/somebodys", "x")
@@ -262,7 +306,6 @@ mod tests {
             changes(&ALL, &host).await,
             [
                 "give /var/cache/apt/archives/partial to user 42 and group 0",
-                "remove /var/lib/etcd/member",
                 "set the mode of /var/lib/etcd to 0755",
                 "remove /var/log/pods",
                 "remove /var/lib/apt/lists/new",
@@ -273,13 +316,15 @@ mod tests {
     #[tokio::test]
     async fn without_a_baseline_only_what_is_a_nodes_goes_and_a_mount_point_stays() {
         let host = host()
-            .file("/var/lib/etcd/member", "x")
+            .file("/var/lib/etcd/member", "somebody's")
+            .file("/var/lib/weave/mine", "somebody's")
             .file("/var/log/pods/a", "x")
+            .symlink("/var/lib/kubelet", "/data/kubelet")
             .file("/run/containerd/x", "x")
             .file("/usr/lib/modules/x", "x")
             .file("/etc/kubernetes/manifests/.keep", "")
             .file("/var/lib/dpkg/info/kubelet.list", "/etc\n/etc/kubernetes\n");
-        assert_eq!(changes(&ALL, &host).await, ["remove /var/lib/etcd/member", "remove /var/log/pods"]);
+        assert_eq!(changes(&ALL, &host).await, ["remove /var/log/pods"]);
     }
 
     #[tokio::test]
@@ -289,6 +334,24 @@ mod tests {
         let status = "Package: haproxy\nStatus: install ok installed\nVersion: 2\n";
         let there = left().file("/var/lib/dpkg/status", status);
         assert_eq!(ALL.diff(ALL.observe(&there).await.unwrap()), Planned::Satisfied);
+    }
+
+    #[tokio::test]
+    async fn a_runtimes_files_stay_while_others_have_containers() {
+        let host = |tasks: &str| {
+            host()
+                .file("/var/lib/kboot/baseline.json", baseline(&[]))
+                .file(&format!("{TASKS}/{tasks}/config.json"), "")
+                .file("/var/lib/containerd/x", "")
+        };
+        let gone = ["remove /run/containerd", "remove /var/lib/containerd"];
+        assert_eq!(changes(&ALL, &host("k8s.io/1a")).await, gone);
+        let others = host("default/web");
+        assert_eq!(ALL.diff(ALL.observe(&others).await.unwrap()), Planned::Satisfied);
+        let [Remark::Warning(told)] = &Step::remarks(&ALL, &others).await.unwrap()[..] else {
+            panic!("nothing is told")
+        };
+        assert!(told.ends_with("in the namespaces default"), "{told}");
     }
 
     #[tokio::test]

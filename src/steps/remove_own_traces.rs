@@ -7,6 +7,8 @@ use crate::baseline::{Baseline, Difference};
 use crate::engine::{Change, Journal, Planned, Probe, Result, Step};
 
 use super::Context;
+use super::protected::{Minding, Protected};
+use super::recover_etcd::COPY;
 
 /// Where kboot keeps its journal, its baseline and its agent.
 const FOLDER: &str = "/var/lib/kboot";
@@ -20,7 +22,8 @@ pub fn step(context: &Context) -> RemoveOwnTraces {
 }
 
 pub struct Observed {
-    is_there: bool,
+    /// What takes it away, the copies of etcd's data by their names.
+    removal: Vec<Change>,
     /// What another reset may still be able to take away, by the journal that would go.
     left: Vec<Difference>,
 }
@@ -43,15 +46,25 @@ impl Step for RemoveOwnTraces {
         if probe.stat(Utf8Path::new(Journal::PATH)).await?.is_some_and(|journal| journal.size == 0) {
             names.retain(|name| !Journal::PATH.ends_with(name.as_str()));
         }
-        let is_there = !names.is_empty();
-        let left = if is_there { Baseline::differences(probe).await?.unwrap_or_default() } else { Vec::new() };
-        Ok(Observed { is_there, left })
+        if names.is_empty() {
+            return Ok(Observed { removal: Vec::new(), left: Vec::new() });
+        }
+        let folder = Utf8Path::new(FOLDER);
+        let protected = Protected::of(probe, false).await?;
+        let is_mounted = protected.is_mounted(&probe.canonical(folder).await?);
+        let (copies, others): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| name.starts_with(COPY));
+        let mut removal = protected.emptying(probe, folder, copies, |_| Minding::Mounts).await?;
+        removal.extend(match is_mounted {
+            true => protected.emptying(probe, folder, others, |_| Minding::Mounts).await?,
+            false => protected.removal(probe, folder, Minding::Mounts).await?,
+        });
+        Ok(Observed { removal, left: Baseline::differences(probe).await?.unwrap_or_default() })
     }
 
-    fn diff(&self, Observed { is_there, left }: Observed) -> Planned {
-        if !is_there || self.keeps_packages || left.iter().any(Difference::is_of_a_node) {
+    fn diff(&self, Observed { removal, left }: Observed) -> Planned {
+        if self.keeps_packages || left.iter().any(Difference::is_of_a_node) {
             return Planned::Satisfied;
         }
-        Planned::Changes(vec![Change::Remove { path: FOLDER.into() }])
+        Planned::of(removal)
     }
 }

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::baseline::{Baseline, Kind};
+use crate::baseline::{Baseline, Kind, filter};
 use crate::engine::{Change, Planned, Probe, Result};
-use crate::resource::{AnyResource, Converge, FilterRules, LinksAbsent};
+use crate::resource::{AnyResource, Converge, LinksAbsent};
 
 pub fn step() -> Converge {
     Converge::new("remove-pod-network", "Remove the pod network")
@@ -25,12 +25,28 @@ pub fn step() -> Converge {
         })
         // A service has no address any more once the table is empty: before the sets that rules name.
         .with(VirtualServers)
-        .with_all(
-            ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"]
-                .map(|program| FilterRules { program }),
-        )
+        .with_all(filter::PROGRAMS.map(|program| FilterRules { program }))
         .with(Sets)
         .with(Tables)
+}
+
+/// No rules and chains of Kubernetes or of a pod network in one of the packet filters; all others stay.
+struct FilterRules {
+    program: &'static str,
+}
+
+#[async_trait]
+impl AnyResource for FilterRules {
+    async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
+        let saved = probe.query(&[&format!("{}-save", self.program)]).await?;
+        if !saved.is_success() {
+            return Ok(Planned::Satisfied);
+        }
+        let before = Baseline::load(probe).await?;
+        let filter::Deletions { count, lines } = filter::deletions(self.program, &saved.stdout, before.as_ref());
+        let change = Change::RemoveFilterRules { program: self.program.into(), count, deletions: lines };
+        Ok(Planned::of(if count == 0 { Vec::new() } else { vec![change] }))
+    }
 }
 
 /// No services in the kernel's load balancer where kube-proxy had its link: in that mode it takes all of them for its own, and so does this.
@@ -73,8 +89,6 @@ impl AnyResource for Sets {
 /// No tables of nftables that kube-proxy or flannel made, nor empty ones that `iptables` made for them.
 struct Tables;
 
-const OF_NODES: [&str; 3] = ["kube-proxy", "flannel-ipv4", "flannel-ipv6"];
-
 #[async_trait]
 impl AnyResource for Tables {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
@@ -84,8 +98,10 @@ impl AnyResource for Tables {
         for line in listed.stdout.lines() {
             let [_, family, table] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
             let was_there = before.as_ref().is_some_and(|b| b.state(Kind::Rule, &format!("nftables {line}")).is_some());
-            let is_unwanted = OF_NODES.contains(&table) || (!was_there && is_idle(probe, family, table).await?);
-            if is_unwanted {
+            if was_there {
+                continue;
+            }
+            if filter::TABLES.contains(&table) || is_idle(probe, family, table, before.as_ref()).await? {
                 changes.push(Change::RemoveFilterTable { family: family.into(), table: table.into() });
             }
         }
@@ -95,27 +111,19 @@ impl AnyResource for Tables {
 
 /// Whether a table of iptables' holds nothing but what iptables itself makes of it: it would be made anew when needed. Rules that
 /// are about to be removed don't count.
-async fn is_idle(probe: &dyn Probe, family: &str, table: &str) -> Result<bool> {
+async fn is_idle(probe: &dyn Probe, family: &str, table: &str, before: Option<&Baseline>) -> Result<bool> {
     const TABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
     let program = match family {
-        "ip" => "iptables-nft-save",
-        "ip6" => "ip6tables-nft-save",
+        "ip" => "iptables-nft",
+        "ip6" => "ip6tables-nft",
         _ => return Ok(false),
     };
     if !TABLES.contains(&table) {
         return Ok(false);
     }
-    let saved = probe.query(&[program]).await?;
-    if !saved.is_success() {
-        return Ok(false);
-    }
-    Ok(holds_nothing(&saved.stdout, table))
-}
-
-fn holds_nothing(saved: &str, table: &str) -> bool {
-    let head = format!("*{table}");
-    let lines = saved.lines().skip_while(|line| *line != head).skip(1).take_while(|line| *line != "COMMIT");
-    lines.filter(|line| !FilterRules::is_ours(line)).all(|line| line.starts_with(':') && line.contains(" ACCEPT "))
+    let saved = probe.query(&[&format!("{program}-save")]).await?;
+    let deletions = filter::deletions(program, &saved.stdout, before);
+    Ok(saved.is_success() && filter::is_idle(&saved.stdout, table, &deletions))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::manifest::{StaticPod, paths};
 use crate::resource;
 
 use super::Make;
-use super::etcd_member::DATA;
+use super::etcd_member::{ASIDE, DATA, FOLDER};
 use super::recover_etcd::{set_kubelet, stop_etcd};
 use super::start_kubelet::UNIT;
 
@@ -20,7 +20,7 @@ pub struct SetEtcdAside {
 
 pub fn step(make: &Make<'_>) -> SetEtcdAside {
     let at = make.context.inputs.rescue.as_ref().map(|rescue| rescue.at.clone()).unwrap_or_default();
-    SetEtcdAside { place: format!("/var/lib/etcd/before-recovery-{at}") }
+    SetEtcdAside { place: format!("{FOLDER}/{ASIDE}{at}") }
 }
 
 #[async_trait]

@@ -1,20 +1,26 @@
-//! Nothing of pods is mounted any more, so that removing the kubelet's folder can't reach into a volume.
+//! Nothing of pods is mounted any more. A mount that can't be unmounted is told, and left with what is in it.
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{Change, Planned, Probe, Result, Step};
-use crate::proc;
+use crate::proc::Mount;
+
+use super::protected::{mounts, mounts_of_host};
 
 /// Where network namespaces have names.
 const NAMESPACES: &str = "/run/netns";
+/// Where the kubelet mounts volumes.
+const VOLUMES: &str = "/var/lib/kubelet";
+/// Where the runtime mounts root file systems.
+const RUNTIME: &str = "/run/containerd";
 
 pub struct UnmountPodVolumes;
 
 #[async_trait]
 impl Step for UnmountPodVolumes {
     /// Mount points, in the order in which they were mounted, and the network namespaces' files.
-    type Observed = (Vec<String>, Vec<String>);
+    type Observed = (Vec<Utf8PathBuf>, Vec<String>);
 
     fn id(&self) -> &str {
         "unmount-pod-volumes"
@@ -25,62 +31,94 @@ impl Step for UnmountPodVolumes {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        let mounts = probe.read_text(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-        let mut mounts = of_pods(&mounts);
+        let mut points = of_pods(probe, &mounts(probe).await?).await?;
         // What the runtime has mounted goes with its pods, whose removal comes first.
         let pods = probe.query(&["crictl", "pods", "-q"]).await?;
         if pods.is_success() && !pods.text().is_empty() {
-            mounts.retain(|point| point.starts_with(VOLUMES));
+            let volumes = probe.canonical(Utf8Path::new(VOLUMES)).await?;
+            points.retain(|point| point.starts_with(&volumes));
         }
         let mut namespaces = probe.list(Utf8Path::new(NAMESPACES)).await?.unwrap_or_default();
         namespaces.retain(|name| name.starts_with("cni-"));
-        Ok((mounts, namespaces))
+        Ok((points, namespaces))
     }
 
-    fn diff(&self, (mounts, namespaces): Self::Observed) -> Planned {
-        let unmount = |path: &String| Change::Run {
-            argv: ["umount", path.as_str()].map(String::from).to_vec(),
-            why: format!("unmount {path}"),
+    fn diff(&self, (points, namespaces): Self::Observed) -> Planned {
+        let unmount = |point: &Utf8PathBuf| Change::Run {
+            argv: ["umount", point.as_str()].map(String::from).to_vec(),
+            why: format!("unmount {point}"),
             undo: None,
         };
         // What was mounted last may lie upon what was mounted before.
         let gone = namespaces.iter().map(|name| Change::Remove { path: format!("{NAMESPACES}/{name}").into() });
-        Planned::of(mounts.iter().rev().map(unmount).chain(gone).collect())
+        Planned::of(points.iter().rev().map(unmount).chain(gone).collect())
+    }
+
+    /// A volume in use keeps nothing else from going.
+    fn is_lenient(&self) -> bool {
+        true
     }
 }
 
-const VOLUMES: &str = "/var/lib/kubelet/";
-
-/// Where pods' volumes, root file systems and network namespaces are mounted, and no folder that is a mount itself.
-fn of_pods(mountinfo: &str) -> Vec<String> {
-    let is_of_pod = |point: &String| {
-        point.starts_with(VOLUMES)
-            || point.starts_with("/run/netns/cni-")
-            || point.starts_with("/run/containerd/io.containerd.grpc.v1.cri/")
-            || (point.starts_with("/run/containerd/") && point.contains("/k8s.io/"))
+/// Where pods' volumes, root file systems and network namespaces are mounted. Not the folders of all pods, which may be mounts
+/// themselves, nor what is the host's own.
+pub(super) async fn of_pods(probe: &dyn Probe, mounts: &[Mount]) -> Result<Vec<Utf8PathBuf>> {
+    let volumes = probe.canonical(Utf8Path::new(VOLUMES)).await?;
+    let runtime = probe.canonical(Utf8Path::new(RUNTIME)).await?;
+    let namespaces = probe.canonical(Utf8Path::new(NAMESPACES)).await?;
+    let of_host = mounts_of_host(probe).await?;
+    let is_of_pod = |point: &Utf8PathBuf| {
+        let is_volume = *point != volumes && point.starts_with(&volumes);
+        let is_namespace =
+            point.parent() == Some(&namespaces) && point.file_name().is_some_and(|n| n.starts_with("cni-"));
+        let is_root = point.strip_prefix(&runtime).is_ok_and(|below| {
+            below.starts_with("io.containerd.grpc.v1.cri") || below.components().any(|part| part.as_str() == "k8s.io")
+        });
+        (is_volume || is_namespace || is_root) && !of_host.contains(point)
     };
-    proc::mount_points(mountinfo).filter(is_of_pod).collect()
+    Ok(mounts.iter().map(|mount| mount.point.clone()).filter(is_of_pod).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::fake::FakeHost;
 
-    #[test]
-    fn mounts_below_the_folder_are_found_and_the_folder_itself_is_not() {
-        let mountinfo = "36 35 98:0 / /var/lib/kubelet rw - ext4 /dev/sda rw\n37 36 0:45 / /var/lib/kubelet/pods/a/volume\\040x rw - tmpfs tmpfs rw\n";
-        assert_eq!(of_pods(mountinfo), ["/var/lib/kubelet/pods/a/volume x"]);
+    async fn found(host: FakeHost, points: &[&str]) -> Vec<Utf8PathBuf> {
+        let mountinfo: String =
+            points.iter().map(|point| format!("36 35 98:0 / {point} rw - tmpfs tmpfs rw\n")).collect();
+        let host = host.file("/proc/self/mountinfo", mountinfo);
+        of_pods(&host, &mounts(&host).await.unwrap()).await.unwrap()
     }
 
-    #[test]
-    fn only_pods_mounts_of_a_runtime_are_theirs() {
+    #[tokio::test]
+    async fn mounts_below_the_folder_are_found_and_the_folder_itself_is_not() {
+        let points = ["/var/lib/kubelet", "/var/lib/kubelet/pods/a/volume\\040x", "/var/lib/kubelet-of-mine/a"];
+        assert_eq!(found(FakeHost::default(), &points).await, ["/var/lib/kubelet/pods/a/volume x"]);
+    }
+
+    #[tokio::test]
+    async fn only_pods_mounts_of_a_runtime_are_theirs() {
         let points = [
             "/run/netns/cni-1",
             "/run/netns/mine",
             "/run/containerd/io.containerd.runtime.v2.task/k8s.io/1/rootfs",
             "/run/containerd/io.containerd.runtime.v2.task/moby/1/rootfs",
         ];
-        let mountinfo: String = points.map(|point| format!("36 35 98:0 / {point} rw - nsfs nsfs rw\n")).concat();
-        assert_eq!(of_pods(&mountinfo), [points[0], points[2]]);
+        assert_eq!(found(FakeHost::default(), &points).await, [points[0], points[2]]);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_names_mounts_without_links() {
+        for (link, target) in
+            [("/var/lib/kubelet", "/data/kubelet"), ("/var", "/data/var"), ("/var/lib", "../data/lib")]
+        {
+            let host = || FakeHost::default().symlink(link, target);
+            let real = host().canonical("/var/lib/kubelet".into()).await.unwrap();
+            let point = format!("{real}/pods/a/volumes/b");
+            assert_eq!(found(host(), &[&point, "/data/other"]).await, [point.as_str()], "{link}");
+            let mine = host().file("/etc/fstab", "server:/b /var/lib/kubelet/pods/a/volumes/b nfs defaults 0 0\n");
+            assert_eq!(found(mine, &[&point]).await, Vec::<Utf8PathBuf>::new(), "{link}");
+        }
     }
 }

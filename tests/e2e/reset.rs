@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "reset::a_whole_cluster_goes_and_nothing_is_left", needs: LEFT, run: a_whole_cluster_goes },
     Test { name: "reset::a_half_installed_host_is_bare_again", needs: None, run: a_half_installed_host },
     Test { name: "reset::what_somebody_has_edited_since_is_kept_and_told", needs: None, run: what_somebody_has_edited },
+    Test { name: "reset::what_was_there_before_is_there_afterwards", needs: None, run: what_was_there_before },
     Test { name: "reset::a_host_that_kubeadm_made_is_no_node_any_more", needs: None, run: a_host_of_kubeadms },
 ];
 
@@ -189,6 +190,58 @@ fn what_somebody_has_edited(lab: &Lab) {
     lab.on("n2", "grep -x '# mine' /etc/fstab && test -e /etc/mine.conf && test ! -e /var/lib/kboot").ok();
     let packages = lab.on("n2", "dpkg-query -W kubelet containerd.io 2>/dev/null; true").ok();
     assert_eq!(packages.stdout, "");
+}
+
+/// What must survive: data of another etcd, a CA key, a network of podman's, rules, and a disk below a folder that is moved.
+const OWN: &str = r#"
+mkdir -p /data/kubelet /data/disk /var/lib/etcd/default/member /etc/kubernetes/pki /etc/cni/net.d
+ln -s /data/kubelet /var/lib/kubelet
+mkdir -p /data/kubelet/mine
+mount -t tmpfs disk /data/disk
+mount --bind /data/disk /data/kubelet/mine
+echo "ten years" >/data/disk/ledger
+echo patroni >/var/lib/etcd/default/member/db
+echo snapshot >/var/lib/etcd/snapshot.db
+(umask 077; openssl ecparam -name prime256v1 -genkey -noout -out /etc/kubernetes/pki/ca.key 2>/dev/null || ssh-keygen -q -t ecdsa -m PKCS8 -N '' -f /etc/kubernetes/pki/ca.key)
+rm -f /etc/kubernetes/pki/ca.key.pub
+echo '{"cniVersion": "0.4.0", "name": "podman", "plugins": [{"type": "bridge", "bridge": "cni-podman0"}]}' >/etc/cni/net.d/87-podman-bridge.conflist
+if command -v iptables-nft >/dev/null; then
+  iptables-nft -A INPUT -p tcp --dport 9000 -m comment --comment "interweave: nobody but us" -j DROP
+  iptables-nft -A INPUT -p tcp --dport 9001 -m comment --comment "office may reach the KUBE-API" -j ACCEPT
+  iptables-nft -t nat -N CNI-HOSTPORT-DNAT
+  iptables-nft -t nat -A PREROUTING -j CNI-HOSTPORT-DNAT
+fi"#;
+/// All of it, in words that are equal before and after.
+const OWN_STATE: &str = r#"
+for file in /data/disk/ledger /data/kubelet/mine/ledger /var/lib/etcd/default/member/db /var/lib/etcd/snapshot.db \
+  /etc/kubernetes/pki/ca.key /etc/cni/net.d/87-podman-bridge.conflist; do sha256sum $file; stat -c '%n %a %u %g' $file; done
+readlink /var/lib/kubelet
+awk '{print $5}' /proc/self/mountinfo | grep ^/data
+iptables-nft-save 2>/dev/null | grep -e ^-A -e ^:CNI | sort"#;
+
+fn what_was_there_before(lab: &Lab) {
+    lab.bare(&["n2"]);
+    lab.on("n2", OWN).ok();
+    let before = lab.on("n2", OWN_STATE).ok().stdout;
+    let inventory = lab.inventory_with("own", |inventory| {
+        let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
+        hosts.retain(|host| host["name"] == "n2");
+        hosts[0]["roles"] = vec![serde_yaml::Value::from("control-plane")].into();
+    });
+    lab.touch(&["n2"]);
+    Run::of(lab, &["up", "-i", &inventory]).ends(0);
+    lab.on("n2", "test -e /var/lib/etcd/member/snap/db && test -e /data/kubelet/pki").ok();
+    let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
+    assert_eq!(lab.on("n2", OWN_STATE).ok().stdout, before, "{run}");
+    lab.on(
+        "n2",
+        "! test -e /var/lib/etcd/member && ! test -e /etc/kubernetes/kubelet.conf && ! test -e /data/kubelet/pki",
+    )
+    .ok();
+    let blamed: Vec<String> = leftovers(&run).into_iter().filter(|leftover| leftover.contains("somebody")).collect();
+    assert_eq!(blamed, Vec::<String>::new(), "{run}");
+    Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
+    assert_eq!(lab.on("n2", OWN_STATE).ok().stdout, before);
 }
 
 fn a_host_of_kubeadms(lab: &Lab) {

@@ -29,7 +29,6 @@ enum Wanted {
     Secret(String),
     Absent,
     Directory(u32),
-    Emptied,
     Edited,
 }
 
@@ -64,7 +63,6 @@ fn wanted() -> impl Strategy<Value = Wanted> {
         text().prop_map(Wanted::Secret),
         Just(Wanted::Absent),
         mode().prop_map(|mode| Wanted::Directory(mode | 0o700)),
-        Just(Wanted::Emptied),
         Just(Wanted::Edited),
     ]
 }
@@ -107,7 +105,6 @@ impl Wanted {
             Wanted::Secret(text) => step.with(File::secret(path, text)),
             Wanted::Absent => step.with(Absent::new(path)),
             Wanted::Directory(mode) => step.with(Directory::new(path, FileMode(mode))),
-            Wanted::Emptied => step.with(Emptied::new(path)),
             Wanted::Edited => step.with(Edited::new(path, comment_out)),
         }
     }
@@ -117,7 +114,6 @@ impl Wanted {
         match (self, initial) {
             (Wanted::Text(..) | Wanted::Bytes(..) | Wanted::Secret(_) | Wanted::Edited, Initial::Directory(..)) => true,
             (Wanted::Directory(_), initial) => !matches!(initial, Initial::Nothing | Initial::Directory(..)),
-            (Wanted::Emptied, Initial::LinkToFile(_) | Initial::File(..)) => false,
             // Only text can be edited, and only in its own place.
             (Wanted::Edited, Initial::File(bytes, _)) => String::from_utf8(bytes.clone()).is_err(),
             (Wanted::Edited, Initial::LinkToFile(bytes)) => {
@@ -140,7 +136,6 @@ impl Wanted {
             Wanted::Secret(text) => is_file(text.as_bytes(), 0o600),
             Wanted::Absent => metadata.is_none(),
             Wanted::Directory(mode) => metadata.is_some_and(|m| m.is_dir() && m.mode() & 0o7777 == *mode),
-            Wanted::Emptied => path.read_dir_utf8().map_or(true, |mut entries| entries.next().is_none()),
             Wanted::Edited => {
                 std::fs::read_to_string(path).map_or(true, |text| !text.lines().any(|line| line == "swap"))
             }

@@ -18,7 +18,7 @@ use crate::engine::{
 };
 use crate::facts::Facts;
 use crate::kube::{Connector, health};
-use crate::resource::LocalHost;
+use crate::resource::{LocalHost, remove_temporaries};
 use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
@@ -295,7 +295,11 @@ async fn own(
     let mut held = lock.lock().await;
     if held.is_none() {
         let (lock, has_waited) = take(run, cancel, sink).await?;
-        last_applied(past, &run.run).await?;
+        let last = last_applied(past, &run.run).await?;
+        // Baseline and journal are written in a folder that no change names.
+        for folder in last.cut_off().chain(Utf8Path::new(Journal::PATH).parent()) {
+            remove_temporaries(folder)?;
+        }
         let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.run.clone())?);
         // Whoever worked here meanwhile has left the host another one than the controller knows.
         let facts = if has_waited { Some(crate::facts::gather(host).await?) } else { None };

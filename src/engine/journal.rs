@@ -368,7 +368,8 @@ fn shortened(records: &[Record], most: usize) -> Vec<u8> {
     kept.iter().chain(recent).flat_map(line).collect()
 }
 
-fn make_private_folder(folder: &Utf8Path) -> Result<()> {
+/// Makes a folder that only its owner may enter, and those above it that are missing.
+pub fn make_private_folder(folder: &Utf8Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut missing: Vec<Utf8PathBuf> = Vec::new();
     let mut at = Some(folder);

@@ -38,7 +38,7 @@ pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use foresight::Foresight;
 pub use item::Item;
-pub use journal::{Entry, Journal, Made, Record, Run, RunInfo};
+pub use journal::{Entry, Journal, Made, Record, Run, RunInfo, make_private_folder};
 pub use lock::{Busy, HostLock};
 pub use member::{MemberAction, MemberChange};
 pub use object::comparable;

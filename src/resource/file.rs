@@ -222,12 +222,36 @@ impl Resource for Emptied {
     }
 }
 
+/// What the names of temporary files begin with; [`tempfile`] adds letters and digits.
+const TEMPORARY: &str = ".kboot-";
+
+/// Removes the temporary files that killed writes left in this folder. The caller holds the host's lock, so none is in use.
+pub fn remove_temporaries(folder: &Utf8Path) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+        let is_ours = random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if is_ours && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a whole file or nothing: a temporary one beside it, flushed, takes its place.
 pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()> {
     use std::io::Write as _;
     let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
     make_directory(folder, FileMode::DIRECTORY)?;
-    let mut temporary = tempfile::Builder::new().prefix(".kboot-").tempfile_in(folder)?;
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode.0))?;
     temporary.as_file().sync_all()?;
@@ -262,7 +286,7 @@ pub(super) fn make_link(path: &Utf8Path, target: &Utf8Path) -> Result<()> {
     let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
     make_directory(folder, FileMode::DIRECTORY)?;
     let temporary = tempfile::Builder::new()
-        .prefix(".kboot-")
+        .prefix(TEMPORARY)
         .make_in(folder, |at| std::os::unix::fs::symlink(target, at))?
         .into_temp_path();
     temporary.persist(path).map_err(|error| Failure::from(error.error))?;

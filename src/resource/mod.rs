@@ -35,7 +35,7 @@ pub use apt_key::{AptKey, KeySource};
 pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};
-pub use file::{Absent, Directory, Edited, Emptied, File};
+pub use file::{Absent, Directory, Edited, Emptied, File, remove_temporaries};
 pub use guarded::{Condition, Guarded};
 pub use image::Images;
 pub use image::digests as image_digests;

@@ -1,7 +1,5 @@
 //! The command line: one file a command. The only place that knows about flags and exit codes.
 
-#![expect(clippy::print_stderr, reason = "commands ask people questions")]
-
 mod adopt;
 mod agent;
 mod apply;
@@ -45,7 +43,7 @@ use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
-use exit::{Problem, USAGE, remark};
+use exit::{Problem, USAGE};
 
 pub use usage::reference;
 
@@ -220,8 +218,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     };
-    let is_colored = Options { stream: Stream::Err, ..Options::default() }.is_colored();
-    remark(crate::report::render_failure(&[], &failure, Verbosity::Normal, is_colored).trim_end());
+    exit::tell(&failure, Options { stream: Stream::Err, ..Options::default() });
     ExitCode::from(USAGE)
 }
 

@@ -6,6 +6,7 @@
 mod apt;
 mod apt_key;
 mod apt_lock;
+mod apt_removal;
 mod certificate;
 mod cgroup;
 mod command;
@@ -32,6 +33,7 @@ mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
+pub use apt_removal::{Removal, removal};
 pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};

@@ -16,6 +16,8 @@ mod generated;
 mod help;
 #[path = "cli/kubeadm.rs"]
 mod kubeadm;
+#[path = "cli/liar.rs"]
+mod liar;
 #[path = "cli/lock.rs"]
 mod lock;
 #[path = "cli/sandbox.rs"]

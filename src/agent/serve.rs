@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
+use super::files::{self, HostFile};
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
@@ -46,6 +47,7 @@ pub async fn serve(
             Request::Resolve(run) => agent.resolve(&run).await,
             Request::Survey => agent.survey().await,
             Request::Etcd(context) => agent.etcd(&context).await,
+            Request::Read { file, offset } => agent.read(file, offset),
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -180,6 +182,10 @@ impl Agent {
     async fn etcd(&self, context: &Context) {
         let view = steps::look_at_etcd(context, self.host.as_ref()).await;
         let _ = self.replies.send(Reply::Etcd { view });
+    }
+
+    fn read(&self, file: HostFile, offset: u64) {
+        let _ = self.replies.send(Reply::Read { piece: files::piece(file.path(), offset) });
     }
 
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.

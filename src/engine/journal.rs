@@ -70,7 +70,7 @@ pub enum Entry {
 /// What a run is. The controller makes it, so that it is the same on all hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Unique, and later ones sort after earlier ones.
+    /// Unique. It begins with the controller's time, which may be wrong: the order of runs is that of the journal.
     pub id: String,
     /// `kboot up`, as one would type it.
     pub command: String,

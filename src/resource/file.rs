@@ -83,12 +83,10 @@ pub(super) fn write_if_different(
     let before = match observed {
         None => None,
         Some((metadata, bytes)) if Some(&bytes) == wanted.bytes().as_ref() => {
-            let is_right = metadata.mode == mode.0 && metadata.kind == FileKind::File;
-            if is_right {
-                return Vec::new();
-            }
             if metadata.kind == FileKind::File {
-                return vec![Change::SetMode { path: path.into(), mode }];
+                let owner = disowned(path, &metadata);
+                let mode = (metadata.mode != mode.0).then(|| Change::SetMode { path: path.into(), mode });
+                return owner.into_iter().chain(mode).collect();
             }
             Some(bytes)
         }
@@ -99,6 +97,23 @@ pub(super) fn write_if_different(
         (content, _) => content,
     });
     vec![Change::WriteFile { path: path.into(), mode, before, after: wanted.clone() }]
+}
+
+/// What gives a file back to root, who made it. Tests run as other users, and what they make is theirs.
+fn disowned(path: &Utf8Path, metadata: &Metadata) -> Option<Change> {
+    let is_own = |id: u32, own: u32| id == 0 || id == own;
+    let is_right = is_own(metadata.uid, rustix::process::geteuid().as_raw())
+        && is_own(metadata.gid, rustix::process::getegid().as_raw());
+    (!is_right).then(|| Change::SetOwner { path: path.into(), uid: 0, gid: 0 })
+}
+
+/// What takes rights away from a file that is kept as it is: those of its mode beyond this one, and those of another owner. A link
+/// is somebody else's matter.
+pub(super) fn guard(path: &Utf8Path, metadata: Option<&Metadata>, mode: FileMode) -> Vec<Change> {
+    let Some(metadata) = metadata.filter(|metadata| metadata.kind == FileKind::File) else { return Vec::new() };
+    let owner = disowned(path, metadata);
+    let mode = (metadata.mode & !mode.0 != 0).then(|| Change::SetMode { path: path.into(), mode });
+    owner.into_iter().chain(mode).collect()
 }
 
 /// A file that is not kboot's own, with an edit made to its text. Where there is no such file, there is nothing to edit.

@@ -18,6 +18,7 @@ mod foresight;
 mod item;
 mod journal;
 mod lock;
+mod mask;
 mod member;
 mod object;
 mod probe;

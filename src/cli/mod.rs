@@ -190,6 +190,7 @@ impl Global {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -208,6 +209,17 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(problem) => problem.tell(global),
+    }
+}
+
+/// Keys, tokens and passphrases are in memory: no crash may write it to a disk, and no other process may look into it.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
+    // Where the kernel allows neither, kboot works as well.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // Of another user, it would take away what /proc tells the process of itself.
+    if geteuid().is_root() {
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 

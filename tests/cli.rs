@@ -20,6 +20,8 @@ mod kubeadm;
 mod liar;
 #[path = "cli/lock.rs"]
 mod lock;
+#[path = "cli/rooted.rs"]
+mod rooted;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
 #[path = "cli/ssh.rs"]

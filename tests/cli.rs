@@ -16,8 +16,12 @@ mod generated;
 mod help;
 #[path = "cli/kubeadm.rs"]
 mod kubeadm;
+#[path = "cli/liar.rs"]
+mod liar;
 #[path = "cli/lock.rs"]
 mod lock;
+#[path = "cli/rooted.rs"]
+mod rooted;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
 #[path = "cli/ssh.rs"]

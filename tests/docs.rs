@@ -53,6 +53,41 @@ fn what_a_page_shows_of_the_repository_is_there() {
     }
 }
 
+/// Whoever can write there could put something into a folder or file whose name is known.
+#[test]
+fn nothing_is_kept_in_shared_folders() {
+    for file in sources(&Utf8Path::new(ROOT).join("src")) {
+        let text = read(&file);
+        let product = text.split("#[cfg(test)]").next().unwrap();
+        for folder in ["/tmp", "/var/tmp", "/dev/shm"] {
+            assert!(!product.contains(&format!("\"{folder}")), "{file} names {folder}");
+        }
+        assert!(!product.contains("temp_dir()"), "{file} asks for the shared folder");
+        for bare in ["tempfile::tempdir()", "tempfile::tempfile()", "NamedTempFile::new()", ".tempfile()", ".tempdir()"]
+        {
+            let is_test =
+                file.file_name().is_some_and(|name| name.contains("test")) || file.as_str().contains("property");
+            assert!(is_test || !product.contains(bare), "{file} has `{bare}`, which is in a shared folder");
+        }
+    }
+}
+
+/// What `cli` prints for people is cleaned in one place, so nothing else there may have a stream of its own.
+#[test]
+fn commands_print_through_one_place() {
+    // The agent's standard output is the conversation; `mod.rs` has the developer's log.
+    let exceptions = [("exit.rs", ""), ("agent.rs", "tokio::io::stdout()"), ("mod.rs", "with_writer(std::io::stderr)")];
+    for file in sources(&Utf8Path::new(ROOT).join("src/cli")) {
+        let mut text = read(&file);
+        for (_, allowed) in exceptions.iter().filter(|(name, _)| file.file_name() == Some(name)) {
+            text = if allowed.is_empty() { String::new() } else { text.replace(allowed, "") };
+        }
+        for stream in ["io::stdout", "io::stderr", "println!", "print!(", "Term::"] {
+            assert!(!text.contains(stream), "{file} has `{stream}` and not `exit`'s functions");
+        }
+    }
+}
+
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 25] = [
     ("adopt", "alike engine facts inventory kube kubeadm manifest pki"),

@@ -99,6 +99,7 @@ impl Client {
                 | Reply::Resolved { .. }
                 | Reply::Surveyed { .. }
                 | Reply::Etcd { .. }
+                | Reply::Read { .. }
                 | Reply::Ended { .. } => {}
             }
         }
@@ -114,7 +115,7 @@ impl Client {
     }
 
     /// Waits for the reply of this kind; what an earlier request still had to say is passed over.
-    async fn ask<T>(&self, request: &Request, answer: impl Fn(Reply) -> Option<Result<T>>) -> Result<T> {
+    pub(super) async fn ask<T>(&self, request: &Request, answer: impl Fn(Reply) -> Option<Result<T>>) -> Result<T> {
         let mut replies = self.replies.lock().await;
         self.send(request).await?;
         loop {

@@ -4,9 +4,11 @@
 //! phases and streams events. It ends when its input does, after the change in hand. Secrets travel here and nowhere else.
 
 mod client;
+mod files;
 mod protocol;
 mod serve;
 
 pub use client::Client;
+pub use files::HostFile;
 pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 pub use serve::{serve, serve_here};

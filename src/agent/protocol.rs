@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{HostFile, Piece};
 use crate::adopt::Survey;
 use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
 use crate::facts::{EtcdView, Facts};
@@ -23,6 +24,11 @@ pub enum Request {
     Survey,
     /// How an etcd that is not kboot's looks from this host. Changes nothing.
     Etcd(Box<Context>),
+    /// A piece of a file, from this byte on. Changes nothing.
+    Read {
+        file: HostFile,
+        offset: u64,
+    },
     Run(Box<PhaseRun>),
     /// The run is over for this host: write that down.
     End {
@@ -72,6 +78,10 @@ pub enum Reply {
     /// None where the host has nothing to ask it with.
     Etcd {
         view: Result<Option<EtcdView>, Failure>,
+    },
+    /// None where there is no such file.
+    Read {
+        piece: Result<Option<Piece>, Failure>,
     },
     Event {
         event: Box<Event>,

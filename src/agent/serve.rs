@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
+use super::files::{self, HostFile};
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
@@ -18,7 +19,7 @@ use crate::engine::{
 };
 use crate::facts::Facts;
 use crate::kube::{Connector, health};
-use crate::resource::LocalHost;
+use crate::resource::{LocalHost, remove_temporaries};
 use crate::steps::task::{self, Work as Item};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
@@ -46,6 +47,7 @@ pub async fn serve(
             Request::Resolve(run) => agent.resolve(&run).await,
             Request::Survey => agent.survey().await,
             Request::Etcd(context) => agent.etcd(&context).await,
+            Request::Read { file, offset } => agent.read(file, offset),
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -182,6 +184,10 @@ impl Agent {
         let _ = self.replies.send(Reply::Etcd { view });
     }
 
+    fn read(&self, file: HostFile, offset: u64) {
+        let _ = self.replies.send(Reply::Read { piece: files::piece(file.path(), offset) });
+    }
+
     /// Writes down how the run ended, where it changed something or wanted something else than the last one.
     async fn end(&self, outcome: Outcome) {
         let result = match self.lock.lock().await.as_ref() {
@@ -295,7 +301,11 @@ async fn own(
     let mut held = lock.lock().await;
     if held.is_none() {
         let (lock, has_waited) = take(run, cancel, sink).await?;
-        last_applied(past, &run.run).await?;
+        let last = last_applied(past, &run.run).await?;
+        // Baseline and journal are written in a folder that no change names.
+        for folder in last.cut_off().chain(Utf8Path::new(Journal::PATH).parent()) {
+            remove_temporaries(folder)?;
+        }
         let journal = Arc::new(Journal::open(Utf8Path::new(Journal::PATH), run.run.clone())?);
         // Whoever worked here meanwhile has left the host another one than the controller knows.
         let facts = if has_waited { Some(crate::facts::gather(host).await?) } else { None };

@@ -12,7 +12,7 @@ use crate::engine::Failure;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host, HostSsh, Role};
 
-use super::exit::{Problem, print, remark};
+use super::exit::{Problem, print_data, remark};
 use super::{Global, Output, file};
 
 /// Write the inventory of a cluster that kubeadm made
@@ -95,7 +95,7 @@ impl Adopt {
             remark(format!("note: {note}"));
         }
         let Some(path) = out else {
-            print(&adopted.inventory)?;
+            print_data(&adopted.inventory)?;
             for name in adopted.keys.keys() {
                 remark(format!("note: the inventory names the key {name} beside it: --out writes it, too"));
             }

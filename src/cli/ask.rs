@@ -1,8 +1,8 @@
 //! Questions to the person in front of the terminal.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
-use super::exit::Problem;
+use super::exit::{self, Problem};
 
 /// A yes or no; `nobody` where there is no person.
 pub fn is_agreed(question: &str, nobody: Problem) -> Result<bool, Problem> {
@@ -31,8 +31,7 @@ fn ask(question: &str, nobody: Problem) -> Result<String, Problem> {
     if !std::io::stdin().is_terminal() {
         return Err(nobody);
     }
-    eprint!("{question}");
-    std::io::stderr().flush()?;
+    exit::question(question)?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(answer.trim().into())

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::exit::{Problem, print};
+use super::exit::{Problem, print_data};
 
 /// Print a shell's completion script
 #[derive(Args)]
@@ -23,7 +23,7 @@ impl Completion {
     pub fn run(self, command: clap::Command) -> Result<ExitCode, Problem> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut visible(&command), "kboot", &mut script);
-        print(&String::from_utf8_lossy(&script))?;
+        print_data(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }
 }

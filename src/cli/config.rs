@@ -8,7 +8,7 @@ use crate::inventory::{self, Cluster};
 use crate::report::count;
 
 use super::etcd_files;
-use super::exit::{Problem, print};
+use super::exit::{Problem, print_data};
 use super::kubeadm;
 use super::up::InventoryArg;
 
@@ -73,7 +73,7 @@ impl Config {
             Config::Print(print) => inventory::print(&load(&print.inventory)?),
             Config::Schema => inventory::schema(),
         };
-        print(&text)?;
+        print_data(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,7 +1,7 @@
-//! How a command ends.
+//! How a command ends, and all that it prints itself: each text for people is cleaned here, whoever it came from.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use crate::engine::Failure;
@@ -45,19 +45,42 @@ impl Problem {
     /// Prints it to standard error.
     pub fn tell(self, global: Global) -> ExitCode {
         let options = global.options(Stream::Err);
-        let (text, code) = match self {
-            Self::Usage(failure) => (render(&failure, options), USAGE),
-            Self::Report(text) => (text, USAGE),
-            Self::Failed(failure) if failure.interrupted => (render(&failure, options), INTERRUPTED),
-            Self::Failed(failure) => (render(&failure, options), FAILED),
+        let code = match self {
+            Self::Usage(failure) => {
+                tell(&failure, options);
+                USAGE
+            }
+            Self::Report(text) => {
+                remark_lines(text);
+                USAGE
+            }
+            Self::Failed(failure) => {
+                tell(&failure, options);
+                if failure.interrupted { INTERRUPTED } else { FAILED }
+            }
         };
-        remark(text.trim_end());
         ExitCode::from(code)
     }
 }
 
-/// Writes a command's result to the standard output. A reader that has gone has seen what it wanted.
+/// Prints a failure to standard error.
+pub fn tell(failure: &Failure, options: report::Options) {
+    // The colours are kboot's own; the text was cleaned as it was rendered.
+    error_line(report::render_failure(&[], failure, options.verbosity, options.is_colored()).trim_end());
+}
+
+/// Writes a command's result, which people read, to the standard output.
 pub fn print(text: &str) -> Result<(), Problem> {
+    write(&report::clean_text(text))
+}
+
+/// Writes a command's result, which programs read, to the standard output: as it is, unless that is a terminal.
+pub fn print_data(text: &str) -> Result<(), Problem> {
+    if std::io::stdout().is_terminal() { print(text) } else { write(text) }
+}
+
+/// A reader that has gone has seen what it wanted.
+fn write(text: &str) -> Result<(), Problem> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -67,8 +90,24 @@ pub fn print(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Says a word beside the result, on standard error.
+/// Says one line beside the result, on standard error.
 pub fn remark(text: impl fmt::Display) {
+    error_line(&report::clean_line(&text.to_string()));
+}
+
+/// Says several lines beside the result, on standard error.
+pub fn remark_lines(text: impl fmt::Display) {
+    error_line(&report::clean_text(text.to_string().trim_end()));
+}
+
+/// Asks for a line; the question may have several.
+pub fn question(text: &str) -> std::io::Result<()> {
+    let mut error = std::io::stderr();
+    write!(error, "{}", report::clean_text(text))?;
+    error.flush()
+}
+
+fn error_line(text: &str) {
     // Nobody is left to be told where standard error is closed.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -76,10 +115,6 @@ pub fn remark(text: impl fmt::Display) {
 /// A file that the command line names and that can't be read.
 pub fn unreadable(path: impl fmt::Display, error: &std::io::Error) -> Problem {
     Problem::usage(format!("failed to read {path}: {}", reason(error)))
-}
-
-fn render(failure: &Failure, options: report::Options) -> String {
-    report::render_failure(&[], failure, options.verbosity, options.is_colored())
 }
 
 impl From<Failure> for Problem {

@@ -10,12 +10,14 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::agent::HostFile;
 use crate::engine::{Failure, Journal, Made, Outcome, Run};
 use crate::fleet::Fleet;
 use crate::inventory::{self, Cluster};
+use crate::report::{Stream, clean_line, escape_json};
 use crate::steps::UndoScope;
 
-use super::exit::{Problem, print};
+use super::exit::{FAILED, Problem, print, print_data, tell};
 use super::init::require_root;
 use super::target::{chosen, known};
 use super::{Global, Output};
@@ -48,12 +50,16 @@ pub type Journals = BTreeMap<String, Vec<Run>>;
 
 impl History {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        let mut is_whole = true;
         let journals = match &self.inventory {
             None => BTreeMap::from([here()?]),
             Some(path) => {
                 let cluster = inventory::load(path)?.cluster;
                 known(&cluster, &self.hosts)?;
-                over_ssh(&chosen(cluster, &self.hosts)).await?
+                let (journals, failures) = over_ssh(&chosen(cluster, &self.hosts)).await;
+                failures.iter().for_each(|failure| tell(failure, global.options(Stream::Err)));
+                is_whole = failures.is_empty();
+                journals
             }
         };
         if let Some(id) = &self.run
@@ -64,14 +70,19 @@ impl History {
         let mut rows: Vec<(&str, &Run)> =
             journals.iter().flat_map(|(host, runs)| runs.iter().map(|run| (host.as_str(), run))).collect();
         rows.retain(|(_, run)| self.run.as_ref().is_none_or(|id| run.info.id == *id));
-        rows.sort_by(|(_, a), (_, b)| b.info.id.cmp(&a.info.id));
+        rows.sort_by_key(|(_, run)| std::cmp::Reverse(run.at));
         let text = match (global.output, &self.run) {
             (Output::Json, _) => rows.iter().map(|(host, run)| format!("{}\n", in_json(host, run))).collect(),
             (_, Some(_)) => rows.iter().map(|(host, run)| in_full(host, run)).collect::<Vec<_>>().join("\n"),
+            // Nothing is known of those that could not be asked.
+            (_, None) if rows.is_empty() && !is_whole => String::new(),
             (_, None) => table(&rows, &journals),
         };
-        print(&text)?;
-        Ok(ExitCode::SUCCESS)
+        match global.output {
+            Output::Json => print_data(&escape_json(&text))?,
+            Output::Auto | Output::Plain | Output::File(_) => print(&text)?,
+        }
+        Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 }
 
@@ -82,16 +93,18 @@ pub fn here() -> Result<(String, Vec<Run>), Problem> {
     Ok((name.trim().to_string(), Journal::past()?))
 }
 
-/// The runs of every host of an inventory.
-pub async fn over_ssh(cluster: &Cluster) -> Result<Journals, Problem> {
+/// The runs of the hosts of an inventory, and why some could not be asked.
+pub async fn over_ssh(cluster: &Cluster) -> (Journals, Vec<Failure>) {
     let fleet = Fleet::new(crate::report::ask_secret);
-    let read = async |host: &inventory::Host| {
-        let text = fleet.read_file(cluster, host, Journal::PATH).await;
-        let text = text.map_err(|failure| failure.context(format_args!("read the journal of {}", host.name)))?;
-        Ok::<_, Failure>((host.name.clone(), Journal::runs(text.unwrap_or_default().as_bytes())))
-    };
-    let read = join_all(cluster.hosts.iter().map(read)).await;
-    Ok(read.into_iter().collect::<Result<_, Failure>>()?)
+    let read = join_all(cluster.hosts.iter().map(|host| fleet.read(cluster, host, HostFile::Journal))).await;
+    let (mut journals, mut failures) = (Journals::new(), Vec::new());
+    for (host, read) in cluster.hosts.iter().zip(read) {
+        match read {
+            Ok(bytes) => drop(journals.insert(host.name.clone(), Journal::runs(&bytes.unwrap_or_default()))),
+            Err(failure) => failures.push(failure.context(format_args!("read the journal of {}", host.name))),
+        }
+    }
+    (journals, failures)
 }
 
 /// Whether some run on this host took that one back to its end.
@@ -115,14 +128,9 @@ fn table(rows: &[(&str, &Run)], journals: &Journals) -> String {
             Some(id) if id != UndoScope::ALL => format!("{} of {id}", run.info.command),
             _ => run.info.command.clone(),
         };
-        lines.push([
-            run.info.id.clone(),
-            when(run.at),
-            host.to_string(),
-            command,
-            run.changes.len().to_string(),
-            ended,
-        ]);
+        let cells = [&run.info.id, &when(run.at), *host, &command, &run.changes.len().to_string(), &ended];
+        // A line break in a cell would forge a row.
+        lines.push(cells.map(clean_line));
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..6).map(width).collect();
@@ -142,18 +150,14 @@ fn ended(run: &Run) -> String {
 }
 
 fn in_full(host: &str, run: &Run) -> String {
-    let mut text = format!(
-        "{host}: `{}`, {} UTC, {}\n  run {} by {}\n",
-        run.info.command,
-        when(run.at),
-        ended(run),
-        run.info.id,
-        run.info.owner
-    );
+    let mut lines = vec![
+        format!("{host}: `{}`, {} UTC, {}", run.info.command, when(run.at), ended(run)),
+        format!("  run {} by {}", run.info.id, run.info.owner),
+    ];
     for made in &run.changes {
-        text += &format!("  {}  {:28}  {}{}\n", clock(made.at), made.step, made.text, remark(made));
+        lines.push(format!("  {}  {:28}  {}{}", clock(made.at), made.step, made.text, remark(made)));
     }
-    text
+    lines.iter().map(|line| clean_line(line) + "\n").collect()
 }
 
 fn remark(made: &Made) -> String {

@@ -58,10 +58,17 @@ impl Trust {
         for (target, keys) in targets.iter().zip(scanned) {
             match keys {
                 Ok(keys) => {
+                    let mut judged = Vec::new();
                     for key in keys {
-                        match verdict(target, &key)? {
+                        judged.push((verdict(target, &key)?, key));
+                    }
+                    // A host that has shown a key on record is the one that it should be, and may have further keys.
+                    let is_known = judged.iter().any(|(verdict, _)| *verdict == Verdict::Match);
+                    for (verdict, key) in judged {
+                        match verdict {
                             Verdict::Match => {}
                             Verdict::Unknown => unknown.push((target, key)),
+                            Verdict::OtherAlgorithm { .. } if is_known => unknown.push((target, key)),
                             other => {
                                 is_whole = false;
                                 remark(format_args!("{}: {}: {}", target.name, key.fingerprint, told(&other)));
@@ -109,7 +116,14 @@ fn verdict(target: &Target, key: &ssh::ScannedKey) -> Result<Verdict, Problem> {
 
 fn told(verdict: &Verdict) -> String {
     match verdict {
+        Verdict::OtherAlgorithm { file, line, .. } => format!(
+            "is not the key in {file}:{line}, which the host does not show; if the machine was installed anew, remove that line"
+        ),
         Verdict::Changed { .. } => "differs from the key that is remembered; if the machine was installed anew, remove that line from known_hosts".into(),
-        _ => "is not to be trusted: known_hosts says it was revoked".into(),
+        Verdict::Revoked { .. } => "is not to be trusted: known_hosts says it was revoked".into(),
+        Verdict::OnlyAuthority { file, line } => {
+            format!("is not on record: {file}:{line} trusts the host through a certificate authority, which kboot does not support")
+        }
+        Verdict::Match | Verdict::Unknown => String::new(),
     }
 }

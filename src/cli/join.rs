@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::bootstrap::{self, ClusterInfo, DiscoveryError, Pins, Token};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
+use crate::inventory::reading::format;
 use crate::inventory::{API_PORT, CONTROL_PLANES, Cluster, Host, HostSsh, Role};
 use crate::kube::{Connector, View};
 use crate::kubeadm::Discovery;
@@ -344,7 +345,9 @@ async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     Ok(())
 }
 
+/// None for what is no control plane's name and address: both become part of the balancer's configuration.
 fn control_plane((name, address): (&str, &str)) -> Option<Host> {
+    format::subdomain(name).ok()?;
     Some(Host {
         name: name.into(),
         address: address.parse().ok()?,
@@ -365,4 +368,19 @@ async fn document(view: &View, name: &str, key: &str) -> Result<Value, Failure> 
             .hint("the cluster was made neither by kboot nor by kubeadm, or its bootstrap has not ended yet")
     })?;
     serde_yaml::from_str(text).map_err(|error| Failure::new(format!("failed to read ConfigMap {name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_becomes_part_of_a_configuration() {
+        assert!(control_plane(("n1.lab", "10.0.0.1")).is_some());
+        for (name, address) in
+            [("n1\n  server evil 10.9.9.9:6443", "10.0.0.1"), ("", "10.0.0.1"), ("n 1", "10.0.0.1"), ("n1", "x")]
+        {
+            assert!(control_plane((name, address)).is_none(), "{name}");
+        }
+    }
 }

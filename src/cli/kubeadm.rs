@@ -15,7 +15,7 @@ use crate::kubeadm::{self, Discovery, Here, Options};
 use crate::manifest;
 use crate::preflight::{Check, Ignore};
 
-use super::exit::{Problem, remark, unreadable};
+use super::exit::{Problem, remark, remark_lines, unreadable};
 use super::run;
 
 /// What a file of kubeadm's says of the run; without one, nothing.
@@ -145,7 +145,7 @@ fn report(mistakes: Mistakes) -> Problem {
 
 fn warn(warnings: &Mistakes) {
     if !warnings.is_empty() {
-        remark(warnings.to_string().trim_end());
+        remark_lines(&warnings);
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::process::ExitCode;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
+use crate::agent::HostFile;
 use crate::engine::Failure;
 use crate::fleet::Fleet;
-use crate::pki::kubeconfig;
+use crate::inventory::{Cluster, Host};
+use crate::pki::kubeconfig::{self, Authority, Credentials};
 
 use super::Global;
-use super::exit::{Problem, print, remark, unreadable};
-use super::file;
+use super::exit::{Problem, print_data, remark, unreadable};
+use super::file::{self, KubectlLock};
 use super::up::InventoryArg;
 
 /// Fetch the administrator's kubeconfig from a control plane
@@ -37,32 +39,74 @@ pub struct Kubeconfig {
 impl Kubeconfig {
     pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
         let cluster = self.inventory.load()?;
-        let host = cluster.control_planes().next().ok_or_else(|| Failure::new("the inventory has no control plane"))?;
-        let text = Fleet::new(crate::report::ask_secret)
-            .read_file(&cluster, host, "/etc/kubernetes/admin.conf")
-            .await?
-            .ok_or_else(|| {
-                Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
-                    .hint("make the cluster first: kboot up")
-            })?;
+        let new = fetch(&cluster).await?;
         let Some(path) = self.merge else {
-            print(&text)?;
+            print_data(new.to_yaml().expose_secret())?;
             return Ok(ExitCode::SUCCESS);
         };
         let context = self.context.unwrap_or_else(|| cluster.name.clone());
-        let new = kubeconfig::Kubeconfig::parse(&text)
-            .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+        if let Some(folder) = path.parent() {
+            file::make_folder(folder)?;
+        }
+        let _lock = KubectlLock::take(&path).await.map_err(|error| locked(&path, error))?;
         let existing = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             other => other.map_err(|error| unreadable(&path, &error))?,
         };
         let merged = kubeconfig::merge(&existing, &new, &context)
             .map_err(|error| Failure::new(format!("{path}: failed to {error}")).hint(error.hint()))?;
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
         file::replace(&path, merged.expose_secret(), 0o600)?;
         remark(format_args!("{path}: the context {context} is the current one"));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// From the first control plane that has one.
+async fn fetch(cluster: &Cluster) -> Result<kubeconfig::Kubeconfig, Failure> {
+    let fleet = Fleet::new(crate::report::ask_secret);
+    let mut failures = Vec::new();
+    for host in cluster.control_planes() {
+        match fetch_from(&fleet, cluster, host).await {
+            Ok(found) => {
+                for failure in &failures {
+                    let Failure { cause, .. } = failure;
+                    remark(format_args!("warning: {cause}; asked {} instead", host.name));
+                }
+                return Ok(found);
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let mut failures = failures.into_iter();
+    let first = failures.next().unwrap_or_else(|| Failure::new("the inventory has no control plane"));
+    let others: Vec<String> = failures.map(|failure| failure.cause).collect();
+    Err(if others.is_empty() { first } else { first.evidence(others) })
+}
+
+async fn fetch_from(fleet: &Fleet, cluster: &Cluster, host: &Host) -> Result<kubeconfig::Kubeconfig, Failure> {
+    let bytes = fleet.read(cluster, host, HostFile::AdminConf).await?.ok_or_else(|| {
+        Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
+            .hint("make the cluster first: kboot up")
+    })?;
+    let found = kubeconfig::Kubeconfig::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+    // Anything else would have this machine run a command or read a file at the next kubectl, as the host wants it.
+    match (&found.authority, &found.credentials) {
+        (Authority::Pem(_), Credentials::Certificate { .. } | Credentials::Token(_)) => Ok(found),
+        (Authority::Pem(_) | Authority::File(_) | Authority::Unspecified, _) => Err(Failure::new(format!(
+            "/etc/kubernetes/admin.conf of {} has no certificate authority, client certificate or token of its own",
+            host.name
+        ))
+        .hint("kboot takes no kubeconfig that names commands or files: look at it on the host, and make it anew with `kboot up`")),
+    }
+}
+
+fn locked(path: &Utf8Path, error: std::io::Error) -> Problem {
+    if error.kind() != std::io::ErrorKind::AlreadyExists {
+        return Failure::from(error).context(format_args!("lock {path} as kubectl does")).into();
+    }
+    Problem::Failed(
+        Failure::new(format!("{path}.lock is there: another program changes {path}"))
+            .hint(format!("if no kubectl is at work any more: `rm {path}.lock`")),
+    )
 }

@@ -13,12 +13,12 @@ use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::Cluster;
 use crate::lock::{self, Answer, Answers, Lock as LockFile, Move, Question};
-use crate::report::{Verbosity, count};
+use crate::report::{clean_line, count};
 use crate::steps::{Context, Inputs};
 
 use super::Global;
 use super::ask::is_agreed;
-use super::exit::{FAILED, Problem, print, remark};
+use super::exit::{self, FAILED, Problem, print, remark};
 use super::file;
 use super::lock_file::{LockFileArg, roots};
 use super::run::{name_inventory, repository_keys};
@@ -75,7 +75,7 @@ impl Lock {
         let kept = if self.update { None } else { Some(old.as_ref().unwrap_or(&empty)) };
         let new = lock::compose(&cluster, kept, &answers).map_err(|conflicts| told(conflicts, global))?;
         let moves = old.as_ref().map(|old| lock::moves(old, &new)).unwrap_or_default();
-        print(&moves.iter().map(|moved| format!("  {moved}\n")).collect::<String>())?;
+        print(&moves.iter().map(|moved| format!("  {}\n", clean_line(&moved.to_string()))).collect::<String>())?;
         let is_same = old.as_ref() == Some(&new);
         if self.check {
             remark(format_args!("{path} {}", checked(old.is_some(), is_same, self.update)));
@@ -197,9 +197,8 @@ fn all<T>(
 /// Several failures: all but the last are told at once.
 fn told(mut failures: Vec<Failure>, global: Global) -> Problem {
     let last = failures.pop().unwrap_or_else(|| Failure::new("nothing was resolved"));
-    let options = global.options(crate::report::Stream::Err);
     for failure in &failures {
-        remark(crate::report::render_failure(&[], failure, Verbosity::Normal, options.is_colored()).trim_end());
+        exit::tell(failure, global.options(crate::report::Stream::Err));
     }
     Problem::Failed(last)
 }

@@ -1,7 +1,5 @@
 //! The command line: one file a command. The only place that knows about flags and exit codes.
 
-#![expect(clippy::print_stderr, reason = "commands ask people questions")]
-
 mod adopt;
 mod agent;
 mod apply;
@@ -45,7 +43,7 @@ use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
-use exit::{Problem, USAGE, remark};
+use exit::{Problem, USAGE};
 
 pub use usage::reference;
 
@@ -192,6 +190,7 @@ impl Global {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -213,6 +212,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Keys, tokens and passphrases are in memory: no crash may write it to a disk, and no other process may look into it.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
+    // Where the kernel allows neither, kboot works as well.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // Of another user, it would take away what /proc tells the process of itself.
+    if geteuid().is_root() {
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
+}
+
 /// What was asked for is help, the version, or nothing that kboot knows.
 fn refuse(error: &clap::Error) -> ExitCode {
     let Some(failure) = usage::failure(error, &Cli::command(), std::env::args()) else {
@@ -220,8 +230,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     };
-    let is_colored = Options { stream: Stream::Err, ..Options::default() }.is_colored();
-    remark(crate::report::render_failure(&[], &failure, Verbosity::Normal, is_colored).trim_end());
+    exit::tell(&failure, Options { stream: Stream::Err, ..Options::default() });
     ExitCode::from(USAGE)
 }
 

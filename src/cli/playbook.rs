@@ -9,7 +9,7 @@ use crate::inventory;
 use crate::playbook::{self, BUILTIN};
 use crate::report::count;
 
-use super::exit::{Problem, print};
+use super::exit::{Problem, print_data};
 use super::play::Vars;
 
 /// Read the order in which kboot works, and check playbooks of your own
@@ -67,7 +67,7 @@ impl Playbook {
             Playbook::Validate(validate) => validate.text()?,
             Playbook::Schema => playbook::schema(),
         };
-        print(&text)?;
+        print_data(&text)?;
         Ok(ExitCode::SUCCESS)
     }
 }

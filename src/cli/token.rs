@@ -16,8 +16,9 @@ use crate::engine::Failure;
 use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
 use crate::pki::ca_hashes;
+use crate::report::{clean_line, escape_json};
 
-use super::exit::{Problem, print, unreadable};
+use super::exit::{Problem, print, print_data, unreadable};
 use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -217,7 +218,7 @@ impl List {
                 shown["token"] = json!(listed.token.expose().expose_secret());
                 out += &format!("{shown}\n");
             }
-            print(&out)?;
+            print_data(&escape_json(&out))?;
             return Ok(ExitCode::SUCCESS);
         }
         out += &format!("{:<25}{:<22}{:<24}DESCRIPTION\n", "TOKEN", "EXPIRES", "USAGES");
@@ -227,7 +228,8 @@ impl List {
             let description = listed.grant.description.unwrap_or_default();
             let usages = listed.grant.usages.join(",");
             let token = listed.token.expose();
-            out += &format!("{:<25}{expires:<22}{usages:<24}{description}\n", token.expose_secret());
+            let line = format!("{:<25}{expires:<22}{usages:<24}{description}", token.expose_secret());
+            out += &format!("{}\n", clean_line(&line));
         }
         print(&out)?;
         Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_member_made, is_node_ma
 
 use super::Global;
 use super::ask::confirm;
-use super::exit::{Problem, remark};
+use super::exit::{FAILED, Problem, remark, tell};
 use super::history::{self, Journals, is_undone};
 use super::run::{self, Job, Reach};
 use super::target::{TakeBackArgs, chosen, this_machine};
@@ -39,10 +39,14 @@ pub struct Undo {
 
 impl Undo {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let (mut cluster, reach, journals) = self.hosts().await?;
+        let (mut cluster, reach, journals, failures) = self.hosts().await?;
+        failures.iter().for_each(|failure| tell(failure, global.options(Stream::Err)));
         let Some(id) = self.choose(&journals)? else {
-            remark("There is nothing to take back.");
-            return Ok(ExitCode::SUCCESS);
+            if failures.is_empty() {
+                remark("There is nothing to take back.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            return Err(Failure::new("no host that could be asked has anything to take back").into());
         };
         cluster.hosts.retain(|host| journals.get(&host.name).is_some_and(|runs| has(runs, &id)));
         if self.args.needs_word() {
@@ -61,19 +65,21 @@ impl Undo {
             },
             ..Job::new("undo", &cluster, reach, self.args.dry.mode())
         };
-        Ok(self.args.dry.code(&run::run(job, global, Stream::Out).await?))
+        let code = self.args.dry.code(&run::run(job, global, Stream::Out).await?);
+        Ok(if failures.is_empty() { code } else { ExitCode::from(FAILED) })
     }
 
-    async fn hosts(&self) -> Result<(Cluster, Reach, Journals), Problem> {
+    /// The hosts whose journals are known, and why the others could not be asked.
+    async fn hosts(&self) -> Result<(Cluster, Reach, Journals, Vec<Failure>), Problem> {
         if let Some(cluster) = self.args.inventory()? {
             let cluster = chosen(cluster, &self.args.hosts);
-            let journals = history::over_ssh(&cluster).await?;
-            return Ok((cluster, Reach::Ssh, journals));
+            let (journals, failures) = history::over_ssh(&cluster).await;
+            return Ok((cluster, Reach::Ssh, journals, failures));
         }
         let cluster = this_machine()?;
         let (_, runs) = history::here()?;
         let journals = cluster.hosts.iter().map(|host| (host.name.clone(), runs.clone())).collect();
-        Ok((cluster, Reach::Here, journals))
+        Ok((cluster, Reach::Here, journals, Vec::new()))
     }
 
     /// The run that is to be taken back; None where there is none.
@@ -117,11 +123,23 @@ fn made_nodes(cluster: &Cluster, journals: &Journals, id: &str) -> Vec<String> {
 
 /// The last run that changed something and was not taken back, and that is no undo or reset itself.
 fn last(journals: &Journals) -> Option<String> {
-    let candidates = journals.values().flat_map(|runs| {
+    let candidates = journals.values().filter_map(|runs| {
         let is_open = |run: &&Run| run.info.undoes.is_none() && !run.changes.is_empty() && !is_undone(run, runs);
-        runs.iter().filter(is_open).filter(|run| !is_final(run))
+        runs.iter().filter(is_open).rfind(|run| !is_final(run))
     });
-    candidates.map(|run| run.info.id.clone()).max()
+    // Of each host the last; of two that one host had, the one that it had later. Only hosts that had no run in common are
+    // compared by their clocks, and the controllers' clocks, which are in the runs' names, by none.
+    let candidates: Vec<&Run> = candidates.collect();
+    let is_passed =
+        |run: &Run| candidates.iter().any(|other| journals.values().any(|runs| is_before(run, other, runs)));
+    let open = candidates.iter().filter(|run| !is_passed(run));
+    open.max_by_key(|run| run.at).map(|run| run.info.id.clone())
+}
+
+/// Whether a journal has one run before another.
+fn is_before(one: &Run, other: &Run, runs: &[Run]) -> bool {
+    let place = |run: &Run| runs.iter().position(|known| known.info.id == run.info.id);
+    place(one).zip(place(other)).is_some_and(|(one, other)| one < other)
 }
 
 fn told(id: &str, journals: &Journals) -> String {
@@ -173,5 +191,23 @@ mod tests {
         recovery.info.command = "kboot recover".into();
         journals.get_mut("n2").unwrap().push(recovery);
         assert_eq!(last(&journals).as_deref(), Some("2"), "a recovery is not taken back");
+    }
+
+    #[test]
+    fn the_last_run_is_the_journal_s_and_not_the_controller_s_clock() {
+        let done = Some(Outcome::Changed);
+        let at = |at, run: Run| Run { at, ..run };
+        // The laptop's clock is an hour ahead: its run has the greater name.
+        let (laptop, desk) = (at(10, run("f-laptop", None, 1, done)), at(20, run("a-desk", None, 1, done)));
+        let one = Journals::from([("n1".into(), vec![laptop.clone(), desk.clone()])]);
+        assert_eq!(last(&one).as_deref(), Some("a-desk"));
+        // n2's own clock is ahead, and n1 knows the order of both.
+        let two = Journals::from([
+            ("n1".into(), vec![laptop.clone(), desk.clone()]),
+            ("n2".into(), vec![at(99, laptop.clone())]),
+        ]);
+        assert_eq!(last(&two).as_deref(), Some("a-desk"));
+        let apart = Journals::from([("n1".into(), vec![laptop]), ("n2".into(), vec![desk])]);
+        assert_eq!(last(&apart).as_deref(), Some("a-desk"), "hosts that share no run have their clocks alone");
     }
 }

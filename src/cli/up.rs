@@ -13,7 +13,7 @@ use crate::report::Stream;
 use crate::steps::Inputs;
 
 use super::Global;
-use super::exit::{Problem, remark};
+use super::exit::{Problem, remark_lines};
 use super::lock_file::LockedArgs;
 use super::phase::Of;
 use super::run::{self, FillIn, Job, Reach, RunArgs};
@@ -51,7 +51,7 @@ impl InventoryArg {
     pub fn load(&self) -> Result<Cluster, Problem> {
         let loaded = inventory::load(&self.path)?;
         if !loaded.warnings.is_empty() {
-            remark(loaded.warnings.to_string().trim_end());
+            remark_lines(&loaded.warnings);
         }
         super::kubeadm::fit(&loaded.cluster)?;
         Ok(loaded.cluster)

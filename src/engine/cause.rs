@@ -1,6 +1,8 @@
 //! Why a host differs from what is wanted: what was applied last, against what is wanted now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Cause, Change, Outcome, Run, State, Thing};
 
@@ -12,6 +14,8 @@ pub struct LastApplied {
     states: BTreeMap<Thing, State>,
     /// Whether the last run that ended well wanted just what this one wants.
     is_same_wish: bool,
+    /// The folders in which a change was cut off.
+    cut_off: BTreeSet<Utf8PathBuf>,
 }
 
 impl LastApplied {
@@ -21,6 +25,9 @@ impl LastApplied {
         for run in runs {
             for made in &run.changes {
                 last.wants.extend(made.wants.clone());
+                if made.after.is_none() {
+                    last.cut_off.extend(made.before.iter().filter_map(|trace| folder(&trace.thing)));
+                }
                 for trace in made.after.iter().flatten() {
                     last.states.insert(trace.thing.clone(), trace.state.clone());
                 }
@@ -46,6 +53,11 @@ impl LastApplied {
         self.is_same_wish
     }
 
+    /// The folders in which a change was cut off: a temporary file of it may still be there.
+    pub fn cut_off(&self) -> impl Iterator<Item = &Utf8Path> {
+        self.cut_off.iter().map(Utf8PathBuf::as_path)
+    }
+
     /// Why this change is proposed; `live` is how the things that it touches are now, where that could be told.
     pub fn cause(&self, change: &Change, live: &[(Thing, State)]) -> Option<Cause> {
         let wants = change.wants();
@@ -64,6 +76,24 @@ impl LastApplied {
         }
         let has_moved = live.iter().any(|(thing, now)| self.states.get(thing).is_some_and(|left| has_moved(left, now)));
         Some(if has_moved { Cause::Both } else { Cause::Inventory })
+    }
+}
+
+fn folder(thing: &Thing) -> Option<Utf8PathBuf> {
+    match thing {
+        Thing::Path { path } => path.parent().map(Utf8Path::to_owned),
+        Thing::Entries { .. }
+        | Thing::Packages
+        | Thing::Hold { .. }
+        | Thing::Unit { .. }
+        | Thing::Sysctl { .. }
+        | Thing::Module { .. }
+        | Thing::Swap { .. }
+        | Thing::Images
+        | Thing::Object { .. }
+        | Thing::Label { .. }
+        | Thing::Taint { .. }
+        | Thing::Command { .. } => None,
     }
 }
 
@@ -133,5 +163,13 @@ mod tests {
     fn a_restart_has_no_cause_of_its_own() {
         let change = crate::engine::UnitChange { restart: Some("x changed".into()), ..Default::default() };
         assert_eq!(LastApplied::default().cause(&Change::SetUnit(change), &[]), None);
+    }
+
+    #[test]
+    fn only_folders_of_changes_that_were_cut_off_are_looked_at_for_what_they_left() {
+        let mut cut = run("1", "x", None);
+        assert_eq!(LastApplied::of(std::slice::from_ref(&cut), "1").cut_off().count(), 0);
+        cut.changes[0].after = None;
+        assert_eq!(LastApplied::of(&[cut], "1").cut_off().collect::<Vec<_>>(), ["/etc"]);
     }
 }

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::digest::shown;
+use super::mask::{masked, masked_like};
 use super::member::MemberChange;
 use super::object::redact_object;
 use crate::inventory::Taint;
@@ -350,12 +351,19 @@ impl Change {
             Change::WriteFile { path, mode, before, after } => Change::WriteFile {
                 path: path.clone(),
                 mode: *mode,
-                // What is secret now was secret before.
-                before: before.as_ref().map(|content| match after {
-                    Content::Secret(_) | Content::Digest(_) => content.clone().into_secret().redacted(),
-                    _ => content.redacted(),
+                before: before.as_ref().map(|content| match (content, after) {
+                    // What is secret now was secret before.
+                    (_, Content::Secret(_) | Content::Digest(_)) => content.clone().into_secret().redacted(),
+                    (Content::Text(text), Content::Text(_) | Content::Bytes(_)) => {
+                        Content::Text(masked(text).into_owned())
+                    }
+                    (Content::Secret(_) | Content::Bytes(_) | Content::Digest(_), _) => content.redacted(),
                 }),
-                after: after.redacted(),
+                after: match (before, after) {
+                    // An edit leaves somebody's passwords where they were.
+                    (Some(Content::Text(before)), Content::Text(after)) => Content::Text(masked_like(before, after)),
+                    (_, after) => after.redacted(),
+                },
             },
             Change::ApplyObject { object, before } => {
                 Change::ApplyObject { object: redact_object(object), before: before.as_ref().map(redact_object) }

@@ -70,7 +70,7 @@ pub enum Entry {
 /// What a run is. The controller makes it, so that it is the same on all hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Unique, and later ones sort after earlier ones.
+    /// Unique. It begins with the controller's time, which may be wrong: the order of runs is that of the journal.
     pub id: String,
     /// `kboot up`, as one would type it.
     pub command: String,
@@ -368,7 +368,8 @@ fn shortened(records: &[Record], most: usize) -> Vec<u8> {
     kept.iter().chain(recent).flat_map(line).collect()
 }
 
-fn make_private_folder(folder: &Utf8Path) -> Result<()> {
+/// Makes a folder that only its owner may enter, and those above it that are missing.
+pub fn make_private_folder(folder: &Utf8Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut missing: Vec<Utf8PathBuf> = Vec::new();
     let mut at = Some(folder);

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::mask::has_secret;
 use super::object::redact_object;
 use super::{Change, Content, comparable, sha256};
 
@@ -220,6 +221,7 @@ impl State {
 fn holds_key(bytes: &[u8]) -> bool {
     const SIGNS: [&[u8]; 4] = [b"PRIVATE KEY", b"client-key-data", b"BEGIN OPENSSH", b"token: "];
     SIGNS.iter().any(|sign| bytes.windows(sign.len()).any(|window| window == *sign))
+        || std::str::from_utf8(bytes).is_ok_and(has_secret)
 }
 
 impl Change {
@@ -396,6 +398,7 @@ mod tests {
         assert!(kept("net.ipv4.ip_forward = 1\n"));
         assert!(!kept("-----BEGIN EC PRIVATE KEY-----\n"));
         assert!(!kept("users:\n- user:\n    client-key-data: AAAA\n"));
+        assert!(!kept("[auth]\n  password = \"hunter2\"\n"));
         assert!(!kept(&"x".repeat(MOST_KEPT + 1)));
     }
 

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::deliver::{AgentBinary, start_agent};
 use super::ssh::{self, Connection, Keyring, Stdout, Target};
-use crate::agent::Client;
-use crate::engine::{Failure, Result};
+use crate::agent::{Client, HostFile};
+use crate::engine::Result;
 use crate::inventory::{Cluster, Host};
 
 /// Where SSH finds a host and how it knows it.
@@ -63,20 +63,9 @@ impl Fleet {
         self.shown.lock().expect("no panic while held").get(host).cloned()
     }
 
-    /// A file's text, read as root; None where there is no such file.
-    pub async fn read_file(&self, cluster: &Cluster, host: &Host, path: &str) -> Result<Option<String>> {
-        let target = target(cluster, host);
-        let connection = ssh::connect(&target, &self.keys).await?;
-        let sudo = if target.user == "root" { "" } else { "sudo -n -- " };
-        let output = connection.exec(&format!("{sudo}cat {path}"), None).await?;
-        if output.code != 0 {
-            if output.stderr.contains("No such file") {
-                return Ok(None);
-            }
-            return Err(Failure::new(format!("failed to read {path} on {}", host.name)).evidence(output.stderr.lines()));
-        }
-        let text = String::from_utf8(output.stdout);
-        text.map(Some).map_err(|_| Failure::new(format!("{path} on {} is not text", host.name)))
+    /// A file of a host, which an agent reads that does not stay; None where there is no such file.
+    pub async fn read(&self, cluster: &Cluster, host: &Host, file: HostFile) -> Result<Option<Vec<u8>>> {
+        self.agent(cluster, host, false).await?.read(file).await
     }
 }
 

@@ -12,8 +12,10 @@ use serde_json::Number;
 use super::mistake::{Mistake, position, quote};
 use super::path::{Path, Step};
 
-/// How many values aliases may add to what is written: enough for any honest file, and no bomb.
-const ALIAS_BUDGET: usize = 100_000;
+/// How many bytes aliases may add to what is written: enough for any honest file, and no bomb.
+const ALIAS_BUDGET: usize = 4 << 20;
+/// What a value takes beside its text.
+const VALUE: usize = 32;
 
 /// What kind of file a text is, for messages about it as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -88,12 +90,15 @@ impl Node {
         span
     }
 
+    /// About how many bytes it takes.
     fn size(&self) -> usize {
-        1 + match &self.kind {
-            Kind::List(items) => items.iter().map(Self::size).sum(),
-            Kind::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
-            _ => 0,
-        }
+        VALUE
+            + match &self.kind {
+                Kind::List(items) => items.iter().map(Self::size).sum(),
+                Kind::Map(entries) => entries.iter().map(|entry| entry.key.len() + entry.value.size()).sum(),
+                Kind::String(text) => text.len(),
+                Kind::Null | Kind::Bool(_) | Kind::Number(_) => 0,
+            }
     }
 }
 
@@ -398,6 +403,15 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert!(Node::read(&deep, INVENTORY).is_err());
         assert!(Node::read(&"- ".repeat(100_000), INVENTORY).is_err());
+    }
+
+    #[test]
+    fn a_long_text_repeated_is_a_bomb_as_well() {
+        let aliases = "[*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\n";
+        let text = |length: usize| format!("a: &a {}\nb: {aliases}", "x".repeat(length));
+        assert!(Node::read(&text(1_000), INVENTORY).is_ok());
+        let told = Node::read(&text(1 << 20), INVENTORY).unwrap_err().message;
+        assert_eq!(told, "aliases make this file too large");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Makes text from hosts safe to show: a hostile log line must not move the cursor, recolour the screen or reverse its text.
 //!
-//! Knows nothing of events. Everything that `page` prints passes through here.
+//! Knows nothing of events. All that people are shown passes through here: what `page` prints, and what `cli` prints itself.
 
 /// Longer lines are cut: a log line of a megabyte helps nobody.
 const LONGEST: usize = 2_000;
@@ -8,8 +8,37 @@ const LONGEST: usize = 2_000;
 /// What a tab becomes.
 const TAB: &str = "    ";
 
-/// One line without any control character; line breaks become spaces.
+/// One line without any control character; line breaks become spaces. A long one is cut.
 pub(super) fn line(text: &str) -> String {
+    up_to(LONGEST, text)
+}
+
+/// One line without any control character, however long; line breaks become spaces.
+pub fn clean_line(text: &str) -> String {
+    up_to(usize::MAX, text)
+}
+
+/// The same line by line: the text's own line breaks stay, also at its end.
+pub fn clean_text(text: &str) -> String {
+    text.replace("\r\n", "\n").split('\n').map(clean_line).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON lets DEL, C1 control characters and those that change the direction of text stand as they are; a terminal that the text
+/// ends up on would obey them.
+pub fn escape_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' => escaped.push('\n'),
+            // All of them are in the basic plane, so one escape is enough.
+            c if is_hostile(c) => escaped.push_str(&format!("\\u{:04x}", c as u32)),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn up_to(longest: usize, text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut length = 0;
     let mut rest = text.trim_end_matches(['\r', '\n']);
@@ -19,7 +48,7 @@ pub(super) fn line(text: &str) -> String {
             continue;
         }
         rest = &rest[first.len_utf8()..];
-        if length == LONGEST {
+        if length == longest {
             let more = rest.chars().count() + 1;
             shown.push_str(&format!("… ({more} more characters)"));
             break;
@@ -91,6 +120,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_keeps_its_lines_and_json_its_meaning() {
+        assert_eq!(clean_text("a\x1b[2J\n\n  b\rc\n"), "a\n\n  b c\n");
+        assert_eq!(clean_line(&"x".repeat(LONGEST + 7)).len(), LONGEST + 7);
+        let value = serde_json::json!({"a": "\u{9b}31m \u{202e} \x7f \x1b é\n"});
+        let escaped = escape_json(&value.to_string());
+        assert!(!escaped.contains(is_hostile), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+    }
+
+    #[test]
     fn a_long_line_is_cut_with_a_count() {
         let shown = line(&"x".repeat(LONGEST + 7));
         assert_eq!(shown, format!("{}… (7 more characters)", "x".repeat(LONGEST)));
@@ -102,6 +141,9 @@ mod tests {
         fn no_control_character_survives(text in any::<Vec<u8>>().prop_map(|b| String::from_utf8_lossy(&b).into_owned())) {
             prop_assert!(!line(&text).contains(is_hostile));
             prop_assert!(!lines(&text).concat().contains(is_hostile));
+            prop_assert!(!clean_line(&text).contains(is_hostile));
+            prop_assert!(!clean_text(&text).replace('\n', "").contains(is_hostile));
+            prop_assert!(!escape_json(&text).replace('\n', "").contains(is_hostile));
         }
 
         #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::clean::escape_json;
 use super::{Reporter, Summary, redact};
 use crate::engine::Event;
 
@@ -33,7 +34,7 @@ impl Json {
         let time = time.format(&Rfc3339).unwrap_or_default();
         let text = serde_json::to_string(&Stamped { time, object }).expect("events and summaries are plain data");
         // A reader that is gone (`| head`) doesn't stop a run.
-        let _ = writeln!(self.out, "{}", escape_controls(&text)).and_then(|()| self.out.flush());
+        let _ = writeln!(self.out, "{}", escape_json(&text)).and_then(|()| self.out.flush());
     }
 }
 
@@ -51,18 +52,6 @@ impl Reporter for Json {
         }
         self.write(&Last { event: "summary", summary });
     }
-}
-
-/// JSON lets DEL and C1 control characters stand as they are; a terminal that the lines end up on would obey them.
-fn escape_controls(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c {
-            c if c.is_control() => escaped.push_str(&format!("\\u{:04x}", c as u32)),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ use plan::Plan;
 use surroundings::Surroundings;
 
 pub use ask::ask_secret;
+pub use clean::{clean_line, clean_text, escape_json};
 pub use failure::render as render_failure;
 pub use json::Json;
 pub use plain::Plain;

@@ -1,13 +1,13 @@
 //! Packages from apt repositories.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::dpkg::{Status, matches_version};
-use super::{Resource, apt_lock, command};
+use super::{Resource, apt_lock, apt_removal, command};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
 
 /// A package that must be there.
@@ -188,27 +188,42 @@ fn names_repository(text: &str, url: &str) -> bool {
     lines.flat_map(str::split_whitespace).any(|word| word.trim_end_matches('/') == url.trim_end_matches('/'))
 }
 
-/// Packages that are not installed.
+/// Packages that are not installed. One that a package needs which is not among them is an error.
 pub struct Removed(pub Vec<Cow<'static, str>>);
 
 #[async_trait]
 impl Resource for Removed {
-    type Observed = Status;
+    /// What dpkg has, and the packages that would go along.
+    type Observed = (Status, BTreeSet<String>);
 
-    async fn observe(&self, probe: &dyn Probe) -> Result<Status> {
-        Status::read(probe).await
+    async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
+        let status = Status::read(probe).await?;
+        let packages = self.installed(&status);
+        let others = match packages.is_empty() {
+            true => None,
+            false => apt_removal::others(probe, &packages).await?,
+        };
+        Ok((status, others.unwrap_or_default()))
     }
 
-    fn diff(&self, status: Status) -> Result<Planned> {
-        let packages: Vec<String> =
-            self.0.iter().filter(|name| status.package(name).is_some()).map(|name| name.to_string()).collect();
+    fn diff(&self, (status, others): Self::Observed) -> Result<Planned> {
+        let packages = self.installed(&status);
         if packages.is_empty() {
             return Ok(Planned::Satisfied);
+        }
+        if !others.is_empty() {
+            return Err(apt_removal::needed(&packages, others.iter().map(String::as_str)));
         }
         if let Some(holder) = status.lock_holder {
             return Ok(Planned::after(format!("dpkg's lock, which {holder} holds")));
         }
         Ok(Planned::Changes(vec![Change::RemovePackages { packages }]))
+    }
+}
+
+impl Removed {
+    fn installed(&self, status: &Status) -> Vec<String> {
+        self.0.iter().filter(|name| status.package(name).is_some()).map(|name| name.to_string()).collect()
     }
 }
 
@@ -358,12 +373,33 @@ pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLoc
         None => None,
     };
     let pinned = preferences.as_ref().map(|file| apt_lock::option(file.path()));
-    let mut argv = vec!["apt-get", "install"];
-    argv.extend(OPTIONS);
-    argv.extend(FREE);
-    argv.extend(pinned.iter().flat_map(|option| ["-o", option]));
-    argv.extend(names.iter().map(String::as_str));
-    command::run_with(&argv, &QUIET).await.map(drop).map_err(|failure| explain(failure, packages))
+    let mut arguments = vec!["install"];
+    arguments.extend(OPTIONS);
+    arguments.extend(FREE);
+    arguments.extend(pinned.iter().flat_map(|option| ["-o", option]));
+    arguments.extend(names.iter().map(String::as_str));
+    without_removal(&arguments).await.map_err(|failure| explain(failure, packages))
+}
+
+/// Runs apt-get so that it removes no package, but for a container runtime that another one replaces.
+async fn without_removal(arguments: &[&str]) -> Result<()> {
+    let argv = |option| ["apt-get", option].into_iter().chain(arguments.iter().copied()).collect::<Vec<_>>();
+    let careful = argv("--no-remove");
+    let output = command::output(&careful, &QUIET, None).await?;
+    if output.is_success() {
+        return Ok(());
+    }
+    if !apt_removal::is_refused(&output) {
+        return Err(command::failed(&careful, &output));
+    }
+    let simulation = command::run_with(&argv("--simulate"), &QUIET).await?;
+    let others: Vec<String> = apt_removal::foreign(&simulation.stdout).into_iter().collect();
+    if others.is_empty() {
+        return command::run_with(&argv("-q"), &QUIET).await.map(drop);
+    }
+    Err(Failure::new(format!("apt would remove {}, which kboot did not install", others.join(", ")))
+        .evidence(simulation.stdout.lines().filter(|line| line.starts_with("Inst ") || line.starts_with("Remv ")))
+        .hint(format!("if nobody needs them, remove them first: `apt-get remove {}`", others.join(" "))))
 }
 
 fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
@@ -384,6 +420,8 @@ async fn is_available(package: &str) -> Result<bool> {
 }
 
 pub(super) async fn remove(packages: &[String]) -> Result<()> {
+    // Somebody may have installed a package that needs one of them since it was planned.
+    apt_removal::refuse_others(packages).await?;
     let mut argv = vec!["apt-get", "purge"];
     argv.extend(OPTIONS);
     argv.push("--allow-change-held-packages");
@@ -400,9 +438,9 @@ pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {
 pub(super) async fn mend() -> Result<()> {
     let argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"];
     command::run_with(&argv, &QUIET).await?;
-    let mut argv = vec!["apt-get", "install", "-f"];
-    argv.extend(OPTIONS);
-    command::run_with(&argv, &QUIET).await.map(drop)
+    let mut arguments = vec!["install", "-f"];
+    arguments.extend(OPTIONS);
+    without_removal(&arguments).await
 }
 
 #[cfg(test)]

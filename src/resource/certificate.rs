@@ -40,6 +40,8 @@ pub enum Observed {
         issuer: Option<String>,
         has_issuer_key: bool,
         now: OffsetDateTime,
+        /// What takes away rights that nobody but root should have.
+        guards: Vec<Change>,
     },
 }
 
@@ -62,15 +64,18 @@ impl Resource for Certificate {
             None => (None, false),
         };
         let key = probe.read_text(&self.key).await?;
-        Ok(Observed::Found { certificate, key, issuer, has_issuer_key, now: OffsetDateTime::now_utc() })
+        let mut guards = guard(probe, &self.key, FileMode::PRIVATE).await?;
+        guards.extend(guard(probe, &self.certificate, FileMode::PUBLIC).await?);
+        let now = OffsetDateTime::now_utc();
+        Ok(Observed::Found { certificate, key, issuer, has_issuer_key, now, guards })
     }
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
-        let (certificate, key, issuer, has_issuer_key, now) = match observed {
+        let (certificate, key, issuer, has_issuer_key, now, guards) = match observed {
             Observed::Missing { is_external: true } => return Err(self.unsignable()),
             Observed::Missing { is_external: false } => return Ok(Planned::Changes(vec![self.issue()])),
-            Observed::Found { certificate, key, issuer, has_issuer_key, now } => {
-                (certificate, key, issuer, has_issuer_key, now)
+            Observed::Found { certificate, key, issuer, has_issuer_key, now, guards } => {
+                (certificate, key, issuer, has_issuer_key, now, guards)
             }
         };
         if key.is_none() && !self.request.is_ca {
@@ -83,10 +88,10 @@ impl Resource for Certificate {
             && (!problems.is_empty() || self.has_more_names(&certificate));
         if is_of_other_names && has_issuer_key {
             // The same key, signed anew.
-            return Ok(Planned::Changes(vec![self.issue_anew(&certificate)]));
+            return Ok(Planned::Changes(guards.into_iter().chain([self.issue_anew(&certificate)]).collect()));
         }
         if problems.is_empty() {
-            return Ok(Planned::Satisfied);
+            return Ok(Planned::of(guards));
         }
         let problems: Vec<String> = problems.iter().map(|problem| format!("the certificate {problem}")).collect();
         Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.certificate))
@@ -143,6 +148,10 @@ impl Certificate {
     }
 }
 
+async fn guard(probe: &dyn Probe, path: &Utf8Path, mode: FileMode) -> Result<Vec<Change>> {
+    Ok(file::guard(path, probe.stat(path).await?.as_ref(), mode))
+}
+
 /// A key pair without a certificate: the service accounts'.
 pub struct KeyPair {
     pub private: Utf8PathBuf,
@@ -152,18 +161,21 @@ pub struct KeyPair {
 
 #[async_trait]
 impl Resource for KeyPair {
-    type Observed = (Option<String>, Option<String>);
+    /// Both halves, and what takes away rights that nobody but root should have.
+    type Observed = (Option<String>, Option<String>, Vec<Change>);
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Self::Observed> {
-        Ok((probe.read_text(&self.private).await?, probe.read_text(&self.public).await?))
+        let mut guards = guard(probe, &self.private, FileMode::PRIVATE).await?;
+        guards.extend(guard(probe, &self.public, FileMode::PUBLIC).await?);
+        Ok((probe.read_text(&self.private).await?, probe.read_text(&self.public).await?, guards))
     }
 
-    fn diff(&self, (private, public): Self::Observed) -> Result<Planned> {
+    fn diff(&self, (private, public, guards): Self::Observed) -> Result<Planned> {
         if public.is_some() {
             // An external authority's owner may keep the private half elsewhere; the API server says so if it needs it.
             return match private.map(|pem| Key::from_pem(&pem)) {
                 Some(Err(error)) => Err(Failure::new(format!("{}: failed to {error}", self.private))),
-                Some(Ok(_)) => Ok(Planned::Satisfied),
+                Some(Ok(_)) => Ok(Planned::of(guards)),
                 None => Err(Failure::new(format!("{} is there, but {} is not", self.public, self.private))
                     .hint(format!("put the key back, or remove {} to have a new pair made", self.public))),
             };
@@ -253,7 +265,8 @@ mod tests {
             names,
         };
         let key = Some(key.to_pem().expose_secret().to_string());
-        let observed = Observed::Found { certificate, key, issuer: Some(cert_pem.clone()), has_issuer_key: true, now };
+        let (issuer, has_issuer_key, guards) = (Some(cert_pem.clone()), true, Vec::new());
+        let observed = Observed::Found { certificate, key, issuer, has_issuer_key, now, guards };
         let Planned::Changes(changes) = wanted.diff(observed).unwrap() else { panic!("no change") };
         let [Change::IssueCertificate { request, .. }] = &changes[..] else { panic!("{changes:?}") };
         request.clone()
@@ -267,5 +280,56 @@ mod tests {
         assert_eq!(addresses(moved(Names::Any)), ["10.0.0.2", "127.0.0.1", "10.0.0.1"]);
         assert_eq!(addresses(moved(Names::Loopback)), ["10.0.0.2", "127.0.0.1"]);
         assert_eq!(moved(Names::Any).dns_names, ["n1"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_others_may_read_or_own_is_drift() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        use crate::engine::{Host as _, Metadata};
+        use crate::kube::Connector;
+        use crate::resource::LocalHost;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| Utf8Path::from_path(folder.path()).unwrap().join(name);
+        let pair = KeyPair { private: at("sa.key"), public: at("sa.pub"), algorithm: ALGORITHM };
+        let certificate = Certificate {
+            certificate: at("ca.crt"),
+            key: at("ca.key"),
+            issuer: None,
+            request: CertificateRequest::authority("ca", 24, ALGORITHM),
+            names: Names::Any,
+        };
+        make_key_pair(&pair.private, &pair.public, ALGORITHM).unwrap();
+        issue(&certificate.certificate, &certificate.key, None, &certificate.request).unwrap();
+        let host = LocalHost::new(Connector::default());
+        let planned = async || {
+            let pair = pair.diff(pair.observe(&host).await.unwrap()).unwrap();
+            (pair, certificate.diff(certificate.observe(&host).await.unwrap()).unwrap())
+        };
+        assert_eq!(planned().await, (Planned::Satisfied, Planned::Satisfied));
+        for name in ["sa.key", "ca.key"] {
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        // Stricter than needed is as good.
+        std::fs::set_permissions(at("ca.crt"), std::fs::Permissions::from_mode(0o400)).unwrap();
+        let mended = |name: &str| vec![Change::SetMode { path: at(name), mode: FileMode::PRIVATE }];
+        let (Planned::Changes(pair_changes), Planned::Changes(changes)) = planned().await else { panic!() };
+        assert_eq!((&pair_changes, &changes), (&mended("sa.key"), &mended("ca.key")));
+        for change in pair_changes.iter().chain(&changes) {
+            host.apply(change).await.unwrap();
+        }
+        assert_eq!(planned().await, (Planned::Satisfied, Planned::Satisfied));
+
+        let nobody = 65534;
+        let metadata =
+            Metadata { kind: crate::engine::FileKind::File, mode: 0o600, uid: nobody, gid: 0, size: 1, inode: 1 };
+        let returned = vec![Change::SetOwner { path: "/k".into(), uid: 0, gid: 0 }];
+        assert_eq!(file::guard("/k".into(), Some(&metadata), FileMode::PRIVATE), returned);
+        let content = crate::engine::Content::Text("x".into());
+        assert_eq!(
+            file::write_if_different("/k".into(), Some((metadata, b"x".to_vec())), &content, FileMode::PRIVATE),
+            returned
+        );
     }
 }

@@ -83,12 +83,10 @@ pub(super) fn write_if_different(
     let before = match observed {
         None => None,
         Some((metadata, bytes)) if Some(&bytes) == wanted.bytes().as_ref() => {
-            let is_right = metadata.mode == mode.0 && metadata.kind == FileKind::File;
-            if is_right {
-                return Vec::new();
-            }
             if metadata.kind == FileKind::File {
-                return vec![Change::SetMode { path: path.into(), mode }];
+                let owner = disowned(path, &metadata);
+                let mode = (metadata.mode != mode.0).then(|| Change::SetMode { path: path.into(), mode });
+                return owner.into_iter().chain(mode).collect();
             }
             Some(bytes)
         }
@@ -99,6 +97,23 @@ pub(super) fn write_if_different(
         (content, _) => content,
     });
     vec![Change::WriteFile { path: path.into(), mode, before, after: wanted.clone() }]
+}
+
+/// What gives a file back to root, who made it. Tests run as other users, and what they make is theirs.
+fn disowned(path: &Utf8Path, metadata: &Metadata) -> Option<Change> {
+    let is_own = |id: u32, own: u32| id == 0 || id == own;
+    let is_right = is_own(metadata.uid, rustix::process::geteuid().as_raw())
+        && is_own(metadata.gid, rustix::process::getegid().as_raw());
+    (!is_right).then(|| Change::SetOwner { path: path.into(), uid: 0, gid: 0 })
+}
+
+/// What takes rights away from a file that is kept as it is: those of its mode beyond this one, and those of another owner. A link
+/// is somebody else's matter.
+pub(super) fn guard(path: &Utf8Path, metadata: Option<&Metadata>, mode: FileMode) -> Vec<Change> {
+    let Some(metadata) = metadata.filter(|metadata| metadata.kind == FileKind::File) else { return Vec::new() };
+    let owner = disowned(path, metadata);
+    let mode = (metadata.mode & !mode.0 != 0).then(|| Change::SetMode { path: path.into(), mode });
+    owner.into_iter().chain(mode).collect()
 }
 
 /// A file that is not kboot's own, with an edit made to its text. Where there is no such file, there is nothing to edit.
@@ -195,12 +210,36 @@ impl Resource for Absent {
     }
 }
 
+/// What the names of temporary files begin with; [`tempfile`] adds letters and digits.
+const TEMPORARY: &str = ".kboot-";
+
+/// Removes the temporary files that killed writes left in this folder. The caller holds the host's lock, so none is in use.
+pub fn remove_temporaries(folder: &Utf8Path) -> Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+        let is_ours = random.is_some_and(|random| random.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if is_ours && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a whole file or nothing: a temporary one beside it, flushed, takes its place.
 pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()> {
     use std::io::Write as _;
     let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
     make_directory(folder, FileMode::DIRECTORY)?;
-    let mut temporary = tempfile::Builder::new().prefix(".kboot-").tempfile_in(folder)?;
+    let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode.0))?;
     temporary.as_file().sync_all()?;
@@ -235,7 +274,7 @@ pub(super) fn make_link(path: &Utf8Path, target: &Utf8Path) -> Result<()> {
     let folder = path.parent().ok_or_else(|| Failure::new(format!("{path} has no parent directory")))?;
     make_directory(folder, FileMode::DIRECTORY)?;
     let temporary = tempfile::Builder::new()
-        .prefix(".kboot-")
+        .prefix(TEMPORARY)
         .make_in(folder, |at| std::os::unix::fs::symlink(target, at))?
         .into_temp_path();
     temporary.persist(path).map_err(|error| Failure::from(error.error))?;

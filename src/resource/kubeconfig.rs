@@ -21,8 +21,16 @@ pub struct ClientKubeconfig {
 }
 
 pub enum Observed {
-    Missing { is_external: bool },
-    Found { file: String, authority: String, now: OffsetDateTime },
+    Missing {
+        is_external: bool,
+    },
+    Found {
+        file: String,
+        authority: String,
+        now: OffsetDateTime,
+        /// What takes away rights that nobody but root should have.
+        guards: Vec<Change>,
+    },
 }
 
 #[async_trait]
@@ -36,11 +44,12 @@ impl Resource for ClientKubeconfig {
             return Ok(Observed::Missing { is_external });
         };
         let authority = probe.read_text(authority).await?.unwrap_or_default();
-        Ok(Observed::Found { file, authority, now: OffsetDateTime::now_utc() })
+        let guards = file::guard(&self.path, probe.stat(&self.path).await?.as_ref(), FileMode::PRIVATE);
+        Ok(Observed::Found { file, authority, now: OffsetDateTime::now_utc(), guards })
     }
 
     fn diff(&self, observed: Observed) -> Result<Planned> {
-        let (file, authority, now) = match observed {
+        let (file, authority, now, guards) = match observed {
             Observed::Missing { is_external: true } => {
                 return Err(Failure::new(format!(
                     "{} is missing and can't be made without {}",
@@ -57,7 +66,7 @@ impl Resource for ClientKubeconfig {
                     request: self.wanted.request.clone(),
                 }]));
             }
-            Observed::Found { file, authority, now } => (file, authority, now),
+            Observed::Found { file, authority, now, guards } => (file, authority, now, guards),
         };
         let problems: Vec<String> = kubeconfig::check(&file, &self.wanted, &authority, now)
             .iter()
@@ -66,7 +75,7 @@ impl Resource for ClientKubeconfig {
             .map(|problem| format!("the kubeconfig {problem}"))
             .collect();
         if problems.is_empty() {
-            return Ok(Planned::Satisfied);
+            return Ok(Planned::of(guards));
         }
         Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.path))
             .evidence(problems)

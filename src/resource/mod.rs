@@ -6,6 +6,7 @@
 mod apt;
 mod apt_key;
 mod apt_lock;
+mod apt_removal;
 mod certificate;
 mod cgroup;
 mod command;
@@ -33,10 +34,11 @@ mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
+pub use apt_removal::{Removal, removal};
 pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};
-pub use file::{Absent, Directory, Edited, File};
+pub use file::{Absent, Directory, Edited, File, remove_temporaries};
 pub use guarded::{Condition, Guarded};
 pub use image::Images;
 pub use image::digests as image_digests;

@@ -1,24 +1,30 @@
 //! What apt would do with other sources, in a folder of its own: the host's lists, sources and caches stay as they are.
 //!
-//! The folder goes with the value, or, where its process was killed, with the next one that is made.
+//! The folder is new, 0700, and below kboot's own folder, so no other user of the host can put anything into it. It goes with the
+//! value. Where its process was killed, the next one that is made removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
+use rustix::fs::FlockOperation;
+use tempfile::TempDir;
+
 use super::apt;
 use super::apt_key::{self, AptKey, KeySource};
 use super::apt_lock::{self, Apt};
-use super::removal;
-use crate::engine::{Failure, PackagePin, Result};
+use super::{file, removal};
+use crate::engine::{Failure, PackagePin, Result, make_private_folder};
 
-const FOLDER: &str = "/var/tmp";
-const PREFIX: &str = "kboot-resolve-";
+/// Kboot's own folder: apt's lists and caches can be too large for `/run`.
+const PLACE: &str = "/var/lib/kboot";
+const PREFIX: &str = "apt-";
 
 /// Apt's state in a folder of its own, with the host's configuration and installed packages.
 pub struct Scratch {
-    folder: Utf8PathBuf,
+    folder: WorkFolder,
     /// The source files that were put in, which must work.
     sources: Vec<Utf8PathBuf>,
     /// Certificate authorities, PEM, where the host has none.
@@ -29,8 +35,11 @@ impl Scratch {
     /// Begins with the host's own sources but for `own`, the files that kboot keeps on hosts and that are put in anew.
     /// `roots`, PEM, are trusted instead of the host's certificate authorities.
     pub fn new(own: &[&str], roots: Option<&str>) -> Result<Self> {
-        remove_abandoned()?;
-        let folder = Utf8PathBuf::from(format!("{FOLDER}/{PREFIX}{}", std::process::id()));
+        Self::new_in(Utf8Path::new(PLACE), own, roots)
+    }
+
+    fn new_in(place: &Utf8Path, own: &[&str], roots: Option<&str>) -> Result<Self> {
+        let folder = WorkFolder::new(place)?;
         let scratch = Self { folder, sources: Vec::new(), roots: roots.map(String::from) };
         for folder in ["lists/partial", "cache/archives/partial", "sources", "preferences.d", "conf", "keys"] {
             fs::create_dir_all(scratch.at(folder))?;
@@ -115,12 +124,12 @@ impl Scratch {
     }
 
     fn at(&self, path: &str) -> Utf8PathBuf {
-        self.folder.join(path)
+        self.folder.path.join(path)
     }
 
-    /// What turns the host's apt to this folder. Hooks that other programs have put behind an update are none of ours.
+    /// What turns the host's apt to this folder. Nobody but root can enter it, so apt's own user can't download into it. Hooks that other programs have put behind an update are none of ours.
     fn configuration(&self) -> String {
-        let folder = &self.folder;
+        let folder = &self.folder.path;
         let trust = match self.roots {
             Some(_) => format!("Acquire::https::CaInfo \"{folder}/roots.pem\";\n"),
             None => String::new(),
@@ -128,25 +137,61 @@ impl Scratch {
         format!(
             "{trust}Dir::Log \"{folder}/cache\";\nDir::State::lists \"{folder}/lists\";\nDir::Cache \"{folder}/cache\";\nDir::Etc::sourceparts \"{folder}/sources\";\n\
              Dir::Etc::preferences \"{folder}/preferences\";\nDir::Etc::preferencesparts \"{folder}/preferences.d\";\n\
-             #clear APT::Update;\n"
+             APT::Sandbox::User \"root\";\n#clear APT::Update;\n"
         )
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What can't be removed now is removed by the next.
-        let _ = removal::remove(&self.folder);
+/// A new folder that is locked as long as its process works in it.
+struct WorkFolder {
+    path: Utf8PathBuf,
+    place: Utf8PathBuf,
+    /// Whether the place was there before.
+    had_place: bool,
+    _lock: fs::File,
+}
+
+impl WorkFolder {
+    fn new(place: &Utf8Path) -> Result<Self> {
+        let had_place = place.exists();
+        make_private_folder(place)?;
+        // Until the new folder is locked, nobody else may take it for an abandoned one.
+        let guard = fs::File::open(place)?;
+        rustix::fs::flock(guard.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+        remove_abandoned(place)?;
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir_in(place)?;
+        let path = Utf8PathBuf::try_from(folder.path().to_owned()).map_err(|error| Failure::new(error.to_string()))?;
+        let lock = fs::File::open(&path)?;
+        rustix::fs::flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+        // From here on it goes with this value.
+        let _ = TempDir::keep(folder);
+        Ok(Self { path, place: place.into(), had_place, _lock: lock })
     }
 }
 
-/// Folders whose process is gone.
-fn remove_abandoned() -> Result<()> {
-    for entry in fs::read_dir(FOLDER)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let Some(process) = name.strip_prefix(PREFIX).and_then(|number| number.parse::<u32>().ok()) else { continue };
-        if process == std::process::id() || !Utf8Path::new(&format!("/proc/{process}")).exists() {
-            removal::remove(&Utf8Path::new(FOLDER).join(name))?;
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next.
+        let _ = removal::remove(&self.path);
+        if !self.had_place {
+            // Unless something else came into it.
+            let _ = file::remove_empty_directory(&self.place);
+        }
+    }
+}
+
+/// Removes folders whose process is gone: the kernel has released their locks.
+fn remove_abandoned(place: &Utf8Path) -> Result<()> {
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with(PREFIX) || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let folder = fs::File::open(entry.path())?;
+        if rustix::fs::flock(folder.file(), FlockOperation::NonBlockingLockExclusive).is_ok() {
+            removal::remove(&place.join(name))?;
         }
     }
     Ok(())
@@ -176,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_goes_with_the_value_and_hosts_files_but_our_own_are_in_it() {
+    fn the_hosts_files_but_our_own_are_copied() {
         let other = tempfile::tempdir().unwrap();
         let from = Utf8Path::from_path(other.path()).unwrap();
         for name in ["a.sources", "own.sources", "lock"] {
@@ -188,12 +233,37 @@ mod tests {
         copy_files(from, to, &[from.join("own.sources").as_str()]).unwrap();
         let names: Vec<_> = fs::read_dir(to).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["a.sources"]);
-        let folder = {
-            let scratch = Scratch::new(&[], Some("")).unwrap();
-            assert!(scratch.at("apt.conf").exists());
-            assert!(fs::read_to_string(scratch.at("conf/zz-kboot")).unwrap().contains("CaInfo"));
-            scratch.folder.clone()
+    }
+
+    #[test]
+    fn the_folder_is_new_private_and_unpredictable_and_goes_with_the_value() {
+        let place = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(place.path()).unwrap().join("kboot");
+        let (first, second) = {
+            let first = Scratch::new_in(&place, &[], Some("")).unwrap();
+            // It is in use, so it is not taken for an abandoned one.
+            let second = Scratch::new_in(&place, &[], Some("")).unwrap();
+            assert!(first.at("apt.conf").exists());
+            assert!(fs::read_to_string(first.at("conf/zz-kboot")).unwrap().contains("CaInfo"));
+            for folder in [&place, &first.folder.path] {
+                assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700, "{folder}");
+            }
+            (first.folder.path.clone(), second.folder.path.clone())
         };
-        assert!(!folder.exists());
+        assert_ne!(first, second);
+        assert!(!first.as_str().contains(&std::process::id().to_string()));
+        assert!(!place.exists(), "it was not there before");
+    }
+
+    #[test]
+    fn an_abandoned_folder_is_removed_and_a_link_in_its_place_is_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let place = Utf8Path::from_path(place.path()).unwrap();
+        fs::create_dir_all(place.join("apt-killed/lists")).unwrap();
+        fs::create_dir_all(place.join("elsewhere/kept")).unwrap();
+        std::os::unix::fs::symlink(place.join("elsewhere"), place.join("apt-link")).unwrap();
+        drop(WorkFolder::new(place).unwrap());
+        assert!(!place.join("apt-killed").exists());
+        assert!(place.join("elsewhere/kept").exists() && place.join("apt-link").is_symlink());
     }
 }

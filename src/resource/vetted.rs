@@ -20,6 +20,18 @@ const VETTED: &[&[&str]] = &[
     &["ipvsadm", "-Sn"],
     // Without the options it writes caches.
     &["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy", "*"],
+    // A simulation; without the options it writes caches.
+    &[
+        "apt-get",
+        "-s",
+        "-o",
+        "Dir::Cache::pkgcache=",
+        "-o",
+        "Dir::Cache::srcpkgcache=",
+        "--allow-change-held-packages",
+        "purge",
+        "*",
+    ],
     &["date", "+%s%3N"],
     &["df", "*"],
     &["ss", "-Hltnp"],

@@ -98,7 +98,7 @@ impl UndoChanges {
                 Verdict::Kept(_) if now == State::Absent && (packages_go || undo.scope == UndoScope::All) => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
-                    for change in changes {
+                    for change in self.without_others(probe, changes, &mut way.kept).await? {
                         if undone.contains(&change.to_string()) {
                             continue;
                         }
@@ -124,6 +124,31 @@ impl UndoChanges {
             way.changes.extend(units.into_iter().map(restarted));
         }
         Ok(way)
+    }
+
+    /// The changes, without the removal of packages that others need.
+    async fn without_others(
+        &self,
+        probe: &dyn Probe,
+        changes: Vec<Change>,
+        kept: &mut Vec<String>,
+    ) -> Result<Vec<Change>> {
+        let mut possible = Vec::new();
+        for change in changes {
+            let Change::RemovePackages { packages } = change else {
+                possible.push(change);
+                continue;
+            };
+            let removal = resource::removal(probe, &packages).await?;
+            for (package, others) in removal.kept {
+                let others: Vec<String> = others.into_iter().collect();
+                kept.push(format!("the package {package}: kept, for {} needs it", others.join(", ")));
+            }
+            if !removal.goes.is_empty() {
+                possible.push(Change::RemovePackages { packages: removal.goes });
+            }
+        }
+        Ok(possible)
     }
 
     /// How a thing is now; a directory whose whole content goes counts as empty.
@@ -300,6 +325,41 @@ mod tests {
         assert_eq!(told(UndoScope::Run("1".into()), false), [true, true]);
         assert_eq!(told(UndoScope::Run("1".into()), true), [false, true]);
         assert_eq!(told(UndoScope::All, false), [false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_package_that_somebody_else_s_package_needs_is_kept_and_named() {
+        let versions = |names: &[&str]| State::Packages {
+            versions: names.iter().map(|name| (name.to_string(), "1".to_string())).collect(),
+        };
+        let trace = |state| vec![Trace { thing: Thing::Packages, state }];
+        let intent = Entry::Intent {
+            change: 0,
+            step: "s".into(),
+            text: "install".into(),
+            before: trace(versions(&[])),
+            wants: Default::default(),
+        };
+        let journal = begin("1")
+            + &record("1", intent)
+            + &record("1", Entry::Done { change: 0, after: trace(versions(&["iptables", "socat"])) });
+        let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n");
+        let purge = |names: &str| {
+            format!(
+                "apt-get -s -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= --allow-change-held-packages purge {names}"
+            )
+        };
+        let host = FakeHost::default()
+            .file(Journal::PATH, journal)
+            .file("/var/lib/dpkg/status", ["iptables", "socat", "ufw"].map(package).concat())
+            .answer(&purge("iptables socat"), 0, "Purg ufw [1]\nPurg iptables [1]\nPurg socat [1]\n")
+            .answer(&purge("iptables"), 0, "Purg ufw [1]\nPurg iptables [1]\n")
+            .answer(&purge("socat"), 0, "Purg socat [1]\n");
+        let expected = (
+            vec!["remove the packages socat".to_string()],
+            vec!["the package iptables: kept, for ufw needs it".to_string()],
+        );
+        assert_eq!(way(&host, UndoScope::All).await, expected);
     }
 
     #[tokio::test]

@@ -63,6 +63,13 @@ impl<'a> Line<'a> {
         Ok(found)
     }
 
+    /// Whether it is about more hosts than it names, or has a key of another kind than those that kboot asks for.
+    pub fn is_vague(&self) -> bool {
+        let algorithm = word(self.key).0;
+        let is_usual = algorithm.is_empty() || algorithm == "ssh-ed25519" || algorithm.starts_with("ecdsa-sha2-");
+        !is_usual || self.hosts.contains(['*', '?'])
+    }
+
     pub fn key(&self) -> Result<PublicKey, String> {
         let (algorithm, rest) = word(self.key);
         let (base64, _comment) = word(rest);

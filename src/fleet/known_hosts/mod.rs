@@ -49,6 +49,13 @@ pub enum Verdict {
         /// The fingerprint of the key on record.
         expected: String,
     },
+    /// Only keys of other algorithms are on record: this one may be the host's, too.
+    OtherAlgorithm {
+        file: Utf8PathBuf,
+        line: usize,
+        /// The fingerprint of a key on record.
+        expected: String,
+    },
     /// The file says never to trust this key.
     Revoked {
         file: Utf8PathBuf,
@@ -109,6 +116,8 @@ impl KnownHosts {
             match line.marker.map_err(|marker| error(format!("unknown marker {marker}")))? {
                 Marker::Authority => record.authority = record.authority.or(Some(number)),
                 Marker::Revoked => record.revoked.push(Entry { line: number, key: line.key().map_err(error)? }),
+                // A line for many hosts, or of an algorithm that kboot does not know, is no word about this host's keys.
+                Marker::None if line.is_vague() && line.key().is_err() => {}
                 Marker::None => record.trusted.push(Entry { line: number, key: line.key().map_err(error)? }),
             }
         }
@@ -146,9 +155,11 @@ impl Record {
         if self.trusted.iter().any(|entry| same(&entry)) {
             return Verdict::Match;
         }
-        let alike = self.trusted.iter().find(|entry| entry.key.algorithm() == key.algorithm());
-        if let Some(entry) = alike.or(self.trusted.first()) {
+        if let Some(entry) = self.trusted.iter().find(|entry| entry.key.algorithm() == key.algorithm()) {
             return Verdict::Changed { file, line: entry.line, expected: fingerprint(&entry.key) };
+        }
+        if let Some(entry) = self.trusted.first() {
+            return Verdict::OtherAlgorithm { file, line: entry.line, expected: fingerprint(&entry.key) };
         }
         match self.authority {
             Some(line) => Verdict::OnlyAuthority { file, line },

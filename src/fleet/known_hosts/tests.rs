@@ -77,8 +77,10 @@ fn tells_a_changed_key_with_its_line() {
     let text = format!("# first\n\nn2 {OTHER}\nn1 {ED25519}\nn1 {ECDSA}\n");
     assert_eq!(verdict(&text, "n1", 22, OTHER), changed(4, ED25519_PRINT));
     assert_eq!(verdict(&text, "n1", 22, ECDSA), Verdict::Match);
-    // An algorithm that isn't on record is a change too, never a new host.
-    assert_eq!(verdict(&format!("n1 {ECDSA}"), "n1", 22, ED25519), changed(1, ECDSA_PRINT));
+    // An algorithm that isn't on record is no change, and no new host either.
+    let (file, line, expected) = ("known_hosts".into(), 1, ECDSA_PRINT.into());
+    let other = Verdict::OtherAlgorithm { file, line, expected };
+    assert_eq!(verdict(&format!("n1 {ECDSA}"), "n1", 22, ED25519), other);
 }
 
 #[test]
@@ -134,6 +136,13 @@ fn a_line_that_cant_be_read_is_an_error_for_its_own_host_only() {
         let error = known.record("n1", 22).unwrap_err().to_string();
         assert!(error.starts_with("known_hosts:2: ") && error.contains(why), "{line}: {error}");
         assert_eq!(known.record("n2", 22).unwrap().check(&key(ED25519)), Verdict::Match, "{line}");
+    }
+    // What is for many hosts, or for another program's keys, stops none of them.
+    for line in ["* ssh-rsa AAAA".to_string(), "n1 ssh-dss AAAAB3NzaC1kc3M=".into(), format!("n? {truncated}")] {
+        let text = format!("{line}\nn1 {ED25519}");
+        assert_eq!(verdict(&text, "n1", 22, ED25519), Verdict::Match, "{line}");
+        assert_eq!(verdict(&line, "n1", 22, ED25519), Verdict::Unknown, "{line}");
+        assert!(known(format!("@revoked {line}")).record("n1", 22).is_err(), "{line}");
     }
     // A hashed name that can't be read may be anyone's.
     for hosts in ["|1|r8L8s0yJsIh1|", "|2|AAAA|AAAA", "|1|!!|AAAA", "|1|AAAA|AAAA|AAAA"] {

@@ -95,7 +95,8 @@ impl Trust {
                     fingerprint: offered,
                     file: record.file().to_owned(),
                 }),
-                Verdict::Changed { file, line, expected } => {
+                // Asked for the algorithm on record, it has shown another one.
+                Verdict::Changed { file, line, expected } | Verdict::OtherAlgorithm { file, line, expected } => {
                     let host_field = host_field(&target.host, target.port);
                     let key = ChangedKey { address, host_field, algorithm, offered, expected, file, line };
                     Err(ConnectError::HostKeyChanged(Box::new(key)))
@@ -138,6 +139,9 @@ pub(super) fn said(farewell: &Farewell) -> Option<String> {
 pub(super) async fn greet(target: &Target) -> Result<Greeted, ConnectError> {
     let trust = Trust::of(target)?;
     let algorithms = trust.algorithms(target)?;
+    if let Trust::PinnedFingerprint(_) = trust {
+        return by_fingerprint(target, algorithms, &trust).await;
+    }
     match shake(target, algorithms, trust.clone()).await {
         Err(Broken::NoSharedHostKey { offered }) => {
             // The key on record is of a kind that the host no longer has. Which one it has now, a person will want to know.
@@ -148,6 +152,22 @@ pub(super) async fn greet(target: &Target) -> Result<Greeted, ConnectError> {
         }
         other => other.map(|(greeted, _)| greeted).map_err(|broken| broken.into_error(target)),
     }
+}
+
+/// A fingerprint does not tell the key's algorithm, and a host shows the key of the one that it is asked for.
+async fn by_fingerprint(target: &Target, algorithms: Vec<Algorithm>, trust: &Trust) -> Result<Greeted, ConnectError> {
+    let (mut another, mut none) = (None, None);
+    for algorithm in algorithms {
+        match shake(target, vec![algorithm], trust.clone()).await {
+            Ok((greeted, _)) => return Ok(greeted),
+            Err(Broken::Error(error)) if matches!(*error, ConnectError::HostKeyNotPinned { .. }) => {
+                another = another.or(Some(*error));
+            }
+            Err(Broken::NoSharedHostKey { offered }) => none = Some(no_shared_host_key(target, offered)),
+            Err(broken) => return Err(broken.into_error(target)),
+        }
+    }
+    Err(another.or(none).unwrap_or_else(|| no_shared_host_key(target, String::new())))
 }
 
 /// The key that the host shows when asked for one of `algorithms`; `None` if it has none of them.

@@ -122,17 +122,26 @@ fn ssh(host: &Host, path: &Path, findings: &mut Findings) {
         findings.take(&path.key("user"), super::settings::user(user));
     }
     if let Some(key) = &host.ssh.host_key
-        && let Err(error) = russh::keys::PublicKey::from_openssh(key)
+        && let Err(error) = host_key(key)
     {
-        let hint = match key {
-            _ if key.starts_with("SHA256:") => {
-                "that is a fingerprint; the key itself is wanted, as `ssh-keyscan` prints it"
-            }
-            _ => "for example `ssh-ed25519 AAAA…`, the text of /etc/ssh/ssh_host_ed25519_key.pub on the host",
-        };
-        let message = format!("{} is not a public key: {error}", quote(key));
-        findings.add(Mistake::new(path.key("hostKey"), message).hint(hint));
+        let hint = "for example `ssh-ed25519 AAAA…`, the text of /etc/ssh/ssh_host_ed25519_key.pub on the host, or its \
+                    fingerprint `SHA256:…` as `ssh-keygen -l` prints it";
+        findings.add(Mistake::new(path.key("hostKey"), format!("{} is {error}", quote(key))).hint(hint));
     }
+}
+
+/// A public key, or the fingerprint of one.
+fn host_key(text: &str) -> Result<(), String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    const SHA256_BYTES: usize = 32;
+    if let Some(digest) = text.trim().strip_prefix("SHA256:") {
+        return match STANDARD_NO_PAD.decode(digest.trim_end_matches('=')) {
+            Ok(bytes) if bytes.len() == SHA256_BYTES => Ok(()),
+            Ok(_) | Err(_) => Err("not a SHA-256 fingerprint".into()),
+        };
+    }
+    russh::keys::PublicKey::from_openssh(text).map(drop).map_err(|error| format!("not a public key: {error}"))
 }
 
 fn duplicates(cluster: &Cluster, findings: &mut Findings) {

@@ -231,3 +231,22 @@ async fn what_a_link_leads_to_is_not_written_through_it() {
     assert_eq!(fs::read_to_string(folder.join("target")).unwrap(), "theirs");
     assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
 }
+
+#[test]
+fn temporary_files_of_killed_writes_are_removed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(folder.path()).unwrap();
+    let mut killed = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).unwrap();
+    std::io::Write::write_all(&mut killed, b"a key").unwrap();
+    killed.keep().unwrap();
+    std::os::unix::fs::symlink("elsewhere", folder.join(".kboot-Abc123")).unwrap();
+    for name in [".kboot-keep.conf", "kboot-Abc123", ".other"] {
+        fs::write(folder.join(name), "theirs").unwrap();
+    }
+    fs::create_dir(folder.join(".kboot-folder")).unwrap();
+    remove_temporaries(folder).unwrap();
+    let mut left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".kboot-folder", ".kboot-keep.conf", ".other", "kboot-Abc123"]);
+    remove_temporaries(&folder.join("missing")).unwrap();
+}

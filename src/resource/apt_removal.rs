@@ -1,0 +1,152 @@
+//! What apt would remove, found by a simulation: a package that somebody else's package needs is not kboot's to remove.
+
+use std::collections::BTreeSet;
+
+use super::command;
+use crate::engine::{Failure, Output, Probe, Result};
+
+/// A purge that only says what it would do, and writes no cache. Package names follow.
+const SIMULATE: [&str; 8] = [
+    "apt-get",
+    "-s",
+    "-o",
+    "Dir::Cache::pkgcache=",
+    "-o",
+    "Dir::Cache::srcpkgcache=",
+    "--allow-change-held-packages",
+    "purge",
+];
+
+/// The container runtimes exclude each other: the one that kboot installs takes the other's place, as preflight says.
+const REPLACED: [&str; 3] = ["containerd", "containerd.io", "runc"];
+
+/// What becomes of packages that are to go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removal {
+    pub goes: Vec<String>,
+    /// Packages that stay, each with the packages that need it.
+    pub kept: Vec<(String, BTreeSet<String>)>,
+}
+
+/// Which of these packages can go without others that are not among them.
+pub async fn removal(probe: &dyn Probe, packages: &[String]) -> Result<Removal> {
+    // Where apt can't even say it, it won't do it either, and its own words tell why.
+    let Some(others) = others(probe, packages).await? else {
+        return Ok(Removal { goes: packages.to_vec(), kept: Vec::new() });
+    };
+    if others.is_empty() {
+        return Ok(Removal { goes: packages.to_vec(), kept: Vec::new() });
+    }
+    // One by one: several may only together be what another package needs.
+    let mut removal = Removal::default();
+    for package in packages {
+        let mut tried = removal.goes.clone();
+        tried.push(package.clone());
+        let all: BTreeSet<&str> = packages.iter().map(String::as_str).collect();
+        let foreign = match removed(probe, &tried).await? {
+            // Others of the list may go with it: they are tried in their turn.
+            Some(gone) => gone.into_iter().filter(|name| !all.contains(name.as_str())).collect(),
+            None => others.clone(),
+        };
+        if foreign.is_empty() {
+            removal.goes = tried;
+        } else {
+            removal.kept.push((package.clone(), foreign));
+        }
+    }
+    Ok(removal)
+}
+
+/// The packages that are not among these and would go with them; None where apt can't tell.
+pub(super) async fn others(probe: &dyn Probe, packages: &[String]) -> Result<Option<BTreeSet<String>>> {
+    Ok(removed(probe, packages).await?.map(|gone| gone.into_iter().filter(|name| !packages.contains(name)).collect()))
+}
+
+async fn removed(probe: &dyn Probe, packages: &[String]) -> Result<Option<BTreeSet<String>>> {
+    let argv: Vec<&str> = SIMULATE.into_iter().chain(packages.iter().map(String::as_str)).collect();
+    let output = probe.query(&argv).await?;
+    Ok(output.is_success().then(|| removals(&output.stdout)))
+}
+
+/// Refuses to remove what would take others along.
+pub(super) async fn refuse_others(packages: &[String]) -> Result<()> {
+    let argv: Vec<&str> = SIMULATE.into_iter().chain(packages.iter().map(String::as_str)).collect();
+    let output = command::output(&argv, &[], None).await?;
+    if !output.is_success() {
+        return Err(command::failed(&argv, &output));
+    }
+    let gone = removals(&output.stdout);
+    let others: BTreeSet<&str> =
+        gone.iter().map(String::as_str).filter(|name| !packages.iter().any(|p| p == name)).collect();
+    if others.is_empty() { Ok(()) } else { Err(needed(packages, others)) }
+}
+
+/// Why packages are not removed.
+pub(super) fn needed<'a>(packages: &[String], others: impl IntoIterator<Item = &'a str>) -> Failure {
+    let others: Vec<&str> = others.into_iter().collect();
+    Failure::new(format!("removing {} would also remove {}", packages.join(", "), others.join(", ")))
+        .hint(format!("if nobody needs them, remove them first: `apt-get remove {}`", others.join(" ")))
+}
+
+/// Whether apt stopped because it was told to remove nothing.
+pub(super) fn is_refused(output: &Output) -> bool {
+    !output.is_success() && [&output.stdout, &output.stderr].iter().any(|text| text.contains("remove is disabled"))
+}
+
+/// Of what a simulated installation removes, the packages that are not replaced by design.
+pub(super) fn foreign(simulation: &str) -> BTreeSet<String> {
+    removals(simulation).into_iter().filter(|name| !REPLACED.contains(&name.as_str())).collect()
+}
+
+/// The lines of a simulation: `Remv NAME [VERSION] …` or `Purg NAME [VERSION] …`.
+fn removals(simulation: &str) -> BTreeSet<String> {
+    let name = |line: &str| {
+        let rest = line.strip_prefix("Remv ").or_else(|| line.strip_prefix("Purg "))?;
+        rest.split_whitespace().next().map(String::from)
+    };
+    simulation.lines().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::FakeHost;
+
+    fn asked(packages: &[&str]) -> String {
+        SIMULATE.into_iter().chain(packages.iter().copied()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn names(packages: &[&str]) -> Vec<String> {
+        packages.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn a_package_that_others_need_stays_and_is_named_with_them() {
+        let host = FakeHost::default()
+            .answer(
+                &asked(&["iptables", "kubelet", "socat"]),
+                0,
+                "Purg kubelet [1]\nPurg ufw [2]\nPurg iptables [1]\nPurg socat [1]\n",
+            )
+            // kubelet depends on iptables and is of the list.
+            .answer(&asked(&["iptables"]), 0, "Purg ufw [2]\nPurg kubelet [1]\nPurg iptables [1]\n")
+            .answer(&asked(&["kubelet"]), 0, "Purg kubelet [1]\n")
+            .answer(&asked(&["kubelet", "socat"]), 0, "Purg kubelet [1]\nPurg socat [1]\n");
+        let removal = removal(&host, &names(&["iptables", "kubelet", "socat"])).await.unwrap();
+        assert_eq!(removal.goes, ["kubelet", "socat"]);
+        assert_eq!(removal.kept, [("iptables".to_string(), BTreeSet::from(["ufw".to_string()]))]);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_needs_goes_at_one_look() {
+        let host = FakeHost::default().answer(&asked(&["a", "b"]), 0, "Purg b [1]\nPurg a [1]\n");
+        let removal = removal(&host, &names(&["a", "b"])).await.unwrap();
+        assert_eq!(removal, Removal { goes: names(&["a", "b"]), kept: Vec::new() });
+    }
+
+    #[test]
+    fn only_the_runtime_is_replaced() {
+        let simulation = "Remv docker.io [20]\nRemv containerd [1.6]\nRemv libfoo:i386 [1]\nInst containerd.io (2)\n";
+        assert_eq!(foreign(simulation), BTreeSet::from(["docker.io".to_string(), "libfoo:i386".to_string()]));
+    }
+}

@@ -4,9 +4,14 @@
 //! phases and streams events. It ends when its input does, after the change in hand. Secrets travel here and nowhere else.
 
 mod client;
+mod lines;
+mod patience;
 mod protocol;
+mod said;
 mod serve;
 
 pub use client::Client;
+#[cfg(test)]
+pub use patience::Patience;
 pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 pub use serve::{serve, serve_here};

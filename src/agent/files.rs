@@ -151,7 +151,7 @@ mod tests {
             }
         };
         let (input, output) = tokio::io::split(ours);
-        let client = Client::new(input, output);
+        let client = Client::new("n1", input, output);
         let read = async move { client.read(HostFile::Journal).await };
         let ((), read) = tokio::join!(host, read);
         read

@@ -5,10 +5,15 @@
 
 mod client;
 mod files;
+mod lines;
+mod patience;
 mod protocol;
+mod said;
 mod serve;
 
 pub use client::Client;
 pub use files::HostFile;
+#[cfg(test)]
+pub use patience::Patience;
 pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 pub use serve::{serve, serve_here};

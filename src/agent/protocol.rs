@@ -62,7 +62,7 @@ pub struct ResolveRun {
     pub context: Context,
 }
 
-/// From the agent. Every request but `Cancel` is answered by one of the others than `Event`, with events before it.
+/// From the agent. Every request but `Cancel` is answered by one of the others than `Event` and `Alive`, with these before it.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
@@ -86,6 +86,8 @@ pub enum Reply {
     Event {
         event: Box<Event>,
     },
+    /// The agent is at work on the request. It says so all the time.
+    Alive,
     Done {
         result: Result<Box<Outputs>, Failure>,
     },

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Client;
 use super::files::{self, HostFile};
+use super::patience::BEAT;
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
@@ -43,11 +44,11 @@ pub async fn serve(
             .map_err(|error| Failure::new(format!("failed to understand the controller: {error}")))?;
         match request {
             Request::Cancel => agent.cancel.cancel(),
-            Request::Facts => agent.facts().await,
-            Request::Resolve(run) => agent.resolve(&run).await,
-            Request::Survey => agent.survey().await,
-            Request::Etcd(context) => agent.etcd(&context).await,
             Request::Read { file, offset } => agent.read(file, offset),
+            Request::Facts => agent.alive(agent.facts()).await,
+            Request::Resolve(run) => agent.alive(agent.resolve(&run)).await,
+            Request::Survey => agent.alive(agent.survey()).await,
+            Request::Etcd(context) => agent.alive(agent.etcd(&context)).await,
             Request::End { outcome } => {
                 if let Some(previous) = running.take() {
                     let _ = previous.await;
@@ -84,7 +85,7 @@ pub fn serve_here() -> Client {
         }
     });
     let (input, output) = tokio::io::split(ours);
-    Client::new(input, output)
+    Client::here(input, output)
 }
 
 async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::UnboundedReceiver<Reply>) {
@@ -98,6 +99,28 @@ async fn write_replies(mut output: impl AsyncWrite + Unpin, mut replies: mpsc::U
         if output.write_all(&line).await.is_err() || output.flush().await.is_err() {
             return;
         }
+    }
+}
+
+/// Tells the controller again and again that this agent is at work, until it is dropped.
+struct Beats(tokio::task::JoinHandle<()>);
+
+impl Beats {
+    fn start(replies: mpsc::UnboundedSender<Reply>) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(BEAT).await;
+                if replies.send(Reply::Alive).is_err() {
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Beats {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -131,7 +154,7 @@ impl Agent {
             replies,
             cancel: Cancel::default(),
             host: Arc::new(LocalHost::new(kube.clone())),
-            services: Services { kube },
+            services: Services::new(kube),
             lock: Arc::default(),
             past: Arc::default(),
             foresight: Foresight::default(),
@@ -156,6 +179,12 @@ impl Agent {
             // Unless something else is in it.
             let _ = path.parent().map(std::fs::remove_dir);
         }
+    }
+
+    /// Does some work, and tells the controller meanwhile that it is at it.
+    async fn alive<T>(&self, work: impl Future<Output = T>) -> T {
+        let _beats = Beats::start(self.replies.clone());
+        work.await
     }
 
     async fn facts(&self) {
@@ -219,7 +248,9 @@ impl Agent {
             services: self.services.clone(),
             foresight: self.foresight.clone(),
         };
+        let beats = Beats::start(self.replies.clone());
         tokio::spawn(async move {
+            let _beats = beats;
             let sink = Sink::new(&run.context.host, events).phase(&run.phase);
             let result = run_phase(run, here, &sink).await;
             drop(sink);
@@ -270,7 +301,7 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     sink.emit(Kind::PhaseFinished { outcome, millis: engine::millis_since(started) });
     result?;
-    let mut outputs = work.outputs.lock().expect("no panic while held").clone();
+    let mut outputs = std::mem::take(&mut *work.outputs.lock().expect("no panic while held"));
     if run.run.plan.is_some() {
         outputs.has_begun = Journal::past()?.iter().any(|past| past.info.plan == run.run.plan);
     }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use rand::rand_core::TryRng;
 use rand::rngs::SysRng;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
 use super::token_secret::SECRET_PREFIX;
@@ -17,8 +16,7 @@ const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// A bootstrap token: a public id and a secret. It shows the id alone; [`expose`](Self::expose) gives the whole.
 ///
-/// It is serialised as the whole, since it travels to the agent: never write the serialised form to a log or a plan.
-#[derive(Clone)]
+/// It is neither serialised nor cloned by itself: what it takes to send one is in `steps::secrets`.
 pub struct Token {
     id: String,
     secret: SecretString,
@@ -59,6 +57,11 @@ impl Token {
     /// The whole, as people pass it on and as the API server takes it.
     pub fn expose(&self) -> SecretString {
         format!("{}.{}", self.id, self.secret.expose_secret()).into()
+    }
+
+    /// Another one of the same: no clone comes about by itself.
+    pub fn copy(&self) -> Self {
+        Self { id: self.id.clone(), secret: self.secret.clone() }
     }
 
     /// The name of the secret that holds it.
@@ -108,19 +111,6 @@ impl PartialEq for Token {
         // No early end: how long it takes must not tell how much of the secret was right.
         let differences = self.secret().bytes().zip(other.secret().bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
         self.id == other.id && differences == 0
-    }
-}
-
-impl Serialize for Token {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.expose().expose_secret())
-    }
-}
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -176,13 +166,5 @@ mod tests {
         }
         assert_eq!(seen.len(), 37, "all 36 characters and the dot turn up among 4400");
         assert_ne!(tokens[0], tokens[1]);
-    }
-
-    #[test]
-    fn a_token_travels_whole() {
-        let token: Token = WHOLE.parse().unwrap();
-        let json = serde_json::to_string(&token).unwrap();
-        assert_eq!(serde_json::from_str::<Token>(&json).unwrap(), token);
-        assert!(serde_json::from_str::<Token>("\"abc\"").unwrap_err().to_string().contains("it has no dot"));
     }
 }

@@ -18,6 +18,8 @@ pub const SECRET_PREFIX: &str = "bootstrap-token-";
 pub const SECRET_TYPE: &str = "bootstrap.kubernetes.io/token";
 /// Whose members kubeadm's bindings let join.
 pub const DEFAULT_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// How a run's own token is described; what is described so is nobody else's.
+pub const RUN_DESCRIPTION: &str = "made by kboot for the nodes that join in one run";
 /// kubeadm's default.
 pub const DEFAULT_LIFETIME: Duration = Duration::hours(24);
 
@@ -40,7 +42,7 @@ pub struct Grant {
 }
 
 /// A token as its secret describes it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Listed {
     pub token: Token,
     pub grant: Grant,
@@ -208,7 +210,7 @@ mod tests {
         let token: Token = WHOLE.parse().unwrap();
         let listed = from_secret(&secret_object(&token, &grant())).unwrap();
         let expires = datetime!(2026-11-23 11:30:45 UTC);
-        assert_eq!(listed, Listed { token: token.clone(), grant: Grant { expires: Some(expires), ..grant() } });
+        assert_eq!(listed, Listed { token: token.copy(), grant: Grant { expires: Some(expires), ..grant() } });
         assert!(!listed.is_expired(expires - Duration::SECOND) && listed.is_expired(expires));
 
         let endless = from_secret(&secret_object(&token, &Grant::join(None))).unwrap();

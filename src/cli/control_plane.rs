@@ -1,7 +1,5 @@
 //! Control planes that are joined by hand: the key by which the cluster keeps its authorities, and what is got with it.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8Path;
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +12,7 @@ use crate::engine::Failure;
 use crate::inventory::{Cluster, Etcd, Role};
 use crate::kube::View;
 use crate::kubeadm::{self, Here};
-use crate::steps::{EXTERNAL_ETCD, EtcdFiles, shared};
+use crate::steps::{Authorities, EXTERNAL_ETCD, EtcdFiles, EtcdKey, shared};
 
 use super::exit::{Problem, remark, unreadable};
 
@@ -86,7 +84,7 @@ impl UploadArgs {
                 Ok(None)
             }
             (Some(text), _) => parse(text).map(Some),
-            (None, Some(key)) => Ok(Some(key.clone())),
+            (None, Some(key)) => Ok(Some(key.copy())),
             (None, None) => Ok(Some(CertificateKey::generate().map_err(failed)?)),
         }
     }
@@ -110,7 +108,7 @@ pub async fn authorities(
     view: &View,
     key: Option<&CertificateKey>,
     cluster: &Cluster,
-) -> Result<Option<Authorities>, Problem> {
+) -> Result<Option<(Authorities, Option<EtcdFiles>)>, Problem> {
     const HINT: &str = "on a control plane, `kboot init --upload-certs` puts them there anew, for two hours, and prints the line to join";
     const PKI: &str = "/etc/kubernetes/pki";
     let external = EXTERNAL_ETCD.into_iter().filter(|_| cluster.external_etcd().is_some());
@@ -135,15 +133,9 @@ pub async fn authorities(
     let mut files = certificates::read(&secret, key, &names).map_err(|error| failed(error).hint(HINT))?;
     let [authority, certificate, key] = EXTERNAL_ETCD.map(|(name, _)| files.remove(name));
     let etcd = authority.zip(certificate).zip(key);
-    let etcd = etcd.map(|((authority, certificate), key)| EtcdFiles { authority, certificate, key });
-    Ok(Some(Authorities { files, etcd }))
-}
-
-/// What a control plane gets of the others.
-pub struct Authorities {
-    /// By their names in kubeadm's certificates folder.
-    pub files: BTreeMap<String, String>,
-    pub etcd: Option<EtcdFiles>,
+    let key = |key: String| EtcdKey::Whole(key.into());
+    let etcd = etcd.map(|((authority, certificate), text)| EtcdFiles { authority, certificate, key: key(text) });
+    Ok(Some((files.into(), etcd)))
 }
 
 /// Takes over what control planes must agree on, from kubeadm's ClusterConfiguration as the cluster keeps it.

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::inventory::{Certificates, Cluster, ExternalEtcd};
 use crate::pki::{self, CertificateRequest, Description, Severity};
-use crate::steps::EtcdFiles;
+use crate::steps::{EtcdFiles, EtcdKey};
 
 use super::exit::{Problem, remark, unreadable};
 
@@ -19,7 +19,7 @@ pub fn read(cluster: &Cluster) -> Result<Option<EtcdFiles>, Problem> {
     let files = EtcdFiles {
         authority: text("caFile", &etcd.ca_file)?,
         certificate: text("certFile", &etcd.cert_file)?,
-        key: text("keyFile", &etcd.key_file)?,
+        key: EtcdKey::Whole(text("keyFile", &etcd.key_file)?.into()),
     };
     let now = OffsetDateTime::now_utc();
     check(etcd, &files, now)?.iter().for_each(|warning| remark(format!("warning: {warning}")));
@@ -34,7 +34,7 @@ fn check(etcd: &ExternalEtcd, files: &EtcdFiles, now: OffsetDateTime) -> Result<
     let mut warnings = Vec::new();
     for (field, path, pem, key, hint) in [
         ("caFile", &etcd.ca_file, &files.authority, None, AUTHORITY),
-        ("certFile", &etcd.cert_file, &files.certificate, Some(files.key.as_str()), CLIENT),
+        ("certFile", &etcd.cert_file, &files.certificate, files.key.whole(), CLIENT),
     ] {
         let place = format!("etcd.external.{field}: the certificate in {path}");
         let described = pki::describe(pem)

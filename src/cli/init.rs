@@ -14,7 +14,7 @@ use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Cni, Host, Role};
 use crate::report::Stream;
-use crate::steps::Inputs;
+use crate::steps::{Inputs, JoinToken, Secrets};
 
 use super::Global;
 use super::control_plane::UploadArgs;
@@ -105,23 +105,24 @@ impl Init {
         let names = &self.run.ignore_preflight;
         run::ignore(names)?;
         self.upload.check()?;
-        let (cluster, said) = self.cluster()?;
+        let (cluster, mut said) = self.cluster()?;
         let key = self.upload.key(said.certificate_key.as_ref())?.filter(|_| said.uploads());
         let upload = match &key {
-            Some(key) => Some((key.clone(), token::generate()?)),
+            Some(key) => Some((key.copy(), token::generate()?)),
             None => None,
         };
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(names)?);
+        let secrets = Secrets::default().with_certificate_key(upload).with_tokens(std::mem::take(&mut said.tokens));
         let job = Job {
+            secrets,
             playbook: self.run.part.of(Of::Init, said.skipped_steps())?,
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
-                inputs.certificate_key.clone_from(&upload);
-                inputs.tokens.clone_from(&said.tokens);
-                inputs.is_joining = facts.values().any(|facts| !facts.node.has_kubelet_conf);
+                let is_new = facts.values().any(|facts| !facts.node.has_kubelet_conf);
+                inputs.join_token = if is_new { JoinToken::ForPeople } else { JoinToken::Unneeded };
                 Ok(())
             },
             ..Job::new("init", &cluster, Reach::Here, mode)

@@ -21,7 +21,7 @@ use crate::manifest::{StaticPod, paths};
 use crate::pki::kubeconfig::{Credentials, Kubeconfig, ROTATED_CLIENT_PEM};
 use crate::pki::{CaHash, CaHashError, endpoint_url};
 use crate::report::Stream;
-use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF};
+use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF, Secrets};
 
 use super::Global;
 use super::control_plane::{self, ControlPlaneArgs};
@@ -83,7 +83,10 @@ impl Join {
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
         let own = &cluster.hosts[0];
         let (only, is_control_plane) = ([own.name.clone()], own.is_control_plane());
-        let key = said.certificate_key.clone().or(self.control_plane.key()?);
+        let key = match &said.certificate_key {
+            Some(key) => Some(key.copy()),
+            None => self.control_plane.key()?,
+        };
         // What is in front of this cluster is the cluster's to say.
         cluster.vip = None;
         let mut authorities = None;
@@ -103,7 +106,10 @@ impl Join {
                 Some(join)
             }
         };
+        let server = join.as_ref().map(|join| join.server.clone());
+        let (authorities, etcd) = authorities.map_or((None, None), |(files, etcd)| (Some(files), etcd));
         let job = Job {
+            secrets: Secrets::default().with_join(join).with_authorities(authorities).with_etcd(etcd),
             playbook: self.run.part.of(Of::Join, said.skipped_steps())?,
             only: &only,
             drift: self.run.drift.into(),
@@ -112,13 +118,12 @@ impl Join {
             brings_etcd_files: false,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
-                inputs.join = join.clone();
+                inputs.server.clone_from(&server);
+                inputs.joining = only.clone().into();
                 if is_control_plane {
                     // Here nobody leads: the cluster is elsewhere.
                     inputs.leader = None;
                     inputs.newcomers = only.clone().into();
-                    inputs.authorities = authorities.as_ref().map(|authorities| authorities.files.clone());
-                    inputs.etcd = authorities.as_ref().and_then(|authorities| authorities.etcd.clone());
                 }
                 Ok(())
             },
@@ -161,7 +166,7 @@ impl Join {
         let mut cluster = validated(self.machine.patched(cluster)?)?;
         cluster.hosts = vec![host];
         cluster.endpoint = Some(endpoint.clone());
-        let discovery = Discovery::Token { endpoint, token: token.clone(), pins };
+        let discovery = Discovery::Token { endpoint, token: token.copy(), pins };
         Ok((cluster, Way { discovery, token: Some(token) }, Said::default()))
     }
 
@@ -189,7 +194,7 @@ impl Join {
         cluster.endpoint = match &way.discovery {
             Discovery::Token { endpoint, .. } => Some(endpoint.clone()),
             Discovery::File { path } => {
-                let (found, _) = read_discovery(path, way.token.clone())?;
+                let (found, _) = read_discovery(path, way.token.as_ref().map(Token::copy))?;
                 Some(authority(&found.server))
             }
         };

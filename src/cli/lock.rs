@@ -11,10 +11,10 @@ use crate::agent::{Client, ResolveRun};
 use crate::engine::Failure;
 use crate::facts::Facts;
 use crate::fleet::Fleet;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 use crate::lock::{self, Answer, Answers, Lock as LockFile, Move, Question};
 use crate::report::{clean_line, count};
-use crate::steps::{Context, Inputs};
+use crate::steps::{Context, Handout, Inputs};
 
 use super::Global;
 use super::ask::is_agreed;
@@ -123,8 +123,7 @@ async fn ask(
     let installed = installed(cluster, &reached, &inputs);
     let resolved = join_all(cluster.hosts.iter().map(|host| {
         let (client, facts) = &reached[&host.name];
-        let context =
-            Context { cluster: cluster.clone(), host: host.name.clone(), facts: facts.clone(), inputs: inputs.clone() };
+        let context = context(cluster, host, facts, &inputs);
         let question = question(&context.platform(), old, installed.get(&context.platform()), is_update);
         client.resolve(ResolveRun { question, context })
     }));
@@ -136,6 +135,12 @@ async fn ask(
     Ok(resolved.into_iter().map(answer).collect())
 }
 
+/// No question needs a secret.
+fn context(cluster: &Cluster, host: &Host, facts: &Facts, inputs: &Inputs) -> Context {
+    let (cluster, host, facts, inputs) = (cluster.clone(), host.name.clone(), facts.clone(), inputs.clone());
+    Context { cluster, host, facts, inputs, secrets: Handout::default() }
+}
+
 /// What hosts have already, by platform: the first host's word counts, in the inventory's order.
 fn installed(
     cluster: &Cluster,
@@ -144,9 +149,9 @@ fn installed(
 ) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut installed: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for host in &cluster.hosts {
-        let facts = reached[&host.name].1.clone();
-        let packages = facts.packages.clone();
-        let context = Context { cluster: cluster.clone(), host: host.name.clone(), facts, inputs: inputs.clone() };
+        let facts = &reached[&host.name].1;
+        let packages = &facts.packages;
+        let context = context(cluster, host, facts, inputs);
         let known = installed.entry(context.platform()).or_default();
         for name in context.own_packages() {
             if let Some(version) = packages.get(&name) {

@@ -10,7 +10,7 @@ use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Etcd, Host};
 use crate::report::Stream;
-use crate::steps::Inputs;
+use crate::steps::{Inputs, JoinToken};
 
 use super::Global;
 use super::exit::{Problem, remark_lines};
@@ -107,7 +107,8 @@ pub fn absolute(cluster: &Cluster) -> Result<Cluster, Problem> {
 pub fn inputs(cluster: &Cluster) -> impl Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync + '_ {
     |facts, inputs| {
         let is_new = |host: &&Host| facts.get(&host.name).is_some_and(|facts| !facts.node.has_kubelet_conf);
-        inputs.is_joining = cluster.workers().any(|host| is_new(&host));
+        let is_joining = cluster.workers().any(|host| is_new(&host));
+        inputs.join_token = if is_joining { JoinToken::ForRun } else { JoinToken::Unneeded };
         inputs.joining = cluster.nodes().filter(is_new).map(|host| host.name.clone()).collect();
         // Of one that was cut off while its kubelet joined, the cluster has no former self any more; what it has is new.
         let has_begun = |name: &String| facts[name].node.has_bootstrap_conf;
@@ -127,7 +128,7 @@ mod tests {
         sample.facts.get_mut("n2").unwrap().node.has_bootstrap_conf = true;
         let mut found = Inputs::default();
         inputs(&sample.cluster)(&sample.facts, &mut found).unwrap();
-        assert!(found.is_joining);
+        assert_eq!(found.join_token, JoinToken::ForRun);
         assert_eq!(found.joining.iter().collect::<Vec<_>>(), ["n1", "n2", "n3"]);
         assert_eq!(found.bare.iter().collect::<Vec<_>>(), ["n1", "n3"]);
     }

@@ -46,6 +46,10 @@ pub enum Kind {
         change: Change,
         millis: u64,
     },
+    /// The controller waits for this host, which has said nothing for so long.
+    Silent {
+        millis: u64,
+    },
     /// The step waits for something, named as in "waiting for {what}".
     Waiting {
         what: String,
@@ -116,12 +120,12 @@ impl Sink {
     }
 
     pub fn emit(&self, kind: Kind) {
+        self.pass(Event { host: self.host.clone(), phase: self.phase.clone(), step: self.step.clone(), kind });
+    }
+
+    /// Passes on an event as it is.
+    pub fn pass(&self, event: Event) {
         // A receiver that is gone means that nobody listens any more: the run itself goes on.
-        let _ = self.sender.send(Event {
-            host: self.host.clone(),
-            phase: self.phase.clone(),
-            step: self.step.clone(),
-            kind,
-        });
+        let _ = self.sender.send(event);
     }
 }

@@ -83,7 +83,7 @@ pub fn join(text: &str, origin: &Utf8Path, here: &Here) -> Result<Join, Mistakes
     // Without either something was told, and this is not reached.
     let discovery = discovery.ok_or_else(|| documents.report(Vec::new()))?;
     let token = token.or_else(|| match &discovery {
-        Discovery::Token { token, .. } => Some(token.clone()),
+        Discovery::Token { token, .. } => Some(token.copy()),
         Discovery::File { .. } => None,
     });
     Ok(Join { cluster, discovery, token, certificate_key, options, warnings })

@@ -10,6 +10,10 @@
 
 mod draft;
 mod fill;
+#[cfg(test)]
+mod gate;
+#[cfg(test)]
+mod hostile;
 mod load;
 mod model;
 mod order;

@@ -1,6 +1,6 @@
 //! A playbook that can be run: all phases in their order, what it extends and its hooks in their places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::source::{Place, PlaybookError};
 use super::written::{self, Group, Hosts};
 use crate::engine::Item;
 use crate::inventory::Host;
-use crate::steps::Inputs;
+use crate::steps::{Inputs, Secret, gives, needs};
 
 /// A list of phases.
 #[derive(Debug, Clone)]
@@ -37,6 +37,26 @@ pub struct Phase {
     pub steps: Vec<Item<Draft>>,
     /// Where it is written.
     pub(super) place: Place,
+}
+
+impl Phase {
+    /// The secrets that its steps use.
+    pub fn needs(&self) -> BTreeSet<Secret> {
+        self.step_names().flat_map(needs).copied().collect()
+    }
+
+    /// The secrets that its steps give to other hosts.
+    pub fn gives(&self) -> BTreeSet<Secret> {
+        self.step_names().flat_map(gives).copied().collect()
+    }
+
+    /// The names of its built-in steps.
+    fn step_names(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(Item::leaves).filter_map(|item| match item {
+            Item::Step(name) => Some(name.as_str()),
+            Item::Task(_) | Item::Parallel(_) => None,
+        })
+    }
 }
 
 /// The hosts that a phase is for.
@@ -94,13 +114,7 @@ pub fn builtin(name: &str) -> Playbook {
 impl Playbook {
     /// The names of all built-in steps in it, in their order.
     pub fn steps(&self) -> Vec<&str> {
-        let leaves = self.phases.iter().flat_map(|phase| &phase.steps).flat_map(Item::leaves);
-        leaves
-            .filter_map(|item| match item {
-                Item::Step(name) => Some(name.as_str()),
-                Item::Task(_) | Item::Parallel(_) => None,
-            })
-            .collect()
+        self.phases.iter().flat_map(Phase::step_names).collect()
     }
 
     /// How many steps and tasks there are.

@@ -4,14 +4,7 @@ use super::draft::Draft;
 use super::model::{Phase, Playbook};
 use crate::engine::Item;
 use crate::inventory::reading::did_you_mean;
-
-/// Steps that hand on what steps of other hosts can't do without.
-const GIVERS: [(&str, &str); 4] = [
-    ("issue-join-token", "write-bootstrap-kubeconfig"),
-    ("share-authorities", "write-authorities"),
-    ("share-etcd", "write-etcd-authority"),
-    ("share-etcd", "write-etcd-credentials"),
-];
+use crate::steps::hand_overs;
 
 /// Steps that wait for what others apply: where that is left out, nobody waits for it.
 const WAITS: [(&str, &str); 2] = [("apply-addons", "wait-for-addons"), ("apply-dns", "wait-for-addons")];
@@ -58,7 +51,8 @@ impl Playbook {
                 && !unawaited.contains(&leaf)
         };
         let mut given = Vec::new();
-        for (giver, taker) in GIVERS {
+        // Steps that hand on what steps of other hosts can't do without.
+        for (giver, taker) in hand_overs() {
             let is_there = |step: &str| self.leaves().any(|(_, leaf)| leaf == step);
             let is_taken = self.leaves().any(|(phase, leaf)| leaf == taker && is_kept(phase, leaf));
             if is_taken && is_there(giver) {

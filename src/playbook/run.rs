@@ -13,7 +13,8 @@ use crate::agent::{Client, PhaseRun};
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::{Cluster, Host};
-use crate::steps::{Context, Inputs, Outputs};
+use crate::steps::task::Work;
+use crate::steps::{Context, Giver, Inputs, Outputs, Receiver, Secrets, unasked};
 
 /// A host that takes part: an agent runs there and its facts are known.
 pub struct Member {
@@ -33,6 +34,8 @@ pub struct Plan<'a> {
     pub drift: Drift,
     pub wait_lock: std::time::Duration,
     pub inputs: Inputs,
+    /// What of the run is secret; what hosts give is added.
+    pub secrets: Mutex<Secrets>,
     pub cancel: Cancel,
     /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
     pub promises: Option<&'a Promises<'a>>,
@@ -100,7 +103,7 @@ fn refuse(error: &PlaybookError, events: &mpsc::UnboundedSender<Event>) {
 
 struct Shared {
     work: WorkOf,
-    /// What hosts have given so far, for those that come later.
+    /// With the hosts that have failed so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
     begun: Mutex<BTreeSet<String>>,
@@ -230,29 +233,52 @@ impl Walk<'_> {
 
     async fn one(&self, phase: &Phase) -> Result<()> {
         let Self { plan, member, shared, events } = self;
+        let steps = shared.work.steps(&phase.name, &member.host);
         let inputs = self.inputs().clone();
-        let context =
-            Context { cluster: plan.cluster.clone(), host: member.host.clone(), facts: member.facts.clone(), inputs };
-        let run = PhaseRun {
-            phase: phase.name.clone(),
-            steps: shared.work.steps(&phase.name, &member.host),
-            mode: plan.mode,
-            run: plan.run.clone(),
-            drift: plan.drift,
-            wait_lock: plan.wait_lock,
-            promises: plan.promises.map(|promises| promises(&member.host, &phase.name)),
-            context,
-        };
-        let Outputs { join, authorities, etcd, has_begun } = member.client.run(run, events).await?;
-        if has_begun {
+        let outputs = member.client.run(phase_run(plan, member, phase, steps, inputs)?, events).await?;
+        self.accept(phase, outputs).inspect_err(|failure| {
+            self.sink(phase).emit(Kind::Failed { failure: failure.clone() });
+        })
+    }
+
+    /// Takes what the host gives, if it is asked for that in this phase.
+    fn accept(&self, phase: &Phase, outputs: Outputs) -> Result<()> {
+        let Self { plan, member, shared, .. } = self;
+        if outputs.has_begun {
+            if plan.run.plan.is_none() {
+                return Err(unasked("it said that a plan was begun"));
+            }
             shared.begun.lock().expect("no panic while held").insert(member.host.clone());
         }
-        let mut inputs = self.inputs();
-        inputs.join = join.or(inputs.join.take());
-        inputs.authorities = authorities.or(inputs.authorities.take());
-        inputs.etcd = etcd.or(inputs.etcd.take());
-        Ok(())
+        let inputs = self.inputs();
+        let (host, cluster, mode) = (member.host.as_str(), plan.cluster, plan.mode);
+        let from = Giver { host, cluster, inputs: &inputs, gives: phase.gives(), mode };
+        plan.secrets.lock().expect("no panic while held").accept(outputs, &from)
     }
+}
+
+/// What one host gets for one phase: everything that is sent to it is in here.
+pub(super) fn phase_run(
+    plan: &Plan<'_>,
+    member: &Member,
+    phase: &Phase,
+    steps: Vec<Work>,
+    inputs: Inputs,
+) -> Result<PhaseRun> {
+    let Member { host, facts, .. } = member;
+    let entry = plan.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
+    let to = Receiver { host: entry, inputs: &inputs, needs: phase.needs(), mode: plan.mode };
+    let secrets = plan.secrets.lock().expect("no panic while held").for_host(&to);
+    Ok(PhaseRun {
+        phase: phase.name.clone(),
+        steps,
+        mode: plan.mode,
+        run: plan.run.clone(),
+        drift: plan.drift,
+        wait_lock: plan.wait_lock,
+        promises: plan.promises.map(|promises| promises(host, &phase.name)),
+        context: Context { cluster: plan.cluster.clone(), host: host.clone(), facts: facts.clone(), inputs, secrets },
+    })
 }
 
 fn phase_size(plan: &Plan<'_>, phase: &Phase) -> usize {

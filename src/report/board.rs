@@ -9,6 +9,9 @@ use crate::engine::{Event, Kind, Outcome};
 
 const SPINNER: [&str; 8] = ["⠋", "⠙", "⠸", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
+/// Stands for a step while a host does not answer; no step is called so.
+const SILENCE: &str = " ";
+
 /// Wider host and phase names push the rest of their line aside.
 const WIDEST_NAME: usize = 24;
 
@@ -125,6 +128,7 @@ impl Host {
         if !stays && !event.phase.is_empty() {
             self.phase.clone_from(&event.phase);
         }
+        self.steps.retain(|step| step.id != SILENCE);
         match &event.kind {
             Kind::PhaseStarted { .. } => self.state = State::Working,
             Kind::StepStarted { title } => {
@@ -142,6 +146,10 @@ impl Host {
             }
             Kind::Waiting { what } => self.step(&event.step, Doing::Waiting(what.clone())),
             Kind::StepFinished { .. } => self.steps.retain(|step| step.id != event.step),
+            Kind::Silent { .. } => {
+                let (id, title) = (SILENCE.to_owned(), "No answer".to_owned());
+                self.steps.push(Step { id, title, doing: Doing::Looking, since: now });
+            }
             Kind::Failed { .. } => self.state = State::Failed,
             Kind::PhaseFinished { outcome, .. } => {
                 self.steps.clear();

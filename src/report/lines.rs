@@ -101,6 +101,10 @@ impl Narrator {
                 page.push(head().add(Style::Notable, "left behind").text(format!(": the {thing} {name}: {why}")));
             }
             Kind::Note { text } => page.push(head().text(text)),
+            Kind::Silent { millis } => {
+                let text = format!("no answer for {} yet, and the run waits for it", duration(*millis));
+                page.push(phase_head(&event.host, &event.phase).add(Style::Notable, text));
+            }
             Kind::Connected { millis } if self.is_verbose() => {
                 page.push(phase_head(&event.host, "").text(format!("connected ({})", duration(*millis))));
             }

@@ -222,7 +222,13 @@ mod tests {
         sample.cluster.vip =
             provider.map(|provider| Vip { address, port: None, interface: None, provider, router_id: None });
         let facts = sample.facts[host].clone();
-        Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+        Context {
+            cluster: sample.cluster,
+            host: host.into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        }
     }
 
     fn host(show: &str) -> FakeHost {
@@ -284,14 +290,14 @@ mod tests {
         let two = context("n2", None);
         let drop_in = "/etc/systemd/system/haproxy.service.d/50-kboot.conf";
         let host = host(RUNNING).file(paths::HAPROXY_CONFIG, config(&two)).file(drop_in, "other");
-        let mut three = two.clone();
+        let mut three = context("n2", None);
         let fourth = three.cluster.hosts[2].clone();
         three.cluster.hosts.push(Host { name: "n4".into(), address: "10.77.0.14".parse().unwrap(), ..fourth });
         let planned = plan(&three, &host).await;
         assert_eq!(planned[0], "change /etc/haproxy/haproxy.cfg");
         assert!(planned[2].starts_with("haproxy.service: reload ("), "{planned:?}");
         // The same where it is needed no more.
-        let mut one = two.clone();
+        let mut one = context("n2", None);
         one.cluster.hosts.pop();
         assert_eq!(plan(&one, &host).await[0], "change /etc/haproxy/haproxy.cfg");
     }

@@ -1,13 +1,12 @@
 //! What steps are made from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap::token_secret::Grant;
-use crate::bootstrap::{CertificateKey, Token};
+use crate::bootstrap::Token;
 use crate::engine::{Failure, PackageLock, PackagePin, Result, Run};
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Host};
@@ -15,23 +14,28 @@ use crate::kube::Connector;
 use crate::lock::{Packages, Pins};
 use crate::manifest::{CgroupDriver, KubeletValues};
 
+use super::secrets::{Handout, Outputs};
+
 /// All that is known of the cluster and of the host that a step is for. Travels to the agent.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Context {
     pub cluster: Cluster,
     /// The host's name in the cluster.
     pub host: String,
     pub facts: Facts,
     pub inputs: Inputs,
+    /// What of the run's secrets this host gets for this phase.
+    pub secrets: Handout,
 }
 
-/// What comes from the controller or from other hosts.
+/// What comes from the controller or from other hosts, and is no secret.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Inputs {
     /// The public keys of package repositories that the inventory gives as files, by the repository's name, not armored.
     pub keys: BTreeMap<String, Vec<u8>>,
-    /// Whether some host has to join, so that a token is needed.
-    pub is_joining: bool,
+    /// Whether a join token is needed, and for whom.
+    #[serde(default)]
+    pub join_token: JoinToken,
     /// Hosts that failed in this run, or could not be reached: nobody waits for what they were to do.
     #[serde(default)]
     pub failed: BTreeSet<String>,
@@ -41,12 +45,9 @@ pub struct Inputs {
     /// Those of them that have nothing of a node: what the cluster has of their names is a former self's.
     #[serde(default)]
     pub bare: BTreeSet<String>,
-    /// The token to be made if there is no usable one.
-    pub token: Option<Token>,
-    /// Tokens that are to be there once the cluster is, instead of that one.
+    /// Where the cluster is elsewhere: its API server, as `https://10.0.0.1:6443`.
     #[serde(default)]
-    pub tokens: Vec<(Token, Grant)>,
-    pub join: Option<Join>,
+    pub server: Option<String>,
     /// Whether the cluster moves to another endpoint: what led to the API servers before goes on for now, for those who still ask by it.
     #[serde(default)]
     pub moves_endpoint: bool,
@@ -67,15 +68,6 @@ pub struct Inputs {
     /// Control planes that are yet to join the others, and etcd hosts that are.
     #[serde(default)]
     pub newcomers: BTreeSet<String>,
-    /// What their leader shared with them: files of kubeadm's certificates folder, keys among them.
-    #[serde(default)]
-    pub authorities: Option<BTreeMap<String, String>>,
-    /// What the API servers prove themselves to an etcd with that is elsewhere. None where it is on the hosts already.
-    #[serde(default)]
-    pub etcd: Option<EtcdFiles>,
-    /// By what the authorities are to be encrypted in the cluster, and the token that ends their time there.
-    #[serde(default)]
-    pub certificate_key: Option<(CertificateKey, Token)>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
     /// How a recovery of etcd was begun, if that is what the run is about.
@@ -91,12 +83,16 @@ pub struct Inputs {
     pub undo: Option<Undo>,
 }
 
-/// PEM: by what etcd is known, and as whom the API servers ask it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EtcdFiles {
-    pub authority: String,
-    pub certificate: String,
-    pub key: String,
+/// The bootstrap token that a run makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JoinToken {
+    #[default]
+    Unneeded,
+    /// For the hosts that join in this run: it lives for an hour, and the run deletes it once all have joined.
+    ForRun,
+    /// For whoever is told of it.
+    ForPeople,
 }
 
 impl Inputs {
@@ -151,37 +147,30 @@ impl UndoScope {
     }
 }
 
-/// What a host needs to join a cluster.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Join {
-    /// As `https://10.0.0.1:6443`.
-    pub server: String,
-    /// The cluster's certificate authority, PEM.
-    pub ca_pem: String,
-    pub token: Token,
-}
-
-/// What steps hand on to other hosts.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Outputs {
-    pub join: Option<Join>,
-    /// The cluster's authorities, by the names of their files.
-    #[serde(default)]
-    pub authorities: Option<BTreeMap<String, String>>,
-    /// What API servers ask the cluster's etcd with, where that is on hosts of its own.
-    #[serde(default)]
-    pub etcd: Option<EtcdFiles>,
-    /// Whether the plan that is carried out was begun on this host by an earlier run.
-    #[serde(default)]
-    pub has_begun: bool,
-}
-
 pub type Outbox = Arc<Mutex<Outputs>>;
 
 /// What lives where the steps run.
 #[derive(Clone)]
 pub struct Services {
     pub kube: Connector,
+    /// The bootstrap token of this run. It is made where it is issued, so that nobody need send it there.
+    token: Arc<OnceLock<Token>>,
+}
+
+impl Services {
+    pub fn new(kube: Connector) -> Self {
+        Self { kube, token: Arc::default() }
+    }
+
+    /// The run's own token, which this makes if there is none yet.
+    pub(super) fn own_token(&self) -> Result<&Token> {
+        if self.token.get().is_none() {
+            let new = Token::generate().map_err(|error| Failure::new(format!("failed to {error}")))?;
+            // Another step may have been first; one of the two counts.
+            let _ = self.token.set(new);
+        }
+        self.token.get().ok_or_else(|| Failure::new("failed to keep a join token"))
+    }
 }
 
 impl Context {
@@ -216,9 +205,7 @@ impl Context {
             return None;
         }
         let leader = self.inputs.leader.as_ref().and_then(|name| self.cluster.host(name));
-        leader
-            .map(|leader| self.cluster.kubelet_server(leader))
-            .or_else(|| Some(self.inputs.join.as_ref()?.server.clone()))
+        leader.map(|leader| self.cluster.kubelet_server(leader)).or_else(|| self.inputs.server.clone())
     }
 
     pub fn cgroup_driver(&self) -> CgroupDriver {
@@ -298,7 +285,13 @@ mod tests {
     fn context(change: impl FnOnce(&mut Facts)) -> Context {
         let sample = sample().with_etcd_at("https://10.0.0.21:2379").on("n1", change);
         let facts = sample.facts["n1"].clone();
-        Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() }
+        Context {
+            cluster: sample.cluster,
+            host: "n1".into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        }
     }
 
     fn client(facts: &mut Facts) {

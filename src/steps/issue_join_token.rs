@@ -1,4 +1,5 @@
-//! A bootstrap token by which hosts join, if some have to and no usable one is there; or the tokens that the user wants.
+//! A bootstrap token. `up` makes one of its own for the hosts that join in the run; `init` makes one for people, or those that the user
+//! wants.
 
 use std::time::Duration;
 
@@ -6,12 +7,17 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::bootstrap::Token;
-use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE};
+use crate::bootstrap::token_secret::{
+    self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE, RUN_DESCRIPTION,
+};
 use crate::engine::{Change, Planned, Probe, Result, Step};
 use crate::kube::Connector;
 
 use super::issue_certificates::path;
-use super::{Join, Make, Outbox};
+use super::{Join, JoinToken, Make, Outbox};
+
+/// How long the token of a run lives, should nobody delete it.
+const RUN_LIFETIME: time::Duration = time::Duration::hours(1);
 
 /// A token that ends sooner than this is not relied on.
 const MARGIN: time::Duration = time::Duration::minutes(10);
@@ -19,7 +25,7 @@ const MARGIN: time::Duration = time::Duration::minutes(10);
 pub struct IssueJoinToken {
     kube: Connector,
     server: String,
-    is_joining: bool,
+    join_token: JoinToken,
     candidate: Option<Token>,
     /// The user's own.
     wanted: Vec<(Token, Grant)>,
@@ -27,17 +33,22 @@ pub struct IssueJoinToken {
     deadline: Duration,
 }
 
-pub fn step(make: &Make<'_>) -> IssueJoinToken {
-    let inputs = &make.context.inputs;
-    IssueJoinToken {
+pub fn step(make: &Make<'_>) -> Result<IssueJoinToken> {
+    let join_token = make.context.inputs.join_token;
+    let candidate = match join_token {
+        JoinToken::Unneeded => None,
+        JoinToken::ForRun | JoinToken::ForPeople => Some(make.services.own_token()?.copy()),
+    };
+    let wanted = make.context.secrets.tokens.iter().map(|(token, grant)| (token.copy(), grant.clone()));
+    Ok(IssueJoinToken {
         kube: make.services.kube.clone(),
         server: format!("https://{}", make.context.cluster.endpoint()),
-        is_joining: inputs.is_joining,
-        candidate: inputs.token.clone(),
-        wanted: inputs.tokens.clone(),
+        join_token,
+        candidate,
+        wanted: wanted.collect(),
         outputs: make.outputs.clone(),
         deadline: make.context.ready_deadline(),
-    }
+    })
 }
 
 pub enum Observed {
@@ -65,7 +76,7 @@ impl Step for IssueJoinToken {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<Observed> {
-        if !self.is_joining {
+        if self.join_token == JoinToken::Unneeded {
             return Ok(Observed::Unneeded);
         }
         let (Some(view), Some(ca_pem)) = (self.kube.view(probe).await?, probe.read_text(&path("ca.crt")).await?) else {
@@ -77,13 +88,18 @@ impl Step for IssueJoinToken {
         };
         let now = OffsetDateTime::now_utc();
         let tokens: Vec<Listed> = secrets.iter().filter_map(|secret| token_secret::from_secret(secret).ok()).collect();
-        let usable = tokens.iter().find(|token| is_usable(token, now));
         let ids = tokens.iter().map(|listed| listed.token.id().to_owned()).collect();
-        if let Some(listed) = usable {
-            let join = Join { server: self.server.clone(), ca_pem, token: listed.token.clone() };
+        let own = self.candidate.as_ref().filter(|own| tokens.iter().any(|listed| listed.token == **own));
+        let has_usable = match self.join_token {
+            // Somebody else's token may end, or be known to others.
+            JoinToken::ForRun => own.is_some(),
+            JoinToken::ForPeople | JoinToken::Unneeded => tokens.iter().any(|token| is_usable(token, now)),
+        };
+        if let Some(own) = own.filter(|_| self.join_token == JoinToken::ForRun) {
+            let join = Join { server: self.server.clone(), ca_pem, token: own.copy() };
             self.outputs.lock().expect("no panic while held").join = Some(join);
         }
-        Ok(Observed::Found { has_usable: usable.is_some(), ids, now })
+        Ok(Observed::Found { has_usable, ids, now })
     }
 
     fn diff(&self, observed: Observed) -> Planned {
@@ -101,9 +117,12 @@ impl Step for IssueJoinToken {
             (Observed::Unneeded | Observed::Found { has_usable: true, .. }, _) => Planned::Satisfied,
             (Observed::NoAnswer, _) => Planned::after("an answer of the API server"),
             (Observed::Found { now, .. }, Some(token)) => {
-                let expires = now + DEFAULT_LIFETIME;
-                let grant =
-                    Grant { description: Some("made by kboot for joining nodes".into()), ..Grant::join(Some(expires)) };
+                let (lifetime, description) = match self.join_token {
+                    JoinToken::ForRun => (RUN_LIFETIME, RUN_DESCRIPTION),
+                    JoinToken::ForPeople | JoinToken::Unneeded => (DEFAULT_LIFETIME, "made by kboot for joining nodes"),
+                };
+                let expires = now + lifetime;
+                let grant = Grant { description: Some(description.into()), ..Grant::join(Some(expires)) };
                 let object = token_secret::secret_object(token, &grant);
                 Planned::Changes(vec![Change::ApplyObject { object, before: None }])
             }
@@ -136,7 +155,7 @@ mod tests {
         IssueJoinToken {
             kube: Connector::default(),
             server: "https://10.0.0.1:6443".into(),
-            is_joining: true,
+            join_token: JoinToken::ForPeople,
             candidate: Some(token("aaaaaa")),
             wanted: wanted.iter().map(|id| (token(id), Grant::join(None))).collect(),
             outputs: Outbox::default(),
@@ -156,6 +175,18 @@ mod tests {
     fn found(has_usable: bool, ids: &[&str]) -> Observed {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
         Observed::Found { has_usable, ids, now: OffsetDateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn a_run_s_own_token_lives_for_an_hour() {
+        let lifetime = |join_token| {
+            let planned = IssueJoinToken { join_token, ..step(&[]) }.diff(found(false, &[]));
+            let Planned::Changes(changes) = planned else { panic!("{planned:?}") };
+            let Change::ApplyObject { object, .. } = &changes[0] else { panic!("{changes:?}") };
+            token_secret::from_secret(object).unwrap().grant.expires.unwrap() - OffsetDateTime::UNIX_EPOCH
+        };
+        assert_eq!(lifetime(JoinToken::ForRun), time::Duration::hours(1));
+        assert_eq!(lifetime(JoinToken::ForPeople), time::Duration::hours(24));
     }
 
     #[test]

@@ -11,14 +11,13 @@ use crate::resource::etcd_credentials;
 
 use super::{Context, EtcdFiles};
 
-impl From<&EtcdFiles> for Credentials {
-    fn from(files: &EtcdFiles) -> Self {
-        Self {
-            authority: files.authority.as_bytes().into(),
-            certificate: files.certificate.as_bytes().into(),
-            key: files.key.as_bytes().into(),
-        }
-    }
+/// A dry run brings no key.
+fn brought(files: &EtcdFiles) -> Option<Credentials> {
+    Some(Credentials {
+        authority: files.authority.as_bytes().into(),
+        certificate: files.certificate.as_bytes().into(),
+        key: files.key.whole()?.as_bytes().into(),
+    })
 }
 
 /// Asks with what the run brings or, where it brings nothing, with what the host has; none where neither has anything.
@@ -36,8 +35,8 @@ pub async fn look_at_etcd(context: &Context, probe: &dyn Probe) -> Result<Option
     if urls.is_empty() {
         return Ok(None);
     }
-    let credentials = match &context.inputs.etcd {
-        Some(files) => Some(files.into()),
+    let credentials = match context.secrets.etcd.as_ref().and_then(brought) {
+        Some(credentials) => Some(credentials),
         None => etcd_credentials(probe).await?,
     };
     let Some(credentials) = credentials else { return Ok(None) };

@@ -20,6 +20,7 @@ mod configure_containerd;
 mod configure_crictl;
 mod configure_kubelet;
 mod configure_repositories;
+mod delete_join_token;
 mod delete_nodes;
 mod disable_swap;
 mod drain_nodes;
@@ -60,6 +61,7 @@ mod resolve;
 mod restart_controllers;
 mod restore_settings;
 mod rotate_kubelet_certificate;
+mod secrets;
 mod set_etcd_aside;
 mod set_sysctls;
 mod share_authorities;
@@ -86,9 +88,15 @@ mod write_static_pods;
 
 use crate::engine::{AnyStep, Failure, Result};
 
-pub use context::{Context, EtcdFiles, Inputs, Join, Outbox, Outputs, Rescue, Services, Undo, UndoScope};
+pub use context::{Context, Inputs, JoinToken, Outbox, Rescue, Services, Undo, UndoScope};
 pub use look_at_etcd::look_at_etcd;
 pub use resolve::resolve;
+#[cfg(test)]
+pub use secrets::tests as secret_samples;
+pub use secrets::{
+    Authorities, EtcdFiles, EtcdKey, Giver, Handout, Join, Outputs, Receiver, Secret, Secrets, gives, hand_overs,
+    needs, unasked,
+};
 pub use share_authorities::{EXTERNAL_ETCD, shared};
 pub use undo_changes::{is_member_made, is_node_made};
 pub use wait_for_certificate::KUBELET_CONF;
@@ -117,6 +125,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("ask-own-api-server", |make| boxed(ask_own_api_server::step(make.context)?)),
     ("configure-kubelet", |make| boxed(configure_kubelet::step(make.context)?)),
     ("configure-repositories", |make| boxed(configure_repositories::step(make.context)?)),
+    ("delete-join-token", |make| Ok(delete_join_token::step(make))),
     ("delete-nodes", |make| boxed(delete_nodes::step(make))),
     ("disable-swap", |_| boxed(disable_swap::step())),
     ("drain-nodes", |make| boxed(drain_nodes::step(make))),
@@ -128,7 +137,7 @@ const STEPS: &[(&str, Maker)] = &[
     ("install-packages", |make| boxed(install_packages::step(make.context))),
     ("install-prerequisites", |make| boxed(install_prerequisites::step(make.context))),
     ("issue-certificates", |make| boxed(issue_certificates::step(make.context)?)),
-    ("issue-join-token", |make| boxed(issue_join_token::step(make))),
+    ("issue-join-token", |make| boxed(issue_join_token::step(make)?)),
     ("join-etcd", |make| boxed(join_etcd::step(make)?)),
     ("label-nodes", |make| boxed(label_nodes::step(make))),
     ("leave-etcd", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Leave)?)),

@@ -129,7 +129,13 @@ mod tests {
         let mut sample = sample();
         sample.cluster.hosts[2].roles = vec![Role::ControlPlane];
         let facts = sample.facts["n1"].clone();
-        let mut context = Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() };
+        let mut context = Context {
+            cluster: sample.cluster,
+            host: "n1".into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        };
         change(&mut context);
         context
     }

@@ -178,7 +178,13 @@ mod tests {
     fn context() -> Context {
         let sample = sample();
         let facts = sample.facts["n1"].clone();
-        Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() }
+        Context {
+            cluster: sample.cluster,
+            host: "n1".into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        }
     }
 
     fn step() -> MovePodNetwork {

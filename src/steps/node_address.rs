@@ -25,7 +25,8 @@ mod tests {
         let sample = sample();
         let facts = sample.facts["n2"].clone();
         let inputs = Inputs { moves_endpoint: true, ..Inputs::default() };
-        let mut context = Context { cluster: sample.cluster, host: "n2".into(), facts, inputs };
+        let mut context =
+            Context { cluster: sample.cluster, host: "n2".into(), facts, inputs, secrets: Default::default() };
         let moved = |context: &Context| moved(context, context.host().unwrap());
         assert_eq!(moved(&context).as_deref(), Some("10.77.0.12"));
         context.cluster.kubelet.extra_args.insert("node-ip".into(), "::".into());

@@ -239,7 +239,7 @@ mod tests {
             let facts = sample.facts["n1"].clone();
             let leaving = leaving.iter().map(ToString::to_string).collect();
             let inputs = super::super::Inputs { leaving, ..Default::default() };
-            stays(&Context { cluster: sample.cluster, host: "n1".into(), facts, inputs })
+            stays(&Context { cluster: sample.cluster, host: "n1".into(), facts, inputs, secrets: Default::default() })
         };
         assert!(told(&["n1"]).unwrap().starts_with("etcd on n3 keeps the cluster's state"));
         assert_eq!(told(&["n1", "n2", "n3"]), None);

@@ -30,7 +30,7 @@ const CONTROL_PLANE: [&str; 1] = ["write-static-pods"];
 
 /// Digests of the host's files, by their paths.
 pub async fn files(context: &Context) -> Result<BTreeMap<String, String>> {
-    let services = Services { kube: Connector::default() };
+    let services = Services::new(Connector::default());
     let outputs = Arc::new(Mutex::new(Outputs::default()));
     let make = Make { context, services: &services, outputs: &outputs };
     let more: &[&str] = if context.host()?.is_worker() { &[] } else { &CONTROL_PLANE };
@@ -133,7 +133,13 @@ mod tests {
     fn context(host: &str) -> Context {
         let sample = sample();
         let facts = sample.facts[host].clone();
-        Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+        Context {
+            cluster: sample.cluster,
+            host: host.into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        }
     }
 
     #[tokio::test]
@@ -155,7 +161,13 @@ mod tests {
         let of = |host: &str| {
             let sample = sample().with_etcd_host();
             let facts = sample.facts[host].clone();
-            Context { cluster: sample.cluster, host: host.into(), facts, inputs: Inputs::default() }
+            Context {
+                cluster: sample.cluster,
+                host: host.into(),
+                facts,
+                inputs: Inputs::default(),
+                secrets: Default::default(),
+            }
         };
         let (control, etcd) = (files(&of("n1")).await.unwrap(), files(&of("n3")).await.unwrap());
         let pods = |files: &BTreeMap<String, String>| -> Vec<String> {

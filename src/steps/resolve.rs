@@ -153,7 +153,13 @@ mod tests {
     fn wanted(pins: &[(&str, &str)], is_whole: bool, installed: &str) -> Wanted {
         let sample = sample();
         let facts = sample.facts["n1"].clone();
-        let mut context = Context { cluster: sample.cluster, host: "n1".into(), facts, inputs: Inputs::default() };
+        let mut context = Context {
+            cluster: sample.cluster,
+            host: "n1".into(),
+            facts,
+            inputs: Inputs::default(),
+            secrets: Default::default(),
+        };
         context.cluster.kubernetes.version = "v1.37.2".into();
         let pins = pins.iter().map(|(name, version)| (name.to_string(), version.to_string())).collect();
         Wanted::of(&context, &Question { pins, is_whole, ..Question::default() }, &DpkgStatus::parse(installed))

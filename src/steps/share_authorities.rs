@@ -70,7 +70,7 @@ impl Step for ShareAuthorities {
             })?;
             shared.insert(name.to_string(), text);
         }
-        self.outputs.lock().expect("no panic while held").authorities = Some(shared);
+        self.outputs.lock().expect("no panic while held").authorities = Some(shared.into());
         Ok(())
     }
 

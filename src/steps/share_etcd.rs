@@ -9,7 +9,7 @@ use crate::engine::{Failure, Planned, Probe, Result, Step};
 use crate::inventory::Host;
 
 use super::issue_certificates::path;
-use super::{EtcdFiles, Make, Outbox};
+use super::{EtcdFiles, EtcdKey, Make, Outbox};
 
 const AUTHORITY: &str = "etcd/ca.crt";
 const CERTIFICATE: &str = "apiserver-etcd-client.crt";
@@ -64,9 +64,9 @@ impl Step for ShareEtcd {
         outputs.etcd = Some(EtcdFiles {
             authority: shared[AUTHORITY].clone(),
             certificate: shared[CERTIFICATE].clone(),
-            key: shared[KEY].clone(),
+            key: EtcdKey::Whole(shared[KEY].clone().into()),
         });
-        outputs.authorities = self.has_newcomers.then_some(shared);
+        outputs.etcd_authority = self.has_newcomers.then(|| shared.into());
         Ok(())
     }
 
@@ -83,22 +83,23 @@ mod tests {
     use crate::engine::fake::FakeHost;
     use crate::steps::Outputs;
 
-    async fn shared(has_newcomers: bool, is_needed: bool) -> (Option<EtcdFiles>, Option<BTreeMap<String, String>>) {
+    /// The client's key, and the names of the files with the authority's.
+    async fn shared(has_newcomers: bool, is_needed: bool) -> (Option<String>, Option<Vec<String>>) {
         let outputs = Arc::new(Mutex::new(Outputs::default()));
         let step = ShareEtcd { has_newcomers, is_needed, outputs: outputs.clone() };
         let host = SHARED.iter().fold(FakeHost::default(), |host, name| host.file(path(name).as_str(), *name));
         step.observe(&host).await.unwrap();
         let outputs = outputs.lock().unwrap();
-        (outputs.etcd.clone(), outputs.authorities.clone())
+        let key = outputs.etcd.as_ref().and_then(|files| files.key.whole()).map(String::from);
+        let names = outputs.etcd_authority.as_ref().map(|all| all.files().map(|(name, _)| name.to_owned()).collect());
+        (key, names)
     }
 
     #[tokio::test]
     async fn the_authority_s_key_goes_to_newcomers_alone() {
-        let (etcd, authorities) = shared(false, true).await;
-        assert_eq!(etcd.unwrap().key, KEY);
-        assert_eq!(authorities, None);
-        let (_, authorities) = shared(true, true).await;
-        assert_eq!(authorities.unwrap()["etcd/ca.key"], "etcd/ca.key");
+        assert_eq!(shared(false, true).await, (Some(KEY.into()), None));
+        let (_, names) = shared(true, true).await;
+        assert!(names.unwrap().iter().any(|name| name == "etcd/ca.key"));
         assert!(shared(true, false).await.0.is_none(), "a dry run takes nothing anywhere");
     }
 }

@@ -20,7 +20,12 @@ use super::share_authorities::{EXTERNAL_ETCD, shared};
 pub fn step(make: &Make<'_>) -> Converge {
     let step = Converge::new("upload-certificates", "Upload the authorities, encrypted")
         .deadline(make.context.ready_deadline());
-    let Some((key, token)) = make.context.inputs.certificate_key.clone() else { return step };
+    let secrets = &make.context.secrets;
+    if secrets.withholds_certificate_key {
+        return step.with(Withheld);
+    }
+    let Some((key, token)) = &secrets.certificate_key else { return step };
+    let (key, token) = (key.copy(), token.copy());
     let kube = make.services.kube.clone();
     let cluster = &make.context.cluster;
     let own = shared(cluster).into_iter().map(|name| (name, path(name)));
@@ -32,6 +37,16 @@ pub fn step(make: &Make<'_>) -> Converge {
         key,
         token,
     })
+}
+
+/// A dry run has no key to compare by.
+struct Withheld;
+
+#[async_trait]
+impl AnyResource for Withheld {
+    async fn plan(&self, _: &dyn Probe) -> Result<Planned> {
+        Ok(Planned::after("the certificate key"))
+    }
 }
 
 struct Uploaded {

@@ -5,26 +5,26 @@ use crate::resource::{AnyResource, Converge, Directory, File};
 
 use async_trait::async_trait;
 
-use super::Context;
 use super::issue_certificates::{PKI, path};
+use super::{Authorities, Context};
 use super::{share_authorities, share_etcd};
 
 pub fn step(context: &Context) -> Converge {
     let step = Converge::new("write-authorities", "Write the cluster's authorities");
-    written(step, context, share_authorities::shared(&context.cluster))
+    written(step, context.secrets.authorities.as_ref(), share_authorities::shared(&context.cluster))
 }
 
 /// The same on etcd hosts, which have one of their own.
 pub fn of_etcd(context: &Context) -> Converge {
     let step = Converge::new("write-etcd-authority", "Write etcd's authority");
-    written(step, context, share_etcd::SHARED.into())
+    written(step, context.secrets.etcd_authority.as_ref(), share_etcd::SHARED.into())
 }
 
-fn written(step: Converge, context: &Context, names: Vec<&'static str>) -> Converge {
+fn written(step: Converge, shared: Option<&Authorities>, names: Vec<&'static str>) -> Converge {
     let step = step.with(Directory::new(PKI, FileMode::DIRECTORY));
-    match &context.inputs.authorities {
+    match shared {
         Some(shared) => {
-            step.with_all(shared.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, text)| {
+            step.with_all(shared.files().filter(|(name, _)| names.contains(name)).map(|(name, text)| {
                 match name.rsplit_once('.') {
                     Some((_, "key")) => File::secret(path(name), text),
                     // As it is where the pair was made, by kboot and by kubeadm.

@@ -25,7 +25,7 @@ pub fn step(context: &Context) -> WriteBootstrapKubeconfig {
     WriteBootstrapKubeconfig {
         cluster: cluster.name.clone(),
         server: cluster.host(&context.host).map(|host| cluster.kubelet_server(host)),
-        join: context.inputs.join.clone(),
+        join: context.secrets.join.as_ref().map(Join::copy),
     }
 }
 

@@ -13,9 +13,10 @@ use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Member, Plan};
 use crate::preflight::{self, Check, Exchange, ExpectedData, Finding, Severity};
-use crate::steps::{Context, Inputs};
+use crate::steps::{Context, Handout, Inputs, Receiver, Secret, Secrets};
 
 use super::Job;
+use super::reach::noticed;
 
 /// Tells what the preflight checks found; whether to go on.
 pub fn checked(
@@ -37,7 +38,7 @@ pub async fn etcd_checked(
     job: &Job<'_>,
     facts: &BTreeMap<String, Facts>,
     members: &[Member],
-    inputs: &Inputs,
+    (inputs, secrets): (&Inputs, &Secrets),
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
     let is_external = job.cluster.external_etcd().is_some();
@@ -47,10 +48,14 @@ pub async fn etcd_checked(
         let Some(host) = job.cluster.host(&member.host) else { return false };
         if is_external { host.is_control_plane() } else { host.is_etcd() && member.facts.node.has_etcd_data }
     };
-    let asked = members
-        .iter()
-        .filter(is_asked)
-        .map(|member| async { (&member.host, member.client.etcd(context(job, member, inputs)).await) });
+    let receiver = |host| Receiver { host, inputs, needs: [Secret::EtcdClient].into(), mode: job.mode };
+    let asked = members.iter().filter(is_asked).map(|member| async {
+        let host = job.cluster.host(&member.host);
+        let handout = host.map(|host| secrets.for_host(&receiver(host))).unwrap_or_default();
+        let sink = Sink::new(&member.host, events.clone()).phase("preflight");
+        let view = noticed(&sink, member.client.etcd(context(job, member, inputs, handout))).await;
+        (&member.host, view)
+    });
     let (mut views, mut is_whole) = (BTreeMap::new(), true);
     for (host, view) in join_all(asked).await {
         match view {
@@ -69,12 +74,13 @@ pub async fn etcd_checked(
 }
 
 /// What a host is told when it is asked.
-fn context(job: &Job<'_>, member: &Member, inputs: &Inputs) -> Context {
+fn context(job: &Job<'_>, member: &Member, inputs: &Inputs, secrets: Handout) -> Context {
     Context {
         cluster: job.cluster.clone(),
         host: member.host.clone(),
         facts: member.facts.clone(),
         inputs: inputs.clone(),
+        secrets,
     }
 }
 
@@ -105,15 +111,15 @@ pub async fn verified(
     events: &mpsc::UnboundedSender<Event>,
 ) -> bool {
     let asked = members.iter().map(|member| async {
-        let context = context(job, member, inputs);
+        let context = context(job, member, inputs, Handout::default());
         let locked = lock.packages.get(&context.platform()).into_iter().flatten();
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
         let question = Question { pins, roots: roots(), ..Question::default() };
-        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+        let sink = Sink::new(&member.host, events.clone()).phase("lock");
+        let failures = match noticed(&sink, member.client.resolve(ResolveRun { question, context })).await {
             Ok(resolved) => lock::verify(lock, &member.host, &resolved),
             Err(failure) => vec![failure],
         };
-        let sink = Sink::new(&member.host, events.clone()).phase("lock");
         for failure in &failures {
             sink.emit(Kind::Failed { failure: failure.clone() });
         }

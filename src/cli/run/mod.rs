@@ -3,6 +3,7 @@
 mod args;
 mod checks;
 mod reach;
+mod signals;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -23,18 +24,18 @@ use crate::plan::{self, SavedPlan};
 use crate::playbook::{self, Plan, Playbook, Roster};
 use crate::preflight::Ignore;
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
-use crate::steps::{EtcdFiles, Inputs, Undo, UndoScope};
+use crate::steps::{Inputs, Secrets, Undo, UndoScope};
 
 pub use args::{DriftPolicy, DryRunArgs, RunArgs, ignore};
 pub use reach::name_inventory;
 
 use checks::{checked, etcd_checked, is_as_planned, verified};
 use reach::{reach, tell_helpless};
+use signals::Stoppable;
 
 use super::Global;
 use super::etcd_files;
 use super::exit::{CHANGES, FAILED, INTERRUPTED, Problem, unreadable};
-use super::token;
 
 /// How the hosts of a run are reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Job<'a> {
     pub wait_lock: Duration,
     /// None runs no preflight checks.
     pub ignore: Option<Ignore>,
+    /// What the command brings that is secret.
+    pub secrets: Secrets,
     /// Has the last word on the inputs once the facts are known.
     pub inputs: &'a FillIn<'a>,
     /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
@@ -100,6 +103,7 @@ impl<'a> Job<'a> {
             undo: None,
             wait_lock: Duration::ZERO,
             ignore: None,
+            secrets: Secrets::default(),
             inputs: &|_: &BTreeMap<String, Facts>, _: &mut Inputs| Ok(()),
             saved: None,
             lock: None,
@@ -161,14 +165,17 @@ impl Ended {
 }
 
 /// Runs a job and reports on it.
-pub async fn run(job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
+pub async fn run(mut job: Job<'_>, global: Global, stream: Stream) -> Result<Ended, Problem> {
     let keys = repository_keys(job.cluster)?;
-    let etcd = if job.brings_etcd_files && job.undo.is_none() { etcd_files::read(job.cluster)? } else { None };
+    let mut secrets = std::mem::take(&mut job.secrets);
+    if job.brings_etcd_files && job.undo.is_none() {
+        secrets = secrets.with_etcd(etcd_files::read(job.cluster)?);
+    }
     let (events, inbox) = mpsc::unbounded_channel();
     let names = job.hosts().into_iter().filter(|host| !job.can_do_without(host)).collect();
     let inventory = job.inventory.map(Utf8Path::to_string);
     let reporting = tokio::spawn(report(inbox, job.mode, names, inventory, global.options(stream)));
-    let ended = go(&job, keys, etcd, &events).await;
+    let ended = go(&job, keys, secrets, &events).await;
     drop(events);
     let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
@@ -207,7 +214,7 @@ async fn report(
 async fn go(
     job: &Job<'_>,
     keys: BTreeMap<String, Vec<u8>>,
-    etcd: Option<EtcdFiles>,
+    secrets: Secrets,
     events: &mpsc::UnboundedSender<Event>,
 ) -> Result<(), Failure> {
     let cancel = Cancel::default();
@@ -258,16 +265,14 @@ async fn go(
         is_rehearsal: job.mode == Mode::Plan,
         undo: job.undo.clone(),
         keys,
-        etcd,
         moves_endpoint: job.moves_endpoint,
         has_moved: job.has_moved,
         has_containers: facts.values().any(Facts::is_container),
         lock: job.lock.map(|in_use| in_use.lock.pins(in_use.is_strict)),
-        token: Some(token::generate()?),
         ..Inputs::default()
     };
     (job.inputs)(&facts, &mut inputs)?;
-    if !etcd_checked(job, &facts, &members, &inputs, events).await {
+    if !etcd_checked(job, &facts, &members, (&inputs, &secrets), events).await {
         return Ok(());
     }
     if let Some(in_use) = job.lock.filter(|in_use| in_use.is_strict)
@@ -289,34 +294,20 @@ async fn go(
         drift: job.drift,
         wait_lock: job.wait_lock,
         inputs,
+        secrets: secrets.into(),
         cancel: cancel.clone(),
         promises: None,
     };
     let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
-    let watch = tokio::spawn(stop_on_interrupt(cancel, clients));
+    let _stoppable = Stoppable::new(cancel, clients);
     if let (Some(saved), Some(promises)) = (job.saved, &promises) {
         if !is_as_planned(saved, &mut plan, &members, events).await {
-            watch.abort();
             return Ok(());
         }
         plan.promises = Some(promises);
     }
     playbook::run(&plan, &members, events).await;
-    watch.abort();
     Ok(())
-}
-
-/// The first Ctrl-C lets each host finish its change in hand; the second ends this process at once.
-#[expect(clippy::disallowed_methods, reason = "the second Ctrl-C is for when nothing else helps")]
-async fn stop_on_interrupt(cancel: Cancel, clients: Vec<Arc<Client>>) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    cancel.cancel();
-    join_all(clients.iter().map(|client| client.cancel())).await;
-    if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(i32::from(INTERRUPTED));
-    }
 }
 
 /// The public keys that the inventory gives as files: the agents don't have those files.

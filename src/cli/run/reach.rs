@@ -1,7 +1,7 @@
 //! The way to a run's hosts, and what becomes of those that it can do without.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -44,6 +44,19 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
     Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
 }
 
+/// How long an answer may take before the run says whose it waits for.
+const NOTICE: Duration = Duration::from_secs(2);
+
+/// Waits for a host's answer, and says so when it takes long.
+pub async fn noticed<T>(sink: &Sink, answer: impl Future<Output = T>) -> T {
+    tokio::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(NOTICE, &mut answer).await {
+        return answer;
+    }
+    sink.emit(Kind::Silent { millis: NOTICE.as_millis() as u64 });
+    answer.await
+}
+
 /// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event, but for a helper's.
 pub async fn reach(
     job: &Job<'_>,
@@ -69,7 +82,7 @@ pub async fn reach(
         let facts = client.facts().await?;
         Ok::<_, Failure>((client, facts, Exchange { asked, answered: now_millis() }))
     };
-    match attempt.await {
+    match noticed(&sink, attempt).await {
         Ok((client, facts, exchange)) => {
             // Whether a helper is needed turns out later.
             if !job.is_helper(host) {

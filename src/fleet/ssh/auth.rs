@@ -1,6 +1,7 @@
 //! Logging in by public key: with the SSH agent's keys and with key files.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use russh::AgentAuthError;
@@ -9,6 +10,7 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::handshake::{Greeted, said, timed_out};
@@ -96,9 +98,13 @@ impl Attempt<'_> {
             let _ = agent.client.bind_session(binding, false).await;
         }
         let hash = key.algorithm().is_rsa().then_some(HashAlg::Sha512);
-        // No time limit: the agent may be asking a person to confirm.
-        let answer =
-            self.greeted.session.authenticate_publickey_with(&self.target.user, key, hash, &mut agent.client).await;
+        let (signing, is_signing) = watch::channel(false);
+        let mut signer = Signer { client: &mut agent.client, signing };
+        let answer = self.greeted.session.authenticate_publickey_with(&self.target.user, key, hash, &mut signer);
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = silence(is_signing, self.target.connect_timeout) => return Err(timed_out(self.target)),
+        };
         match answer {
             Ok(result) => self.accepted(&result),
             Err(AgentAuthError::Send(_)) => Err(self.closed("while logging in".into())),
@@ -139,6 +145,41 @@ impl Attempt<'_> {
     }
 }
 
+/// The SSH agent as it signs. It may ask a person to confirm, and that takes as long as it takes.
+struct Signer<'a> {
+    client: &'a mut AgentClient<UnixStream>,
+    signing: watch::Sender<bool>,
+}
+
+impl russh::Signer for Signer<'_> {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        key: &AgentIdentity,
+        hash: Option<HashAlg>,
+        to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, Self::Error> {
+        self.signing.send_replace(true);
+        let signed = self.client.auth_sign(key, hash, to_sign).await;
+        self.signing.send_replace(false);
+        signed
+    }
+}
+
+/// Ends once the host has been waited for so long: the time in which the agent signs does not count.
+async fn silence(mut is_signing: watch::Receiver<bool>, limit: Duration) {
+    loop {
+        if is_signing.wait_for(|is_signing| !is_signing).await.is_err() {
+            // Nobody signs any more: the answer is there.
+            return std::future::pending().await;
+        }
+        if timeout(limit, is_signing.wait_for(|is_signing| *is_signing)).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// An SSH agent that answers, and the keys that it holds.
 struct Agent {
     client: AgentClient<UnixStream>,
@@ -173,5 +214,21 @@ impl Agent {
 
     fn usable(&self) -> Vec<PublicKey> {
         self.held.iter().take(MOST_AGENT_KEYS).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_host_has_a_limit_and_a_person_who_confirms_has_none() {
+        let limit = Duration::from_millis(50);
+        let (signing, is_signing) = watch::channel(false);
+        assert!(timeout(Duration::from_secs(10), silence(is_signing.clone(), limit)).await.is_ok());
+        signing.send_replace(true);
+        assert!(timeout(4 * limit, silence(is_signing.clone(), limit)).await.is_err());
+        signing.send_replace(false);
+        assert!(timeout(Duration::from_secs(10), silence(is_signing, limit)).await.is_ok());
     }
 }

@@ -128,7 +128,10 @@ impl Connection {
     /// as one that ends.
     pub async fn spawn(&self, command: &str) -> Result<Process, ExecError> {
         let session = self.session.as_ref().ok_or_else(|| self.lost())?;
-        let channel = session.channel_open_session().await.map_err(|error| match error {
+        let limit = self.target.connect_timeout;
+        let opened = tokio::time::timeout(limit, session.channel_open_session()).await;
+        let opened = opened.map_err(|_| ExecError::TimedOut { seconds: limit.as_secs() })?;
+        let channel = opened.map_err(|error| match error {
             russh::Error::ChannelOpenFailure(reason) => ExecError::Refused { why: format!("{reason:?}") },
             _ => self.lost(),
         })?;

@@ -1,0 +1,96 @@
+//! What a host says, as the controller passes it on. Host and phase are the controller's own knowledge; a host has no say in them.
+
+use std::collections::BTreeSet;
+
+use super::protocol::PhaseRun;
+use crate::engine::{Event, Failure, Item, Kind, Mode};
+
+/// A host speaks about one phase of its own, and nothing else.
+pub struct Said {
+    host: String,
+    phase: String,
+    /// The steps that it was told to run.
+    steps: BTreeSet<String>,
+    mode: Mode,
+    /// This process is its own host: its words are kboot's.
+    is_foreign: bool,
+    /// Whether it has said that something failed.
+    pub has_failed: bool,
+}
+
+impl Said {
+    pub fn of(run: &PhaseRun, is_foreign: bool) -> Self {
+        let leaves = run.steps.iter().flat_map(Item::leaves);
+        let ids = leaves.filter_map(|leaf| match leaf {
+            Item::Step(name) => Some(name.clone()),
+            Item::Task(task) => Some(task.id()),
+            Item::Parallel(_) => None,
+        });
+        let (host, phase) = (run.context.host.clone(), run.phase.clone());
+        Self { host, phase, steps: ids.collect(), mode: run.mode, is_foreign, has_failed: false }
+    }
+
+    /// The event as it may be passed on; None for what is not the host's to say.
+    pub fn take(&mut self, event: Event, is_stopped: bool) -> Option<Event> {
+        let Event { step, kind, .. } = event;
+        let is_own = match &kind {
+            Kind::ChangeStarted { .. } | Kind::ChangeFinished { .. } => self.mode == Mode::Apply,
+            Kind::Planned { .. } => self.mode == Mode::Plan,
+            // The controller's own words.
+            Kind::Connected { .. } | Kind::Idle | Kind::Journalled { .. } | Kind::Silent { .. } => false,
+            Kind::PhaseStarted { .. }
+            | Kind::PhaseFinished { .. }
+            | Kind::StepStarted { .. }
+            | Kind::StepFinished { .. }
+            | Kind::Waiting { .. }
+            | Kind::Failed { .. }
+            | Kind::Warning { .. }
+            | Kind::Note { .. }
+            | Kind::Leftover { .. } => true,
+        };
+        if !is_own {
+            return None;
+        }
+        let step = if self.steps.contains(&step) { step } else { String::new() };
+        let kind = if self.is_foreign { self.worded(kind, is_stopped) } else { kind };
+        self.has_failed |= matches!(kind, Kind::Failed { .. });
+        Some(Event { host: self.host.clone(), phase: self.phase.clone(), step, kind })
+    }
+
+    fn worded(&self, kind: Kind, is_stopped: bool) -> Kind {
+        match kind {
+            Kind::Failed { failure } => {
+                let failure = self::failure(&self.host, failure);
+                // Nobody but the person who runs kboot stops a run.
+                Kind::Failed { failure: Failure { interrupted: failure.interrupted && is_stopped, ..failure } }
+            }
+            Kind::Warning { text, hint } => {
+                Kind::Warning { text: line(&text), hint: hint.map(|hint| quoted(&self.host, &hint)) }
+            }
+            Kind::Note { text } => Kind::Note { text: line(&text) },
+            Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
+            Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
+            Kind::Leftover { thing, name, why } => {
+                Kind::Leftover { thing: line(&thing), name: line(&name), why: line(&why) }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A failure in a host's words: its cause can't pass for more lines of a report, and its hint names who gives it.
+pub fn failure(host: &str, failure: Failure) -> Failure {
+    let hint = failure.hint.as_deref().map(|hint| quoted(host, hint));
+    let evidence = failure.evidence.iter().flat_map(|line| line.lines()).map(String::from).collect();
+    Failure { cause: line(&failure.cause), evidence, hint, ..failure }
+}
+
+/// Advice that a host gives is shown as the host's, never as kboot's.
+fn quoted(host: &str, hint: &str) -> String {
+    format!("{host} says: {}", line(hint))
+}
+
+/// One line of it.
+fn line(text: &str) -> String {
+    text.split(['\n', '\r']).map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}

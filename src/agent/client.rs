@@ -39,10 +39,14 @@ impl Client {
         .await
     }
 
-    /// Asks what the host would get.
-    pub async fn resolve(&self, run: ResolveRun) -> Result<Resolved> {
+    /// Asks what the host would get. What happens meanwhile goes to `events`.
+    pub async fn resolve(&self, run: ResolveRun, events: &mpsc::UnboundedSender<Event>) -> Result<Resolved> {
         self.ask(&Request::Resolve(Box::new(run)), |reply| match reply {
             Reply::Resolved { resolved } => Some(resolved.map(|resolved| *resolved)),
+            Reply::Event { event } => {
+                let _ = events.send(*event);
+                None
+            }
             _ => None,
         })
         .await

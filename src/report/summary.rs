@@ -135,6 +135,7 @@ impl Tally {
             | Kind::StepStarted { .. }
             | Kind::ChangeStarted { .. }
             | Kind::Waiting { .. }
+            | Kind::Retrying { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }
             | Kind::Leftover { .. }

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
+use super::apt_fetch::{FETCH, fetching};
 use super::dpkg::{Status, matches_version};
 use super::{Resource, apt_lock, command};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
+use crate::fetch::Retry;
 
 /// A package that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,15 +18,13 @@ pub struct Package {
     pub name: String,
     /// A version, or a pattern that ends in `*`; None for any.
     pub version: Option<String>,
-    /// Wanted only where a repository has it.
-    pub is_optional: bool,
     /// Folders of its that what comes after it depends on.
     pub brings: Vec<Utf8PathBuf>,
 }
 
 impl Package {
     pub fn any(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, is_optional: false, brings: Vec::new() }
+        Self { name: name.into(), version: None, brings: Vec::new() }
     }
 
     pub fn version(name: impl Into<String>, version: impl Into<String>) -> Self {
@@ -112,7 +112,6 @@ impl Installed {
             name: package.name.clone(),
             from: from.map(String::from),
             to: pin.map(|pin| pin.version.clone()).or_else(|| package.version.clone()),
-            is_optional: package.is_optional,
             candidate: candidates.get(&package.name).cloned(),
             brings: package.brings.clone(),
         })
@@ -299,59 +298,12 @@ pub(super) const OPTIONS: [&str; 11] = [
 /// The versions that are asked for are meant, also where a package is held or newer.
 pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-downgrades"];
 
-/// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
-pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
-    // A node that somebody else made has the repository in a file of its own.
-    let Some(source) = source.filter(|source| source.exists()) else { return refresh_all(&QUIET).await };
-    refresh_one(source, &QUIET).await.map_err(|failure| {
-        failure
-            .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))
-    })
-}
-
-/// A repository that is not kboot's and does not answer is no reason to stop: what is missing shows when it is installed.
-pub(super) async fn refresh_all(environment: &[(&str, &str)]) -> Result<()> {
-    let output = command::output(&["apt-get", "update", "-q"], environment, None).await?;
-    if !output.is_success() {
-        tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
-    }
-    Ok(())
-}
-
-pub(super) async fn refresh_one(source: &Utf8Path, environment: &[(&str, &str)]) -> Result<()> {
-    let list = format!("Dir::Etc::SourceList={source}");
-    let argv = [
-        "apt-get",
-        "update",
-        "-q",
-        "-o",
-        &list,
-        "-o",
-        "Dir::Etc::SourceParts=-",
-        "-o",
-        "APT::Get::List-Cleanup=0",
-        "-o",
-        "APT::Update::Error-Mode=any",
-        "-o",
-        "Acquire::Retries=3",
-    ];
-    command::run_with(&argv, environment).await.map(drop)
-}
-
-pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>) -> Result<()> {
-    let mut names = Vec::new();
-    for package in packages {
-        if package.is_optional && !is_available(&package.name).await? {
-            continue;
-        }
-        names.push(match &package.to {
-            Some(version) => format!("{}={version}", package.name),
-            None => package.name.clone(),
-        });
-    }
-    if names.is_empty() {
-        return Ok(());
-    }
+pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>, retry: Retry<'_>) -> Result<()> {
+    let named = |package: &PackageChange| match &package.to {
+        Some(version) => format!("{}={version}", package.name),
+        None => package.name.clone(),
+    };
+    let names: Vec<String> = packages.iter().map(named).collect();
     // Apt itself holds what it downloads against the signed index; what the index says is held against the lock.
     let preferences = match lock {
         Some(lock) => Some(apt_lock::check(lock, &names).await?),
@@ -360,10 +312,11 @@ pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLoc
     let pinned = preferences.as_ref().map(|file| apt_lock::option(file.path()));
     let mut argv = vec!["apt-get", "install"];
     argv.extend(OPTIONS);
+    argv.extend(FETCH);
     argv.extend(FREE);
     argv.extend(pinned.iter().flat_map(|option| ["-o", option]));
     argv.extend(names.iter().map(String::as_str));
-    command::run_with(&argv, &QUIET).await.map(drop).map_err(|failure| explain(failure, packages))
+    fetching(&argv, &QUIET, "install packages", retry).await.map_err(|failure| explain(failure, packages))
 }
 
 fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
@@ -376,11 +329,6 @@ fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
         return failure.hint(format!("no repository of this host has it: see `apt-cache policy {}`", names.join(" ")));
     }
     failure
-}
-
-async fn is_available(package: &str) -> Result<bool> {
-    let output = command::output(&["apt-cache", "show", "--no-all-versions", package], &[], None).await?;
-    Ok(output.is_success() && !output.stdout.is_empty())
 }
 
 pub(super) async fn remove(packages: &[String]) -> Result<()> {
@@ -397,12 +345,13 @@ pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {
     command::run(&argv).await
 }
 
-pub(super) async fn mend() -> Result<()> {
+pub(super) async fn mend(retry: Retry<'_>) -> Result<()> {
     let argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"];
     command::run_with(&argv, &QUIET).await?;
     let mut argv = vec!["apt-get", "install", "-f"];
     argv.extend(OPTIONS);
-    command::run_with(&argv, &QUIET).await.map(drop)
+    argv.extend(FETCH);
+    fetching(&argv, &QUIET, "finish an interrupted dpkg run", retry).await
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ pub async fn verified(
         let locked = lock.packages.get(&context.platform()).into_iter().flatten();
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
         let question = Question { pins, roots: roots(), ..Question::default() };
-        let failures = match member.client.resolve(ResolveRun { question, context }).await {
+        let failures = match member.client.resolve(ResolveRun { question, context }, events).await {
             Ok(resolved) => lock::verify(lock, &member.host, &resolved),
             Err(failure) => vec![failure],
         };

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod engine;
 pub mod etcd;
 pub mod facts;
+mod fetch;
 pub mod fleet;
 pub mod inventory;
 pub mod kube;

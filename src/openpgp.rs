@@ -9,6 +9,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use time::OffsetDateTime;
 
 /// A version 4 key's fingerprint; its `Display` is 40 upper-case hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub enum Error {
     NotAKey,
     #[error("its armor is damaged: {0}")]
     Armor(&'static str),
+    #[error("its armor is damaged: its end is missing")]
+    Unfinished,
     #[error("it holds a private key; export the public one")]
     PrivateKey,
     #[error("it ends in the middle of a packet")]
@@ -38,9 +41,45 @@ pub enum Error {
     Version(u8),
 }
 
+/// How long before a key expires that is worth a warning, in seconds: 60 days.
+pub const EXPIRY_NOTICE: u64 = 60 * 86400;
+
+/// Of these keys the one that expires last, and when; None if there is one that does not expire.
+pub fn last_to_expire(keys: &[Key]) -> Option<(Key, u64)> {
+    let expiring: Option<Vec<(Key, u64)>> = keys.iter().map(|key| Some((*key, key.expires?))).collect();
+    expiring?.into_iter().max_by_key(|(_, at)| *at)
+}
+
+/// A time in seconds since 1970 as its day, as `2026-12-29`.
+pub fn day(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.map_or_else(|| format!("second {seconds}"), |at| at.date().to_string())
+}
+
 /// The fingerprints of the primary keys in an armored or binary key file, in the file's order.
 pub fn fingerprints(data: &[u8]) -> Result<Vec<Fingerprint>, Error> {
     Ok(keys(data)?.into_iter().map(|key| key.fingerprint).collect())
+}
+
+/// Of an armored or binary key file the binary form of these primary keys, each with its user ids, subkeys and signatures, and of
+/// nothing else that is in the file. In the file's order; empty if it has none of them.
+pub fn select(data: &[u8], wanted: &[Fingerprint]) -> Result<Vec<u8>, Error> {
+    let binary = dearmor(data)?;
+    let mut selected = Vec::new();
+    let mut is_wanted = false;
+    let mut rest = binary.as_slice();
+    while !rest.is_empty() {
+        let (packet, after) = Packet::read(rest)?;
+        if packet.tag == TAG_PUBLIC_KEY {
+            is_wanted = wanted.contains(&Candidate::read(packet.body)?.key.fingerprint);
+        }
+        let is_of_key = [TAG_PUBLIC_KEY, TAG_PUBLIC_SUBKEY, TAG_SIGNATURE, TAG_USER_ID, TAG_USER_ATTRIBUTE];
+        if is_wanted && is_of_key.contains(&packet.tag) {
+            selected.extend_from_slice(&rest[..rest.len() - after.len()]);
+        }
+        rest = after;
+    }
+    Ok(selected)
 }
 
 /// The primary keys in an armored or binary key file, in the file's order; at least one.
@@ -122,7 +161,9 @@ const TAG_SIGNATURE: u8 = 2;
 const TAG_SECRET_KEY: u8 = 5;
 const TAG_PUBLIC_KEY: u8 = 6;
 const TAG_SECRET_SUBKEY: u8 = 7;
+const TAG_USER_ID: u8 = 13;
 const TAG_PUBLIC_SUBKEY: u8 = 14;
+const TAG_USER_ATTRIBUTE: u8 = 17;
 
 const SUBPACKET_CREATED: u8 = 2;
 const SUBPACKET_KEY_EXPIRY: u8 = 9;
@@ -154,7 +195,7 @@ fn block<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Result<Vec<u8>, Error
             _ => encoded.push_str(line),
         }
     }
-    Err(Error::Armor("its end is missing"))
+    Err(Error::Unfinished)
 }
 
 fn crc24(data: &[u8]) -> u32 {
@@ -394,6 +435,23 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_selected_with_its_subkeys_and_nothing_else() {
+        let (lasting, expiring) = (fingerprints(LASTING).unwrap()[0], fingerprints(EXPIRING).unwrap()[0]);
+        let packet = |tag: u8, body: &[u8]| [&[0xc0 | tag, body.len() as u8], body].concat();
+        let subkey = [packet(TAG_PUBLIC_SUBKEY, &[4; 20]), packet(TAG_SIGNATURE, &[4; 20])].concat();
+        // Trust and marker packets are no part of a key.
+        let (trust, marker) = (packet(12, &[1, 2]), packet(10, b"PGP"));
+        let other = dearmor(EXPIRING).unwrap();
+        let file = [&marker[..], &other, LASTING, &trust, &subkey, &other, &subkey].concat();
+        let own = [LASTING, &subkey[..]].concat();
+        assert_eq!(select(&file, &[lasting]).unwrap(), own);
+        assert_eq!(select(&own, &[lasting]).unwrap(), own, "what was selected stays as it is");
+        assert_eq!(select(&file, &[expiring, lasting]).unwrap(), [&other[..], &own, &other, &subkey].concat());
+        assert!(select(EXPIRING, &[lasting]).unwrap().is_empty());
+        assert_eq!(select(&file[..file.len() - 1], &[lasting]), Err(Error::Truncated));
+    }
+
+    #[test]
     fn tells_what_is_no_public_key() {
         let private = b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n";
         assert_eq!(keys(private), Err(Error::PrivateKey));
@@ -413,7 +471,7 @@ mod tests {
             keys(format!("{body}{swapped}{}", &tail[1..]).as_bytes()),
             Err(Error::Armor("its checksum is wrong"))
         );
-        assert_eq!(keys(body.as_bytes()), Err(Error::Armor("its end is missing")));
+        assert_eq!(keys(body.as_bytes()), Err(Error::Unfinished));
         for length in 1..LASTING.len() {
             // Never a panic; a cut inside the first packet is an error.
             let _ = keys(&LASTING[..length]);

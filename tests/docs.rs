@@ -89,7 +89,7 @@ fn commands_print_through_one_place() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 25] = [
+const MAY_USE: [(&str, &str); 26] = [
     ("adopt", "alike engine facts inventory kube kubeadm manifest pki"),
     ("agent", "adopt baseline engine facts kube lock resource steps"),
     ("alike", ""),
@@ -102,6 +102,7 @@ const MAY_USE: [(&str, &str); 25] = [
     ("engine", "inventory pki proc"),
     ("etcd", "engine"),
     ("facts", "engine proc"),
+    ("fetch", "engine names"),
     ("fleet", "agent engine inventory names"),
     ("inventory", "openpgp"),
     ("kube", "engine names"),
@@ -116,8 +117,8 @@ const MAY_USE: [(&str, &str); 25] = [
     ("preflight", "engine facts inventory"),
     ("proc", ""),
     ("report", "engine pki"),
-    ("resource", "alike engine etcd inventory kube names openpgp pki proc"),
-    ("steps", "alike baseline bootstrap engine etcd facts inventory kube lock manifest pki proc resource"),
+    ("resource", "alike engine etcd fetch inventory kube openpgp pki proc"),
+    ("steps", "alike baseline bootstrap engine etcd facts fetch inventory kube lock manifest pki proc resource"),
 ];
 
 #[test]

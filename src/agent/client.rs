@@ -83,10 +83,16 @@ impl Client {
         .await
     }
 
-    /// Asks what the host would get.
-    pub async fn resolve(&self, run: ResolveRun) -> Result<Resolved> {
+    /// Asks what the host would get. What it has to fetch again meanwhile goes to `sink`.
+    pub async fn resolve(&self, run: ResolveRun, sink: &Sink) -> Result<Resolved> {
         self.ask(&Request::Resolve(Box::new(run)), |reply| match reply {
             Reply::Resolved { resolved } => Some(resolved.map(|resolved| *resolved)),
+            Reply::Event { event } => {
+                if let Some(kind) = super::said::retrying(event.kind) {
+                    sink.emit(kind);
+                }
+                None
+            }
             _ => None,
         })
         .await

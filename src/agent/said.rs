@@ -43,6 +43,7 @@ impl Said {
             | Kind::StepStarted { .. }
             | Kind::StepFinished { .. }
             | Kind::Waiting { .. }
+            | Kind::Retrying { .. }
             | Kind::Failed { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }
@@ -69,6 +70,7 @@ impl Said {
             }
             Kind::Note { text } => Kind::Note { text: line(&text) },
             Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
+            Kind::Retrying { what, why, millis } => Kind::Retrying { what: line(&what), why: line(&why), millis },
             Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
             Kind::Leftover { thing, name, why } => {
                 Kind::Leftover { thing: line(&thing), name: line(&name), why: line(&why) }
@@ -76,6 +78,12 @@ impl Said {
             other => other,
         }
     }
+}
+
+/// What a host fetches again, which is all that it may say while it looks things up.
+pub(super) fn retrying(kind: Kind) -> Option<Kind> {
+    let Kind::Retrying { what, why, millis } = kind else { return None };
+    Some(Kind::Retrying { what: line(&what), why: line(&why), millis })
 }
 
 /// A failure in a host's words: its cause can't pass for more lines of a report, and its hint names who gives it.

@@ -16,7 +16,7 @@ use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
     self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Host as _, HostLock, Journal, Kind,
-    LastApplied, Mode, Outcome, Probe as _, Promise, Result, RunInfo, Runner, Sink,
+    LastApplied, Mode, Outcome, Probe as _, Progress, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::{Connector, health};
@@ -199,7 +199,20 @@ impl Agent {
     }
 
     async fn resolve(&self, run: &ResolveRun) {
-        let resolved = steps::resolve(&run.context, &run.question, self.host.as_ref()).await.map(Box::new);
+        let (events, mut inbox) = mpsc::unbounded_channel();
+        let sink = Sink::new(&run.context.host, events).phase("lock");
+        let progress = Progress::new(sink, self.cancel.clone());
+        let forward = async {
+            while let Some(event) = inbox.recv().await {
+                let _ = self.replies.send(Reply::Event { event: Box::new(event) });
+            }
+        };
+        let resolve = async {
+            // Dropped at its end, which ends the forwarding.
+            let progress = progress;
+            steps::resolve(&run.context, &run.question, self.host.as_ref(), &progress).await.map(Box::new)
+        };
+        let (resolved, ()) = tokio::join!(resolve, forward);
         let _ = self.replies.send(Reply::Resolved { resolved });
     }
 
@@ -398,7 +411,8 @@ async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
     }
     let found = baseline::gather(host).await?;
     let after = Content::from_bytes(found.to_bytes());
-    host.apply(&Change::WriteFile { path: baseline::PATH.into(), mode: FileMode::PRIVATE, before: None, after }).await
+    let change = Change::WriteFile { path: baseline::PATH.into(), mode: FileMode::PRIVATE, before: None, after };
+    host.apply(&change, &Progress::silent()).await
 }
 
 fn count(items: &[Item]) -> usize {

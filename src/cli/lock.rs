@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use camino::Utf8Path;
 use clap::Args;
 use futures_util::future::join_all;
+use tokio::sync::mpsc;
 
 use crate::agent::{Client, ResolveRun};
-use crate::engine::Failure;
+use crate::engine::{Event, Failure, Kind, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host};
@@ -121,13 +122,17 @@ async fn ask(
         ..Inputs::default()
     };
     let installed = installed(cluster, &reached, &inputs);
+    let (events, inbox) = mpsc::unbounded_channel();
     let resolved = join_all(cluster.hosts.iter().map(|host| {
         let (client, facts) = &reached[&host.name];
         let context = context(cluster, host, facts, &inputs);
         let question = question(&context.platform(), old, installed.get(&context.platform()), is_update);
-        client.resolve(ResolveRun { question, context })
+        let sink = Sink::new(&host.name, events.clone());
+        async move { client.resolve(ResolveRun { question, context }, &sink).await }
     }));
-    let resolved = all(cluster, inventory, resolved.await, global)?;
+    drop(events);
+    let (resolved, ()) = tokio::join!(resolved, tell_retries(inbox, global));
+    let resolved = all(cluster, inventory, resolved, global)?;
     let answer = |(name, resolved): (String, _)| {
         let host_key = fleet.host_key(&name).unwrap_or_default();
         (name, Answer { resolved, host_key })
@@ -139,6 +144,18 @@ async fn ask(
 fn context(cluster: &Cluster, host: &Host, facts: &Facts, inputs: &Inputs) -> Context {
     let (cluster, host, facts, inputs) = (cluster.clone(), host.name.clone(), facts.clone(), inputs.clone());
     Context { cluster, host, facts, inputs, secrets: Handout::default() }
+}
+
+/// Reports what has to be fetched again while the hosts look things up.
+async fn tell_retries(mut inbox: mpsc::UnboundedReceiver<Event>, global: Global) {
+    while let Some(event) = inbox.recv().await {
+        if let Kind::Retrying { what, why, millis } = &event.kind
+            && !global.quiet
+        {
+            let text = crate::report::retrying(what, why, *millis);
+            remark(format_args!("{}: {text}", event.host));
+        }
+    }
 }
 
 /// What hosts have already, by platform: the first host's word counts, in the inventory's order.

@@ -187,11 +187,11 @@ pub enum Change {
     },
     /// Changes who belongs to an etcd cluster.
     SetMember(MemberChange),
-    /// Downloads a package repository's public key, which must have this fingerprint.
+    /// Downloads a package repository's public keys: those with one of these fingerprints, and no others.
     FetchKey {
         url: String,
         path: Utf8PathBuf,
-        fingerprint: String,
+        fingerprints: Vec<String>,
     },
     /// Runs a command; `undo` is the one that takes it back, if there is one.
     Run {
@@ -253,9 +253,6 @@ pub struct PackageChange {
     pub from: Option<String>,
     /// A version or a pattern of apt's (`1.37.2-*`); None for the newest.
     pub to: Option<String>,
-    /// Left out where no repository has it.
-    #[serde(default)]
-    pub is_optional: bool,
     /// The version that apt would take by the lists that the host has now; None where they don't tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
@@ -474,7 +471,9 @@ impl fmt::Display for Change {
                 if pods.is_empty() { Ok(()) } else { write!(f, ": evict {}", pods.join(", ")) }
             }
             Change::SetMember(change) => write!(f, "{change}"),
-            Change::FetchKey { url, path, fingerprint } => write!(f, "download {path} from {url} (key {fingerprint})"),
+            Change::FetchKey { url, path, fingerprints } => {
+                write!(f, "download {path} from {url} (key {})", fingerprints.join(" or "))
+            }
             Change::Run { argv, why, .. } => write!(f, "{why} (`{}`)", argv.join(" ")),
         }
     }

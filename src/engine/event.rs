@@ -54,6 +54,12 @@ pub enum Kind {
     Waiting {
         what: String,
     },
+    /// An attempt to fetch something failed, and another one follows after this pause.
+    Retrying {
+        what: String,
+        why: String,
+        millis: u64,
+    },
     StepFinished {
         outcome: Outcome,
         millis: u64,

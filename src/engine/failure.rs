@@ -25,6 +25,9 @@ pub struct Failure {
     /// Whether this only says that something can't be known before a planned change is made. It never leaves the planning.
     #[serde(skip)]
     pub unforeseen: bool,
+    /// What was being done when it failed, where that is only a part of the change in hand. It never leaves the runner.
+    #[serde(skip)]
+    pub part: Option<String>,
 }
 
 impl Failure {
@@ -36,6 +39,7 @@ impl Failure {
             retryable: false,
             interrupted: false,
             unforeseen: false,
+            part: None,
         }
     }
 
@@ -66,6 +70,19 @@ impl Failure {
 
     pub fn retryable(self) -> Self {
         Self { retryable: true, ..self }
+    }
+
+    /// Names the part of a change that failed, as `pull the image pause:3.10`.
+    pub fn part(self, part: impl Into<String>) -> Self {
+        Self { part: Some(part.into()), ..self }
+    }
+
+    /// Puts the change in hand before the cause, or the part of it that failed.
+    pub fn during(mut self, change: impl std::fmt::Display) -> Self {
+        match self.part.take() {
+            Some(part) => self.context(part),
+            None => self.context(change),
+        }
     }
 
     /// Puts what was being done before the cause: `failed to {what}: {cause}`.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::future::BoxFuture;
 
-use super::{Change, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
+use super::{Change, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Progress, Result, State, Thing};
 
 type Act = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -141,7 +141,7 @@ impl Probe for FakeHost {
 
 #[async_trait]
 impl Host for FakeHost {
-    async fn apply(&self, change: &Change) -> Result<()> {
+    async fn apply(&self, change: &Change, _: &Progress) -> Result<()> {
         let text = change.to_string();
         let act = self.foreseen.lock().unwrap().get_mut(&text).and_then(VecDeque::pop_front);
         let Some(act) = act else { panic!("unexpected change: {text}") };
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "unexpected change: load the kernel module overlay")]
     async fn an_unforeseen_change_fails_the_test() {
-        let _ = FakeHost::default().apply(&load("overlay")).await;
+        let _ = FakeHost::default().apply(&load("overlay"), &Progress::silent()).await;
     }
 
     #[tokio::test]
@@ -199,7 +199,7 @@ mod tests {
     async fn a_change_is_foreseen_once() {
         let host = FakeHost::default().change("load the kernel module overlay");
         for _ in 0..2 {
-            let _ = host.apply(&load("overlay")).await;
+            let _ = host.apply(&load("overlay"), &Progress::silent()).await;
         }
     }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Result, State, Thing};
+use super::{Change, Progress, Result, State, Thing};
 
 /// Looks at a host and can't change it. All that a step gets to observe with.
 #[async_trait]
@@ -79,7 +79,7 @@ pub trait Probe: Send + Sync {
 #[async_trait]
 pub trait Host: Probe {
     /// Carries a change out. Must be idempotent, for a run that was killed in the midst is repeated.
-    async fn apply(&self, change: &Change) -> Result<()>;
+    async fn apply(&self, change: &Change, progress: &Progress) -> Result<()>;
 
     /// How a thing is that a change touches. What can't be told is unknown.
     async fn state(&self, thing: &Thing) -> State;

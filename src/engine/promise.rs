@@ -190,7 +190,6 @@ mod tests {
             name: (*name).into(),
             from: None,
             to: None,
-            is_optional: false,
             candidate: candidate.map(String::from),
             brings: Vec::new(),
         };

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[cfg(debug_assertions)]
 use super::fault;
 use super::{
-    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Proposed, Remark,
-    Result, Sink, millis_since, trace,
+    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Progress, Proposed,
+    Remark, Result, Sink, millis_since, trace,
 };
 
 /// How often a step that waits looks again.
@@ -267,7 +267,8 @@ impl Runner {
         self.journal.spend(looking);
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterIntent, change);
-        let result = self.host.apply(change).await;
+        let progress = Progress::new(sink.clone(), self.cancel.clone());
+        let result = self.host.apply(change, &progress).await;
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterAct, change);
         let looking = Instant::now();
@@ -277,7 +278,7 @@ impl Runner {
             Err(failure) => self.journal.failed(number, &failure.cause, after)?,
         }
         self.journal.spend(looking);
-        result.map_err(|failure| failure.context(&shown))?;
+        result.map_err(|failure| failure.during(&shown))?;
         sink.emit(Kind::ChangeFinished { change: shown, millis: millis_since(started) });
         Ok(())
     }

@@ -357,7 +357,7 @@ impl Change {
                 unlabel.iter().for_each(|key| want(format!("label {node} {key}"), "absent"));
                 untaint.iter().for_each(|taint| want(format!("taint {node} {taint}"), "absent"));
             }
-            Change::FetchKey { path, fingerprint, .. } => want(format!("key {path}"), fingerprint),
+            Change::FetchKey { path, fingerprints, .. } => want(format!("key {path}"), &fingerprints.join(" ")),
             Change::RefreshPackages { .. }
             | Change::MendPackages { .. }
             | Change::RemoveFilterRules { .. }

@@ -243,14 +243,7 @@ fn packages(before: &BTreeMap<String, String>, after: Option<&State>, now: &Stat
         };
         if is_other {
             let (from, to) = (now.get(name).cloned(), Some(version.clone()));
-            others.push(PackageChange {
-                name: name.clone(),
-                from,
-                to,
-                is_optional: false,
-                candidate: None,
-                brings: Vec::new(),
-            });
+            others.push(PackageChange { name: name.clone(), from, to, candidate: None, brings: Vec::new() });
         }
     }
     let mut changes = Vec::new();

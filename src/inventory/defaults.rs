@@ -1,5 +1,6 @@
 //! What the inventory says when its writer does not. Sources: kubeadm's v1beta4 defaults, the repositories' own install pages.
 
+use super::one_or_many::OneOrMany;
 use super::types::*;
 
 /// pkgs.k8s.io's key, as the Kubernetes project publishes it.
@@ -65,7 +66,7 @@ impl Default for Packages {
                 url: "https://pkgs.k8s.io/core:/stable:/{minor}/deb/".into(),
                 suite: "/".into(),
                 key_url: Some("https://pkgs.k8s.io/core:/stable:/{minor}/deb/Release.key".into()),
-                fingerprint: Some(KUBERNETES_KEY.into()),
+                fingerprint: OneOrMany::one(KUBERNETES_KEY),
                 ..Repository::default()
             },
             containerd: Repository {
@@ -73,7 +74,7 @@ impl Default for Packages {
                 suite: "{codename}".into(),
                 components: vec!["stable".into()],
                 key_url: Some("https://download.docker.com/linux/{distribution}/gpg".into()),
-                fingerprint: Some(DOCKER_KEY.into()),
+                fingerprint: OneOrMany::one(DOCKER_KEY),
                 ..Repository::default()
             },
         }

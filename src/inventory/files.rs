@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::check::Findings;
 use super::mistake::{Mistake, quote_path};
+use super::one_or_many::OneOrMany;
 use super::path::Path;
 use super::types::{Cluster, ExternalEtcd, Repository};
 use crate::openpgp::{self, Fingerprint, Key};
@@ -108,47 +109,49 @@ fn repository_key(
             return;
         }
     };
-    let Some(key) = wanted_key(repository, &keys, path, findings) else { return };
-    if key.expires.is_some_and(|expires| expires < now()) {
-        let message = format!("the key {} has expired; apt will refuse what it signs", key.fingerprint);
-        warnings.push(Mistake::new(place, message).hint("fetch the key again: its owner may have extended it"));
-    }
+    let wanted = wanted_keys(repository, &keys, path, findings);
+    let Some((key, at)) = openpgp::last_to_expire(&wanted) else { return };
+    let (now, day) = (now(), openpgp::day(at));
+    let message = match at.checked_sub(now) {
+        None => format!("the key {} expired on {day}; apt will refuse what it signs", key.fingerprint),
+        Some(left) if left <= openpgp::EXPIRY_NOTICE => {
+            format!("the key {} expires on {day}, in {} days", key.fingerprint, left / 86400)
+        }
+        Some(_) => return,
+    };
+    warnings.push(Mistake::new(place, message).hint("fetch the key again: its owner may have extended it"));
 }
 
-/// The key of the file that signs the repository, and with it the fingerprint that the inventory leaves out.
-fn wanted_key(repository: &mut Repository, keys: &[Key], path: &Path, findings: &mut Findings) -> Option<Key> {
-    let place = path.key("fingerprint");
+/// The keys of the file that sign the repository, and with it the fingerprint that the inventory leaves out.
+fn wanted_keys(repository: &mut Repository, keys: &[Key], path: &Path, findings: &mut Findings) -> Vec<Key> {
     // What cannot be compared has been told already.
-    if !findings.is_intact(&place) || !findings.is_intact(&path.key("url")) {
-        return None;
+    if !findings.is_whole(&path.key("fingerprint")) || !findings.is_intact(&path.key("url")) {
+        return Vec::new();
     }
-    match &mut repository.fingerprint {
-        Some(text) => {
-            let wanted: Fingerprint = text.parse().ok()?;
-            let found = keys.iter().find(|key| key.fingerprint == wanted).copied();
-            if found.is_none() {
-                let held: Vec<String> = keys.iter().map(|key| key.fingerprint.to_string()).collect();
-                let message = format!("holds the key {}, not {wanted}", held.join(", "));
-                let hint = "if that is the key you trust, it goes into `fingerprint`";
-                findings.add(Mistake::new(path.key("keyFile"), message).hint(hint));
-            }
-            *text = wanted.to_string();
-            found
-        }
-        missing @ None => match keys {
-            [key] => {
-                *missing = Some(key.fingerprint.to_string());
-                Some(*key)
-            }
-            _ => {
-                let held: Vec<String> = keys.iter().map(|key| key.fingerprint.to_string()).collect();
-                let message = format!("holds {} keys; which one signs the repository?", keys.len());
-                let hint = format!("set `fingerprint` to one of {}", held.join(", "));
-                findings.add(Mistake::new(path.key("keyFile"), message).hint(hint));
-                None
-            }
-        },
+    let held = || keys.iter().map(|key| key.fingerprint.to_string()).collect::<Vec<_>>().join(", ");
+    if repository.fingerprint.is_empty() {
+        let [key] = keys else {
+            let message = format!("holds {} keys; which one signs the repository?", keys.len());
+            let hint = format!("set `fingerprint` to one of {}", held());
+            findings.add(Mistake::new(path.key("keyFile"), message).hint(hint));
+            return Vec::new();
+        };
+        repository.fingerprint = OneOrMany::one(key.fingerprint.to_string());
+        return vec![*key];
     }
+    let mut found = Vec::new();
+    for text in repository.fingerprint.iter_mut() {
+        let Ok(wanted) = text.parse::<Fingerprint>() else { return Vec::new() };
+        found.extend(keys.iter().filter(|key| key.fingerprint == wanted));
+        *text = wanted.to_string();
+    }
+    if found.is_empty() {
+        let wanted: Vec<&str> = repository.fingerprint.iter().map(String::as_str).collect();
+        let message = format!("holds the key {}, not {}", held(), wanted.join(" or "));
+        let hint = "if that is the key you trust, it goes into `fingerprint`";
+        findings.add(Mistake::new(path.key("keyFile"), message).hint(hint));
+    }
+    found
 }
 
 fn identity(file: &mut String, path: Path, places: &Places, findings: &mut Findings) {

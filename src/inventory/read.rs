@@ -167,7 +167,9 @@ fn complete(repository: &mut Repository, default: &Repository) {
     }
     repository.key_file = given.key_file;
     repository.key_url = given.key_url.or(repository.key_url.take());
-    repository.fingerprint = given.fingerprint.or(repository.fingerprint.take());
+    if !given.fingerprint.is_empty() {
+        repository.fingerprint = given.fingerprint;
+    }
 }
 
 fn read(path: &Utf8Path) -> Result<String, InventoryError> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 use super::defaults::default_name;
+use super::one_or_many::OneOrMany;
 
 /// A Kubernetes cluster and the hosts that it is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -375,9 +376,9 @@ pub struct Repository {
     /// Where the public key is downloaded from if there is no `keyFile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_url: Option<String>,
-    /// The fingerprint that the key must have, 40 hex digits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// The fingerprint that the key must have, 40 hex digits; or a list of them: any of these keys is trusted.
+    #[serde(skip_serializing_if = "OneOrMany::is_empty")]
+    pub fingerprint: OneOrMany,
     /// Take the package from the distribution's own repository.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub distribution: bool,

@@ -43,6 +43,8 @@ enum Doing {
     Looking,
     Changing(String),
     Waiting(String),
+    /// Fetching something again, for this reason.
+    Retrying(String),
 }
 
 /// In the order in which hosts get room on the screen.
@@ -145,6 +147,7 @@ impl Host {
                 self.step(&event.step, Doing::Looking);
             }
             Kind::Waiting { what } => self.step(&event.step, Doing::Waiting(what.clone())),
+            Kind::Retrying { why, .. } => self.step(&event.step, Doing::Retrying(why.clone())),
             Kind::StepFinished { .. } => self.steps.retain(|step| step.id != event.step),
             Kind::Silent { .. } => {
                 let (id, title) = (SILENCE.to_owned(), "No answer".to_owned());
@@ -208,6 +211,7 @@ impl Host {
             Doing::Looking => line.text(&step.title),
             Doing::Changing(change) => line.text(&step.title).add(Style::Faint, format!(": {change}")),
             Doing::Waiting(what) => line.text(&step.title).add(Style::Notable, format!(": waiting for {what}")),
+            Doing::Retrying(why) => line.text(&step.title).add(Style::Notable, format!(": trying again: {why}")),
         };
         match now.saturating_duration_since(step.since).as_secs() {
             0 => line.cut(width),

@@ -67,6 +67,12 @@ impl Narrator {
                 let running = self.steps.entry(place).or_insert(Running { title, changes: 0, wait: None });
                 running.wait = Some(Wait { what: what.clone(), since: now, told: 0 });
             }
+            Kind::Retrying { what, why, millis } => {
+                self.no_longer_waits(&place);
+                if !self.is_live {
+                    page.push(head().text(super::retrying(what, why, *millis)));
+                }
+            }
             Kind::ChangeStarted { .. } => self.no_longer_waits(&place),
             Kind::ChangeFinished { change, millis } => {
                 self.no_longer_waits(&place);

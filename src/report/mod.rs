@@ -37,7 +37,7 @@ pub use json::Json;
 pub use plain::Plain;
 pub use summary::{HostFailure, HostSummary, Summary, SummaryBuilder};
 pub use terminal::Terminal;
-pub use words::count;
+pub use words::{count, retrying};
 
 /// Shows a run. Never fails and never stops a run: a reader that is gone is nobody's trouble but its own.
 pub trait Reporter: Send {

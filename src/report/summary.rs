@@ -136,6 +136,7 @@ impl Tally {
             | Kind::ChangeStarted { .. }
             | Kind::Waiting { .. }
             | Kind::Silent { .. }
+            | Kind::Retrying { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }
             | Kind::Leftover { .. }

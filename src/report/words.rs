@@ -25,6 +25,11 @@ pub(super) fn whole_seconds(seconds: u64) -> String {
     }
 }
 
+/// That an attempt failed, and when the next one follows.
+pub fn retrying(what: &str, why: &str, millis: u64) -> String {
+    format!("failed to {what}: {why}; trying again in {}", duration(millis))
+}
+
 /// `n1`, `n1 and n2`, `n1, n2 and n3`, `n1, n2 and 478 more`.
 pub(super) fn names(names: &[String]) -> String {
     match names {

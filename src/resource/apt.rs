@@ -4,11 +4,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
+use super::apt_fetch::{FETCH, fetching};
 use super::dpkg::{Status, matches_version};
 use super::{Resource, apt_lock, apt_removal, command};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
+use crate::fetch::Retry;
 
 /// A package that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,15 +18,13 @@ pub struct Package {
     pub name: String,
     /// A version, or a pattern that ends in `*`; None for any.
     pub version: Option<String>,
-    /// Wanted only where a repository has it.
-    pub is_optional: bool,
     /// Folders of its that what comes after it depends on.
     pub brings: Vec<Utf8PathBuf>,
 }
 
 impl Package {
     pub fn any(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: None, is_optional: false, brings: Vec::new() }
+        Self { name: name.into(), version: None, brings: Vec::new() }
     }
 
     pub fn version(name: impl Into<String>, version: impl Into<String>) -> Self {
@@ -112,7 +112,6 @@ impl Installed {
             name: package.name.clone(),
             from: from.map(String::from),
             to: pin.map(|pin| pin.version.clone()).or_else(|| package.version.clone()),
-            is_optional: package.is_optional,
             candidate: candidates.get(&package.name).cloned(),
             brings: package.brings.clone(),
         })
@@ -314,59 +313,12 @@ pub(super) const OPTIONS: [&str; 11] = [
 /// The versions that are asked for are meant, also where a package is held or newer.
 pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-downgrades"];
 
-/// Reads the lists of one source file, which must work, or of all, where a foreign one may be broken.
-pub(super) async fn refresh(source: Option<&Utf8PathBuf>) -> Result<()> {
-    // A node that somebody else made has the repository in a file of its own.
-    let Some(source) = source.filter(|source| source.exists()) else { return refresh_all(&QUIET).await };
-    refresh_one(source, &QUIET).await.map_err(|failure| {
-        failure
-            .hint(format!("see that this host reaches the repository in {source}, and that its key is the right one"))
-    })
-}
-
-/// A repository that is not kboot's and does not answer is no reason to stop: what is missing shows when it is installed.
-pub(super) async fn refresh_all(environment: &[(&str, &str)]) -> Result<()> {
-    let output = command::output(&["apt-get", "update", "-q"], environment, None).await?;
-    if !output.is_success() {
-        tracing::warn!("some package lists could not be read: {}", output.stderr.trim());
-    }
-    Ok(())
-}
-
-pub(super) async fn refresh_one(source: &Utf8Path, environment: &[(&str, &str)]) -> Result<()> {
-    let list = format!("Dir::Etc::SourceList={source}");
-    let argv = [
-        "apt-get",
-        "update",
-        "-q",
-        "-o",
-        &list,
-        "-o",
-        "Dir::Etc::SourceParts=-",
-        "-o",
-        "APT::Get::List-Cleanup=0",
-        "-o",
-        "APT::Update::Error-Mode=any",
-        "-o",
-        "Acquire::Retries=3",
-    ];
-    command::run_with(&argv, environment).await.map(drop)
-}
-
-pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>) -> Result<()> {
-    let mut names = Vec::new();
-    for package in packages {
-        if package.is_optional && !is_available(&package.name).await? {
-            continue;
-        }
-        names.push(match &package.to {
-            Some(version) => format!("{}={version}", package.name),
-            None => package.name.clone(),
-        });
-    }
-    if names.is_empty() {
-        return Ok(());
-    }
+pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>, retry: Retry<'_>) -> Result<()> {
+    let named = |package: &PackageChange| match &package.to {
+        Some(version) => format!("{}={version}", package.name),
+        None => package.name.clone(),
+    };
+    let names: Vec<String> = packages.iter().map(named).collect();
     // Apt itself holds what it downloads against the signed index; what the index says is held against the lock.
     let preferences = match lock {
         Some(lock) => Some(apt_lock::check(lock, &names).await?),
@@ -375,27 +327,24 @@ pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLoc
     let pinned = preferences.as_ref().map(|file| apt_lock::option(file.path()));
     let mut arguments = vec!["install"];
     arguments.extend(OPTIONS);
+    arguments.extend(FETCH);
     arguments.extend(FREE);
     arguments.extend(pinned.iter().flat_map(|option| ["-o", option]));
     arguments.extend(names.iter().map(String::as_str));
-    without_removal(&arguments).await.map_err(|failure| explain(failure, packages))
+    without_removal(&arguments, "install packages", retry).await.map_err(|failure| explain(failure, packages))
 }
 
 /// Runs apt-get so that it removes no package, but for a container runtime that another one replaces.
-async fn without_removal(arguments: &[&str]) -> Result<()> {
+async fn without_removal(arguments: &[&str], what: &str, retry: Retry<'_>) -> Result<()> {
     let argv = |option| ["apt-get", option].into_iter().chain(arguments.iter().copied()).collect::<Vec<_>>();
-    let careful = argv("--no-remove");
-    let output = command::output(&careful, &QUIET, None).await?;
-    if output.is_success() {
-        return Ok(());
-    }
-    if !apt_removal::is_refused(&output) {
-        return Err(command::failed(&careful, &output));
+    match fetching(&argv("--no-remove"), &QUIET, what, retry).await {
+        Err(failure) if apt_removal::is_refused(&failure) => {}
+        done => return done,
     }
     let simulation = command::run_with(&argv("--simulate"), &QUIET).await?;
     let others: Vec<String> = apt_removal::foreign(&simulation.stdout).into_iter().collect();
     if others.is_empty() {
-        return command::run_with(&argv("-q"), &QUIET).await.map(drop);
+        return fetching(&argv("-q"), &QUIET, what, retry).await;
     }
     Err(Failure::new(format!("apt would remove {}, which kboot did not install", others.join(", ")))
         .evidence(simulation.stdout.lines().filter(|line| line.starts_with("Inst ") || line.starts_with("Remv ")))
@@ -414,11 +363,6 @@ fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
     failure
 }
 
-async fn is_available(package: &str) -> Result<bool> {
-    let output = command::output(&["apt-cache", "show", "--no-all-versions", package], &[], None).await?;
-    Ok(output.is_success() && !output.stdout.is_empty())
-}
-
 pub(super) async fn remove(packages: &[String]) -> Result<()> {
     // Somebody may have installed a package that needs one of them since it was planned.
     apt_removal::refuse_others(packages).await?;
@@ -435,12 +379,13 @@ pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {
     command::run(&argv).await
 }
 
-pub(super) async fn mend() -> Result<()> {
+pub(super) async fn mend(retry: Retry<'_>) -> Result<()> {
     let argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"];
     command::run_with(&argv, &QUIET).await?;
     let mut arguments = vec!["install", "-f"];
     arguments.extend(OPTIONS);
-    without_removal(&arguments).await
+    arguments.extend(FETCH);
+    without_removal(&arguments, "finish an interrupted dpkg run", retry).await
 }
 
 #[cfg(test)]

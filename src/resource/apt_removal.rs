@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::command;
-use crate::engine::{Failure, Output, Probe, Result};
+use crate::engine::{Failure, Probe, Result};
 
 /// A purge that only says what it would do, and writes no cache. Package names follow.
 const SIMULATE: [&str; 8] = [
@@ -89,8 +89,8 @@ pub(super) fn needed<'a>(packages: &[String], others: impl IntoIterator<Item = &
 }
 
 /// Whether apt stopped because it was told to remove nothing.
-pub(super) fn is_refused(output: &Output) -> bool {
-    !output.is_success() && [&output.stdout, &output.stderr].iter().any(|text| text.contains("remove is disabled"))
+pub(super) fn is_refused(failure: &Failure) -> bool {
+    failure.evidence.iter().any(|line| line.contains("remove is disabled"))
 }
 
 /// Of what a simulated installation removes, the packages that are not replaced by design.

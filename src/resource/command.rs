@@ -32,9 +32,13 @@ pub(super) fn failed(argv: &[&str], output: &Output) -> Failure {
         Some(code) => format!("ended with exit code {code}"),
         None => "was ended by a signal".to_string(),
     };
+    Failure::new(format!("`{}` {ended}", argv.join(" "))).evidence(last_lines(output))
+}
+
+/// The last lines that a command printed.
+pub(super) fn last_lines(output: &Output) -> Vec<String> {
     let said: Vec<&str> = output.stdout.lines().chain(output.stderr.lines()).filter(|l| !l.trim().is_empty()).collect();
-    let last = said.len().saturating_sub(12);
-    Failure::new(format!("`{}` {ended}", argv.join(" "))).evidence(said[last..].iter().copied())
+    said[said.len().saturating_sub(12)..].iter().map(|line| (*line).into()).collect()
 }
 
 /// Runs a command and gives what it printed, however it ended. In the C locale, without standard input unless given.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Foresight, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Foresight, Planned, Probe, Remark, Result};
 
 /// The wanted state of one thing on a host.
 #[async_trait]
@@ -15,18 +15,32 @@ pub trait Resource: Send + Sync {
 
     /// What differs. Pure.
     fn diff(&self, observed: Self::Observed) -> Result<Planned>;
+
+    /// What people should know of it, once it is as wanted.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A resource whatever it observes.
 #[async_trait]
 pub trait AnyResource: Send + Sync {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned>;
+
+    /// What people should know of it, once it is as wanted.
+    async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
 impl<R: Resource> AnyResource for R {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         self.diff(self.observe(probe).await?)
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        Resource::remarks(self, probe).await
     }
 }
 
@@ -95,6 +109,14 @@ impl AnyStep for Converge {
 
     fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        let mut remarks = Vec::new();
+        for resource in &self.resources {
+            remarks.extend(resource.remarks(probe).await?);
+        }
+        Ok(remarks)
     }
 }
 

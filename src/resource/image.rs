@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{Resource, command};
-use crate::engine::{Change, Failure, Planned, Probe, Result};
+use crate::engine::{Change, Failure, Output, Planned, Probe, Result};
+use crate::fetch::{self, Attempt, Retry, Sort};
 
 /// Pulls at the same time: more only makes them share the same line and disk.
 const AT_ONCE: usize = 3;
@@ -104,7 +105,7 @@ fn repository(tag: &str) -> &str {
 /// How long a runtime that was started a moment ago, or that systemd starts again after its death, has until it answers.
 const START: Duration = Duration::from_secs(30);
 
-pub(super) async fn pull(images: &[String]) -> Result<()> {
+pub(super) async fn pull(images: &[String], retry: Retry<'_>) -> Result<()> {
     let started = Instant::now();
     while let Err(failure) = command::run(&["crictl", "version"]).await {
         if started.elapsed() > START {
@@ -114,8 +115,24 @@ pub(super) async fn pull(images: &[String]) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let pulls: Vec<_> = images.iter().map(|image| pull_one(image)).collect();
-    stream::iter(pulls).buffer_unordered(AT_ONCE).try_collect().await
+    let pulls: Vec<_> = images.iter().map(|image| pull_one(image, retry)).collect();
+    // To their end, also where one fails: a pull that is dropped goes on unseen.
+    let ended: Vec<(&str, Result<()>)> = stream::iter(pulls).buffered(AT_ONCE).collect().await;
+    together(ended.into_iter().filter_map(|(image, result)| Some((image, result.err()?))).collect())
+}
+
+/// The failure of all images that failed as the first one did; the others' are its evidence.
+fn together(failed: Vec<(&str, Failure)>) -> Result<()> {
+    let Some((_, first)) = failed.first().cloned() else { return Ok(()) };
+    let (alike, other): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, failure)| failure.cause == first.cause);
+    let names: Vec<&str> = alike.iter().map(|(image, _)| split(image).0).collect();
+    let part = match names[..] {
+        [name] => format!("pull the image {name}"),
+        _ => format!("pull the images {}", names.join(", ")),
+    };
+    let told = other.iter().map(|(image, failure)| format!("{}: {}", split(image).0, failure.cause));
+    let evidence: Vec<String> = first.evidence.iter().cloned().chain(told).collect();
+    Err(first.evidence(evidence).part(part))
 }
 
 pub(super) async fn remove(images: &[String]) -> Result<()> {
@@ -123,21 +140,44 @@ pub(super) async fn remove(images: &[String]) -> Result<()> {
     command::run(&words.collect::<Vec<_>>()).await
 }
 
-async fn pull_one(image: &str) -> Result<()> {
-    let mut last = None;
+async fn pull_one<'a>(image: &'a str, retry: Retry<'_>) -> (&'a str, Result<()>) {
     let (tag, digest) = split(image);
     let exact = digest.map(|digest| format!("{}@{digest}", repository(tag)));
-    for _ in 0..3 {
-        match command::run(&["crictl", "pull", exact.as_deref().unwrap_or(tag)]).await {
-            Ok(()) => return name(tag, exact.as_deref()).await,
-            Err(failure) => last = Some(failure),
-        }
+    let pull = async {
+        let argv = ["crictl", "pull", exact.as_deref().unwrap_or(tag)];
+        let argv = &argv[..];
+        let attempt = move || {
+            async move {
+                match judge(argv, &command::output(argv, &[], None).await?, tag)? {
+                    Ok(()) => Ok(Ok(())),
+                    Err(fault) => Ok(Err(fetch::by_the_clock(fault).await)),
+                }
+            }
+            .boxed()
+        };
+        retry.run(&format!("pull the image {tag}"), Sort::Image, attempt).await?;
+        name(tag, exact.as_deref()).await
+    };
+    (image, pull.await)
+}
+
+/// What came of a pull: done, a fault of the way to the registry, or something of this host's, which no attempt mends.
+fn judge(argv: &[&str], output: &Output, tag: &str) -> Attempt<()> {
+    let said = &output.stderr;
+    if output.is_success() {
+        return Ok(Ok(()));
     }
-    let failure = last.expect("three attempts were made");
-    let registry = image.split('/').next().unwrap_or_default();
-    Err(failure.hint(format!(
-        "see that this host reaches {registry}, or name a mirror of it under images.mirrors in the inventory"
-    )))
+    let failed = || command::failed(argv, output);
+    if output.code == Some(127) && said.is_empty() {
+        return Err(failed());
+    }
+    if said.contains("no space left on device") {
+        return Err(
+            failed().hint("the disk is full: see `df -h /var`, free some space, then run the same command again")
+        );
+    }
+    let fault = fetch::of_crictl(said, tag.split('/').next().unwrap_or_default());
+    Ok(Err(fault.evidence(command::last_lines(output))))
 }
 
 /// How soon the runtime notices a new name of an image.
@@ -186,6 +226,26 @@ mod tests {
             [("m:5000/x:1", "sha256:cc"), ("n/x:1", "sha256:bb"), ("registry.k8s.io/pause:3.10.2", "sha256:aa")];
         let expected = expected.map(|(tag, digest)| (tag.to_string(), digest.to_string()));
         assert_eq!(parse(LISTED).unwrap().digests(), expected.into());
+    }
+
+    #[test]
+    fn a_failure_names_the_images_that_failed_and_no_others() {
+        let failed = |image, cause: &str| (image, Failure::new(cause));
+        assert_eq!(together(Vec::new()), Ok(()));
+        let one = together(vec![failed("r/a:1@sha256:aa", "x")]).unwrap_err();
+        assert_eq!(one.during("pull the images r/a:1, r/b:1").cause, "failed to pull the image r/a:1: x");
+        let several = together(vec![failed("a:1", "x"), failed("b:1", "y"), failed("c:1", "x")]).unwrap_err();
+        assert_eq!(several.evidence, ["b:1: y"]);
+        assert_eq!(several.during("all").cause, "failed to pull the images a:1, c:1: x");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_registry() {
+        let output = |stderr: &str| Output { code: Some(1), stdout: String::new(), stderr: stderr.into() };
+        let full = judge(&["crictl"], &output("write /x: no space left on device"), "r/a:1").unwrap_err();
+        assert!(full.hint.unwrap().contains("df -h"));
+        let busy = output("unexpected status from GET request to https://r.io/v2/: 503 Service Unavailable");
+        assert!(!judge(&["crictl"], &busy, "r.io/a:1").unwrap().unwrap_err().is_final());
     }
 
     #[test]

@@ -7,10 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network, nftables,
-    node, object, removal, state, unit, vetted,
+    apt, apt_fetch, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network,
+    nftables, node, object, removal, state, unit, vetted,
 };
-use crate::engine::{Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Result, State, Thing};
+use crate::engine::{
+    Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Progress, Result, State, Thing,
+};
+use crate::fetch::Retry;
 use crate::kube::Connector;
 
 /// The machine that this process runs on, as root.
@@ -121,7 +124,8 @@ fn metadata_of(metadata: &std::fs::Metadata) -> Metadata {
 
 #[async_trait]
 impl Host for LocalHost {
-    async fn apply(&self, change: &Change) -> Result<()> {
+    async fn apply(&self, change: &Change, progress: &Progress) -> Result<()> {
+        let retry = Retry::new(progress);
         match change {
             Change::WriteFile { path, mode, after, .. } => file::write(path, &writable(after)?, *mode),
             Change::Remove { path } => removal::remove(path),
@@ -130,11 +134,11 @@ impl Host for LocalHost {
             Change::MakeLink { path, target } => file::make_link(path, target),
             Change::SetOwner { path, uid, gid } => file::set_owner(path, *uid, *gid),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
-            Change::RefreshPackages { source } => apt::refresh(source.as_ref()).await,
-            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref()).await,
+            Change::RefreshPackages { source } => apt_fetch::refresh(source.as_ref(), retry).await,
+            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref(), retry).await,
             Change::RemovePackages { packages } => apt::remove(packages).await,
             Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
-            Change::MendPackages { .. } => apt::mend().await,
+            Change::MendPackages { .. } => apt::mend(retry).await,
             Change::SetUnit(change) => unit::set(change).await,
             Change::LoadModule { module } => kernel::load_module(module).await,
             Change::UnloadModule { module } => kernel::unload_module(module).await,
@@ -150,13 +154,13 @@ impl Host for LocalHost {
             Change::WriteKubeconfig { path, cluster, server, authority, request } => {
                 kubeconfig::write(path, cluster, server, authority, request)
             }
-            Change::FetchKey { url, path, fingerprint } => apt_key::fetch(url, path, fingerprint, None).await,
+            Change::FetchKey { url, path, fingerprints } => apt_key::fetch(url, path, fingerprints, None, retry).await,
             Change::RemoveFilterTable { family, table } => nftables::delete(family, table),
             Change::RemoveControlGroup { path } => cgroup::remove(path).await,
             Change::DrainNode { node, pods, seconds } => drain::drain(&self.kube, node, pods, *seconds).await,
             Change::SetMember(change) => member::set(self, change).await,
             Change::RemoveFilterRules { program, deletions, .. } => network::remove_rules(program, deletions).await,
-            Change::PullImages { images } => image::pull(images).await,
+            Change::PullImages { images } => image::pull(images, retry).await,
             Change::RemoveImages { images } => image::remove(images).await,
             Change::ApplyObject { object, .. } => object::apply(&self.kube, object).await,
             Change::DeleteObject { api_version, kind, namespace, name } => {

@@ -4,6 +4,7 @@
 //! interpreter of changes. Nothing here knows what Kubernetes needs; that is what the steps are for.
 
 mod apt;
+mod apt_fetch;
 mod apt_key;
 mod apt_lock;
 mod apt_removal;
@@ -30,7 +31,6 @@ mod scratch;
 mod state;
 mod unit;
 mod vetted;
-mod web;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};

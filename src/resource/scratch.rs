@@ -12,11 +12,11 @@ use fs_err as fs;
 use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 
-use super::apt;
 use super::apt_key::{self, AptKey, KeySource};
 use super::apt_lock::{self, Apt};
-use super::{file, removal};
-use crate::engine::{Failure, PackagePin, Result, make_private_folder};
+use super::{apt_fetch, file, removal};
+use crate::engine::{Failure, PackagePin, Result, make_private_folder, now_millis};
+use crate::fetch::Retry;
 
 /// Kboot's own folder: apt's lists and caches can be too large for `/run`.
 const PLACE: &str = "/var/lib/kboot";
@@ -62,14 +62,11 @@ impl Scratch {
     }
 
     /// Puts a repository's key in; gives the path by which a source names it.
-    pub async fn add_key(&self, key: &AptKey) -> Result<Utf8PathBuf> {
+    pub async fn add_key(&self, key: &AptKey, retry: Retry<'_>) -> Result<Utf8PathBuf> {
         let path = self.at("keys").join(key.path.file_name().unwrap_or("key.gpg"));
         match &key.source {
-            KeySource::Given(bytes) => fs::write(&path, bytes)?,
-            KeySource::Url(url) => {
-                let fingerprint = key.fingerprint.as_deref().unwrap_or_default();
-                apt_key::fetch(url, &path, fingerprint, self.roots.as_deref()).await?;
-            }
+            KeySource::Given(bytes) => fs::write(&path, key.keyring(bytes, now_millis() / 1000)?)?,
+            KeySource::Url(url) => apt_key::fetch(url, &path, &key.fingerprints, self.roots.as_deref(), retry).await?,
         }
         Ok(path)
     }
@@ -92,14 +89,13 @@ impl Scratch {
     }
 
     /// Reads the lists. Sources that were put in must work; the host's others may be broken.
-    pub async fn refresh(&self) -> Result<()> {
+    pub async fn refresh(&self, retry: Retry<'_>) -> Result<()> {
         let apt = self.apt();
-        apt::refresh_all(&apt.environment()).await?;
+        apt_fetch::refresh_all(&apt.environment(), retry).await?;
         for source in &self.sources {
-            apt::refresh_one(source, &apt.environment()).await.map_err(|failure| {
-                let name = source.file_stem().unwrap_or_default();
-                failure.hint(format!("see that this host reaches the repository `packages.{name}` of the inventory, and that its key is the right one"))
-            })?;
+            let name = source.file_stem().unwrap_or_default();
+            let read = apt_fetch::refresh_one(source, &apt.environment(), retry).await;
+            read.map_err(|failure| failure.context(format_args!("read the package lists of packages.{name}")))?;
         }
         Ok(())
     }

@@ -25,7 +25,8 @@ pub(super) fn packages(context: &Context) -> Vec<Package> {
     let Some(host) = context.cluster.host(&context.host) else { return Vec::new() };
     let names: &[&str] = match (context.cluster.balance(), host.is_control_plane()) {
         _ if host.is_etcd() => &[],
-        (Balance::Keepalived, true) => &["haproxy", "keepalived"],
+        // keepalived asks the API server by curl whether it is well.
+        (Balance::Keepalived, true) => &["haproxy", "keepalived", "curl"],
         (Balance::Local, false) => &["haproxy"],
         _ => &[],
     };

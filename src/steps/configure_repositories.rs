@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
-use crate::engine::{Failure, Planned, Probe, Result};
+use crate::engine::{Failure, Planned, Probe, Remark, Result};
+use crate::fetch::Retry;
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
 use crate::resource::{Absent, AnyResource, AptKey, Converge, File, KeySource, Resource, Scratch, SoleSource};
@@ -21,10 +22,10 @@ pub fn step(context: &Context) -> Result<Converge> {
 }
 
 /// Puts the repositories into a folder of apt's own.
-pub(super) async fn add_to(scratch: &mut Scratch, context: &Context) -> Result<()> {
+pub(super) async fn add_to(scratch: &mut Scratch, context: &Context, retry: Retry<'_>) -> Result<()> {
     for source in sources(context) {
         let repository = source.expanded(context);
-        let keyring = scratch.add_key(&source.key(context)?).await?;
+        let keyring = scratch.add_key(&source.key(context)?, retry).await?;
         let text = manifest::apt_source(&repository, keyring.as_str()).map_err(unrendered)?;
         scratch.add_source(source.source.into(), &text)?;
         let pin = manifest::apt_pin(source.pinned, &repository.url).map_err(unrendered)?;
@@ -102,7 +103,7 @@ impl Source<'_> {
                     .hint("give the repository's public key: unsigned packages are not installed"));
             }
         };
-        Ok(AptKey { path, fingerprint: repository.fingerprint, source })
+        Ok(AptKey { path, fingerprints: repository.fingerprint.into_vec(), source })
     }
 
     fn add_to(&self, step: Converge, context: &Context) -> Result<Converge> {
@@ -130,9 +131,18 @@ struct Unless<R> {
 #[async_trait]
 impl<R: AnyResource> AnyResource for Unless<R> {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let is_set_up =
-            self.is_node && probe.stat(&self.sole.own).await?.is_none() && !self.sole.observe(probe).await?.is_empty();
-        if is_set_up { Ok(Planned::Satisfied) } else { self.inner.plan(probe).await }
+        if self.is_set_up(probe).await? { Ok(Planned::Satisfied) } else { self.inner.plan(probe).await }
+    }
+
+    async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        if self.is_set_up(probe).await? { Ok(Vec::new()) } else { self.inner.remarks(probe).await }
+    }
+}
+
+impl<R> Unless<R> {
+    async fn is_set_up(&self, probe: &dyn Probe) -> Result<bool> {
+        let is_own = !self.is_node || probe.stat(&self.sole.own).await?.is_some();
+        Ok(!is_own && !self.sole.observe(probe).await?.is_empty())
     }
 }
 

@@ -5,12 +5,10 @@ use crate::resource::{Converge, Installed, Package};
 
 use super::{Context, configure_balancer};
 
-/// From the distribution. kubeadm's preflight checks name most of them; the rest fetch and check packages.
-const PACKAGES: [&str; 10] =
-    ["ca-certificates", "curl", "gnupg", "iproute2", "conntrack", "ethtool", "iptables", "kmod", "mount", "socat"];
-
-/// A transitional package in newer releases, gone one day.
-const OPTIONAL: [&str; 1] = ["apt-transport-https"];
+/// From the distribution. kubeadm's preflight checks name most of them; with ca-certificates apt, containerd and kboot know who
+/// answers over TLS. apt speaks HTTPS and verifies signatures by itself.
+const PACKAGES: [&str; 8] =
+    ["ca-certificates", "iproute2", "conntrack", "ethtool", "iptables", "kmod", "mount", "socat"];
 
 /// The folders that the control plane's pods mount where they are there.
 const CERTIFICATES: [&str; 3] =
@@ -30,6 +28,5 @@ pub fn step(context: &Context) -> Converge {
 
 /// Whatever version of these a host has is the host's own matter.
 pub(super) fn packages(context: &Context) -> Vec<Package> {
-    let optional = OPTIONAL.map(|name| Package { is_optional: true, ..Package::any(name) });
-    PACKAGES.map(package).into_iter().chain(configure_balancer::packages(context)).chain(optional).collect()
+    PACKAGES.map(package).into_iter().chain(configure_balancer::packages(context)).collect()
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use crate::engine::{Failure, PackagePin, Probe, Result};
+use crate::engine::{Failure, PackagePin, Probe, Progress, Result};
+use crate::fetch::Retry;
 use crate::lock::{ImageDigests, Package as Locked, Packages, Question, Resolved};
 use crate::manifest::paths;
 use crate::resource::{self, DpkgStatus, Package, Scratch};
@@ -16,17 +17,23 @@ use super::{Context, configure_repositories, install_packages, install_prerequis
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Answers for the host of this context.
-pub async fn resolve(context: &Context, question: &Question, probe: &dyn Probe) -> Result<Resolved> {
+pub async fn resolve(
+    context: &Context,
+    question: &Question,
+    probe: &dyn Probe,
+    progress: &Progress,
+) -> Result<Resolved> {
+    let retry = Retry::new(progress);
     let has_roots = probe.stat(ROOTS.into()).await?.is_some();
     let roots = if has_roots { None } else { Some(question.roots.as_deref().unwrap_or_default()) };
     let wanted = Wanted::of(context, question, &DpkgStatus::read(probe).await?);
-    let (candidates, installs) = wanted.packages(context, question, roots).await?;
+    let (candidates, installs) = wanted.packages(context, question, roots, retry).await?;
     Ok(Resolved {
         platform: context.platform(),
         candidates,
         installs,
         unfit: wanted.unfit,
-        images: images(context, question, probe, roots).await?,
+        images: images(context, question, probe, roots, retry).await?,
         objects: if context.host()?.is_control_plane() { rendered::objects(context)? } else { BTreeMap::new() },
         files: rendered::files(context).await?,
     })
@@ -35,9 +42,8 @@ pub async fn resolve(context: &Context, question: &Question, probe: &dyn Probe) 
 /// Which packages are in question, and at which versions.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
-    /// Every package that kboot asks for, but for those that need not exist.
+    /// Every package that kboot asks for.
     required: BTreeSet<String>,
-    optional: BTreeSet<String>,
     /// What would have to be installed.
     missing: BTreeSet<String>,
     /// Versions, or patterns, by package.
@@ -51,15 +57,11 @@ impl Wanted {
         for package in install_packages::packages(context) {
             wanted.own(package, question, status);
         }
-        for Package { name, is_optional, .. } in install_prerequisites::packages(context) {
+        for Package { name, .. } in install_prerequisites::packages(context) {
             if status.version(&name).is_none() {
                 wanted.missing.insert(name.clone());
             }
-            if is_optional {
-                wanted.optional.insert(name)
-            } else {
-                wanted.required.insert(name)
-            };
+            wanted.required.insert(name);
         }
         wanted
     }
@@ -88,6 +90,7 @@ impl Wanted {
         context: &Context,
         question: &Question,
         roots: Option<&str>,
+        retry: Retry<'_>,
     ) -> Result<(Packages, Packages)> {
         if !question.is_whole && self.missing.is_empty() {
             return Ok((Packages::new(), Packages::new()));
@@ -99,11 +102,11 @@ impl Wanted {
             paths::CONTAINERD_PREFERENCES,
         ];
         let mut scratch = Scratch::new(&own, roots)?;
-        configure_repositories::add_to(&mut scratch, context).await?;
+        configure_repositories::add_to(&mut scratch, context, retry).await?;
         scratch.pin(&self.pins)?;
-        scratch.refresh().await?;
+        scratch.refresh(retry).await?;
         let asked = match question.is_whole {
-            true => self.required.iter().chain(&self.optional).chain(&question.names).cloned().collect(),
+            true => self.required.iter().chain(&question.names).cloned().collect(),
             false => self.missing.clone(),
         };
         let found = by_name(scratch.candidates(&asked).await?);
@@ -128,6 +131,7 @@ async fn images(
     question: &Question,
     probe: &dyn Probe,
     roots: Option<&str>,
+    retry: Retry<'_>,
 ) -> Result<BTreeMap<String, ImageDigests>> {
     let on_host = resource::image_digests(probe).await?;
     let mirrors = &context.cluster.images.mirrors;
@@ -135,7 +139,7 @@ async fn images(
         let host = on_host.get(&image).cloned();
         async move {
             let registry = match question.is_fresh || host.is_none() {
-                true => Some(resource::registry_digest(&image, mirrors, roots).await?),
+                true => Some(resource::registry_digest(&image, mirrors, roots, retry).await?),
                 false => None,
             };
             Ok((image, ImageDigests { host, registry }))
@@ -178,7 +182,6 @@ mod tests {
         for name in ["kubelet", "cri-tools", "containerd.io", "kubernetes-cni", "socat", "conntrack"] {
             assert!(wanted.missing.contains(name) && wanted.required.contains(name), "{name}");
         }
-        assert!(wanted.optional.contains("apt-transport-https"));
         let pins = [("containerd.io", "2.*"), ("cri-tools", "1.36.0-1.1"), ("kubeadm", "1.37.2-*")];
         for (name, version) in pins {
             assert_eq!(wanted.pins[name], version);

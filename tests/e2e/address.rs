@@ -103,7 +103,8 @@ fn are_at(lab: &Lab, by: &str, nodes: &[(&str, String)]) {
 /// The cluster's DNS servers, which are pods on several nodes, answer on this host.
 #[track_caller]
 fn pods_answer(lab: &Lab, by: &str) {
-    let script = "for ip in $(kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods -l k8s-app=kube-dns \
+    let script = "command -v curl >/dev/null || apt-get install -qq -y --no-install-recommends curl >/dev/null; \
+                  for ip in $(kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get pods -l k8s-app=kube-dns \
                   -o jsonpath='{.items[*].status.podIP}'); do curl -sS --max-time 5 -o /dev/null http://$ip:8181/ready || exit 1; done";
     eventually(Duration::from_secs(30), "pods on all nodes answer", || {
         let done = at(lab, by, script);

@@ -75,6 +75,7 @@ impl<'a> Writer<'a> {
     /// Starts it; it has written something.
     #[track_caller]
     pub fn start(lab: &'a Lab, server: &'static str) -> Self {
+        lab.install_curl(WORKER);
         let kubeconfig = lab.on("n1", "cat /etc/kubernetes/admin.conf").ok().stdout;
         let bring = format!(
             "rm -rf /root/writer; mkdir -m 700 /root/writer; cat >/root/writer/admin.conf <<'END'\n{kubeconfig}\nEND\n"
@@ -180,6 +181,7 @@ fn kubectl(lab: &Lab, host: &str, arguments: &str) -> String {
 #[track_caller]
 pub fn all_are_ready(lab: &Lab, host: &str) {
     let servers = CONTROL_PLANES.map(|host| format!("https://10.77.0.1{}:6443/readyz", &host[1..])).join(" ");
+    lab.install_curl(WORKER);
     let script = format!("for url in {servers}; do curl -sk --max-time 5 -o /dev/null -w '%{{http_code}} ' $url; done");
     eventually(Duration::from_secs(90), "all API servers are ready", || {
         let said = lab.on(WORKER, &script).stdout;

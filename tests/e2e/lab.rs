@@ -202,6 +202,12 @@ impl Lab {
         self.touched.borrow_mut().extend(hosts.iter().map(ToString::to_string));
     }
 
+    /// curl, which tests use on a host and kboot does not bring.
+    #[track_caller]
+    pub fn install_curl(&self, host: &str) {
+        self.on(host, "command -v curl || apt-get install -qq -y --no-install-recommends curl").ok();
+    }
+
     /// Makes these hosts bare again where they are not.
     #[track_caller]
     pub fn bare(&self, hosts: &[&str]) {

@@ -183,6 +183,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// It has written something.
     fn start(lab: &'a Lab) -> Self {
+        lab.install_curl("n3");
         let running = lab.start_on("n3", WRITER);
         eventually(Duration::from_secs(20), "writes are acknowledged", || {
             let said = lab.on("n3", "cat /root/writer/acknowledged | wc -l").stdout;

@@ -139,3 +139,25 @@ fn an_even_number_of_etcd_s_hosts_is_a_warning() {
     assert!(four.contains("hosts: 4 hosts have the role `etcd`, and a majority of them is 3"), "{four}");
     assert!(four.contains("no more of them may be lost than of 3"), "{four}");
 }
+
+/// The days until a key expires are counted from the day on which the test runs.
+#[test]
+fn a_key_file_that_expires_soon_is_warned_of_and_any_of_several_pins_may_be_in_it() {
+    let folder = Folder::new();
+    let keys = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inventory/keys");
+    let warned = |file: &str, pins: &str| {
+        fs_err::copy(keys.join(file), folder.path().join("k.asc")).unwrap();
+        let repository = format!("{{url: http://10.77.0.1/k8s, suite: /, keyFile: ./k.asc{pins}}}");
+        folder.load(&format!("packages: {{kubernetes: {repository}}}")).map(|loaded| loaded.warnings.to_string())
+    };
+    let lasting = "9EC232CB08C55571B233689F0C0A009681DF7306";
+    let expired = warned("expired.asc", "").unwrap();
+    assert!(expired.contains(" expired on 20") && expired.contains("its owner may have extended it"), "{expired}");
+    assert_eq!(warned("lasting.gpg", "").unwrap(), "");
+    // One that lasts is enough, and one that the file does not have is no mistake.
+    let both = format!(", fingerprint: [21FCF7AEE824DA73E6D66E3A5E4A9B08C31E2C20, {lasting}]");
+    assert_eq!(warned("both.gpg", &both).unwrap(), "");
+    assert_eq!(warned("lasting.gpg", &both).unwrap(), "");
+    let none = warned("expired.asc", &both).unwrap_err();
+    assert!(none.contains(&format!("not 21FCF7AEE824DA73E6D66E3A5E4A9B08C31E2C20 or {lasting}")), "{none}");
+}

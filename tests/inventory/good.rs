@@ -1,7 +1,7 @@
 //! Inventories that load, and what comes of them.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use kboot::inventory::{Cluster, Cni, load, parse, print, schema};
+use kboot::inventory::{Cluster, Cni, OneOrMany, load, parse, print, schema};
 use kboot::openpgp;
 
 const KEYS: &str = "tests/inventory/keys";
@@ -46,7 +46,7 @@ hosts:
     let key = openpgp::keys(&fs_err::read(folder.join("repo.asc")).unwrap()).unwrap()[0];
     let kubernetes = &cluster.packages.kubernetes;
     assert_eq!(kubernetes.key_file.as_deref(), Some(folder.join("repo.asc").as_str()));
-    assert_eq!(kubernetes.fingerprint, Some(key.fingerprint.to_string()));
+    assert_eq!(kubernetes.fingerprint, OneOrMany::one(key.fingerprint.to_string()));
     assert_eq!((kubernetes.key_url.as_deref(), kubernetes.components.len()), (None, 0));
     let target = cluster.ssh_target(cluster.host("n3").unwrap());
     assert_eq!((target.user.as_str(), target.port), ("admin", 2222));
@@ -97,18 +97,30 @@ fn a_repository_of_ones_own_inherits_no_key() {
     )
     .unwrap();
     let (own, default) = (&cluster.packages.kubernetes, &cluster.packages.containerd);
-    assert_eq!((&own.key_url, &own.fingerprint), (&None, &None));
+    assert!(own.key_url.is_none() && own.fingerprint.is_empty());
     // The default repository's key stays pinned, also when the key comes from a file.
-    assert_eq!(default.fingerprint.as_deref(), Some(kboot::inventory::DOCKER_KEY));
+    assert_eq!(default.fingerprint, OneOrMany::one(kboot::inventory::DOCKER_KEY));
     assert_eq!((default.key_url.as_deref(), default.key_file.as_deref()), (None, Some("./d.asc")));
     assert_eq!(default.components, ["stable"]);
+}
+
+#[test]
+fn a_fingerprint_is_one_or_a_list() {
+    let pins = ["21FCF7AEE824DA73E6D66E3A5E4A9B08C31E2C20", "9EC232CB08C55571B233689F0C0A009681DF7306"];
+    let cluster = minimal(&format!("packages: {{kubernetes: {{fingerprint: [{}, {}]}}}}", pins[0], pins[1])).unwrap();
+    let kubernetes = &cluster.packages.kubernetes;
+    assert!(kubernetes.fingerprint.iter().eq(pins));
+    assert!(kubernetes.key_url.as_deref().unwrap().starts_with("https://pkgs.k8s.io/"), "the rest is the default's");
+    let printed = print(&cluster);
+    assert_eq!(parse(&printed, "again".into()).unwrap(), cluster);
+    assert!(printed.contains("fingerprint: DE15") || printed.contains("fingerprint: 9DC8"), "one is printed alone");
 }
 
 #[test]
 fn the_distribution_s_containerd_stands_alone() {
     let cluster = minimal("packages: {containerd: {distribution: true}}").unwrap();
     let containerd = &cluster.packages.containerd;
-    assert!(containerd.distribution && containerd.url.is_empty() && containerd.fingerprint.is_none());
+    assert!(containerd.distribution && containerd.url.is_empty() && containerd.fingerprint.is_empty());
     assert!(cluster.packages.kubernetes.url.starts_with("https://pkgs.k8s.io/"));
     assert_eq!(parse(&print(&cluster), "again".into()).unwrap(), cluster);
 }

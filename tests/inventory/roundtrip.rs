@@ -63,13 +63,13 @@ fn component() -> impl Strategy<Value = Component> {
 }
 
 fn repository() -> impl Strategy<Value = Option<Repository>> {
-    let own = (any::<bool>(), any::<bool>()).prop_map(|(flat, file)| Repository {
+    let own = (any::<bool>(), any::<bool>(), 1..3_usize).prop_map(|(flat, file, pins)| Repository {
         url: "http://10.77.0.1:8080/{minor}".into(),
         suite: if flat { "./" } else { "{codename}" }.into(),
         components: if flat { vec![] } else { vec!["main".into(), "1".into()] },
         key_file: file.then(|| "./key with spaces.asc".into()),
         key_url: (!file).then(|| "https://example.com/{distribution}/key".into()),
-        fingerprint: (!file).then(|| "0123456789012345678901234567890123456789".into()),
+        fingerprint: (0..pins).filter(|_| !file).map(|pin| format!("{pin:040}")).collect(),
         distribution: false,
     });
     prop::option::of(own)

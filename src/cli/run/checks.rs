@@ -116,7 +116,8 @@ pub async fn verified(
         let pins = locked.map(|(name, package)| (name.clone(), package.version.clone())).collect();
         let question = Question { pins, roots: roots(), ..Question::default() };
         let sink = Sink::new(&member.host, events.clone()).phase("lock");
-        let failures = match noticed(&sink, member.client.resolve(ResolveRun { question, context })).await {
+        let resolved = noticed(&sink, member.client.resolve(ResolveRun { question, context }, &sink));
+        let failures = match resolved.await {
             Ok(resolved) => lock::verify(lock, &member.host, &resolved),
             Err(failure) => vec![failure],
         };

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::engine::{
     AnyStep, Cancel, Content, Drift, Failure, FileKind, Host, Journal, Metadata, Mode, Outcome, Output, Planned, Probe,
-    Result, RunInfo, Runner, Sink,
+    Progress, Result, RunInfo, Runner, Sink,
 };
 
 /// All of a host that a test wants to see again.
@@ -157,7 +157,7 @@ impl Probe for MemoryHost {
 
 #[async_trait]
 impl Host for MemoryHost {
-    async fn apply(&self, change: &Change) -> Result<()> {
+    async fn apply(&self, change: &Change, _: &Progress) -> Result<()> {
         self.0.lock().unwrap().apply(change);
         Ok(())
     }
@@ -219,7 +219,6 @@ impl Wish {
                 name: name.clone(),
                 from: now.packages.get(name).cloned(),
                 to: Some(version.clone()),
-                is_optional: false,
                 candidate: None,
                 brings: Vec::new(),
             })

@@ -72,9 +72,11 @@ fn suite(repository: &Repository, path: &Path, findings: &mut Findings) {
 }
 
 fn key(repository: &Repository, path: &Path, findings: &mut Findings) {
-    if let Some(fingerprint) = &repository.fingerprint
-        && fingerprint.parse::<Fingerprint>().is_err()
-    {
+    let place = path.key("fingerprint");
+    for (index, fingerprint) in repository.fingerprint.iter().enumerate() {
+        if fingerprint.parse::<Fingerprint>().is_ok() {
+            continue;
+        }
         let bare: String = fingerprint.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
         let bare = bare.strip_prefix("0x").unwrap_or(&bare).to_uppercase();
         let hint = match bare.parse::<Fingerprint>() {
@@ -82,14 +84,15 @@ fn key(repository: &Repository, path: &Path, findings: &mut Findings) {
             Err(_) => "`gpg --show-keys FILE` prints it".into(),
         };
         let message = format!("{} is not a fingerprint: 40 hex digits", quote(fingerprint));
-        findings.add(Mistake::new(path.key("fingerprint"), message).hint(hint));
+        let place = if repository.fingerprint.len() > 1 { place.index(index) } else { place.clone() };
+        findings.add(Mistake::new(place, message).hint(hint));
     }
     if let Some(url) = &repository.key_url {
         findings.take(&path.key("keyUrl"), template(url, true));
     }
     let has_file = repository.key_file.is_some() || !findings.is_intact(&path.key("keyFile"));
     let has_url = repository.key_url.is_some() || !findings.is_intact(&path.key("keyUrl"));
-    let has_fingerprint = repository.fingerprint.is_some() || !findings.is_intact(&path.key("fingerprint"));
+    let has_fingerprint = !repository.fingerprint.is_empty() || !findings.is_intact(&place);
     if has_file {
         return;
     }

@@ -20,6 +20,8 @@ mod kubeadm;
 mod lock;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "support/skips.rs"]
+mod skips;
 #[path = "cli/ssh.rs"]
 mod ssh;
 #[path = "cli/sshd.rs"]

@@ -32,7 +32,9 @@ build: ## The binary, in release, statically linked
 
 ##@ Check
 
-test: setup-test lint unit e2e ## Everything: formatting, lints, unit, command-line and end-to-end tests
+test: setup-test lint unit e2e ## What CI runs: formatting, lints, unit, command-line and end-to-end tests
+
+test-full: setup-test lint unit e2e-full ## The same, with the end-to-end tests that the shorter suite leaves out
 
 lint: ## Formatting, clippy with warnings denied, shellcheck
 	$(CARGO) fmt --check
@@ -42,10 +44,13 @@ lint: ## Formatting, clippy with warnings denied, shellcheck
 unit: ## Unit, integration and command-line tests; they need no root and no network beyond loopback
 	$(CARGO) test --locked
 
-e2e bench: export KBOOT_BIN = $(KBOOT)
+e2e e2e-full bench: export KBOOT_BIN = $(KBOOT)
 
-e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
+e2e: build ## End-to-end tests on real hosts, several labs side by side. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
+
+e2e-full: build
+	tests/e2e.sh --full $(TESTS)
 
 test-matrix: ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
 	$(TESTBED) setup
@@ -73,9 +78,9 @@ setup-bench: ## The same for measuring
 	tests/setup bench
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
-	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
+	@for lab in demo bench lab $$(cd $${KBOOT_LAB_DIR:-/var/lib/kboot-testbed} 2>/dev/null && ls -d e2e[0-9]* 2>/dev/null); do KBOOT_LAB=$$lab $(TESTBED) down; done
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-check demo-down build test lint unit e2e test-matrix bench deny setup-build setup-test setup-bench clean-testbed help
+.PHONY: demo demo-check demo-down build test test-full lint unit e2e e2e-full test-matrix bench deny setup-build setup-test setup-bench clean-testbed help

@@ -24,6 +24,8 @@ mod lock;
 mod rooted;
 #[path = "cli/sandbox.rs"]
 mod sandbox;
+#[path = "support/skips.rs"]
+mod skips;
 #[path = "cli/ssh.rs"]
 mod ssh;
 #[path = "cli/sshd.rs"]

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The end-to-end tests, by way of `make e2e`, which builds the release binary that they run. Arguments are names of tests.
-# Where this machine can't have a testbed the tests themselves say why, and how many of them were skipped.
+# The end-to-end tests, by way of `make e2e`, which builds the release binary that they run. Arguments are the tests' own: names, `--full`.
+# Where this machine can't have a testbed the tests themselves say why, and count as ignored; with KBOOT_E2E_REQUIRED=1 that is a failure.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 testbed=tests/testbed/testbed

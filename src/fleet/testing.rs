@@ -1,6 +1,6 @@
 //! A real sshd on loopback for tests, with its own keys, for the user who runs them.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -13,6 +13,9 @@ use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey};
 
 use super::known_hosts;
 use super::ssh::Target;
+
+#[path = "../../tests/support/skips.rs"]
+mod skips;
 
 /// Ends with the test.
 pub struct Sshd {
@@ -43,7 +46,7 @@ impl Sshd {
         let program =
             ["/usr/sbin/sshd", "/usr/bin/sshd", "/sbin/sshd"].into_iter().find(|path| Utf8Path::new(path).exists());
         let Some(program) = program else {
-            let _ = writeln!(std::io::stderr(), "skipped: there is no sshd on this machine (openssh-server)");
+            skips::skip("there is no sshd on this machine (openssh-server)");
             return None;
         };
         let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned();

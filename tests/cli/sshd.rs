@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use camino::Utf8Path;
 
 use super::sandbox::Sandbox;
+use super::skips::skip;
 
 /// Ends with the test.
 pub struct Sshd {
@@ -19,7 +20,7 @@ impl Sshd {
     pub fn start(sandbox: &Sandbox) -> Option<Self> {
         let program = ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Utf8Path::new(path).exists());
         let Some(program) = program else {
-            eprintln!("skipped: there is no sshd on this machine (openssh-server)");
+            skip("there is no sshd on this machine (openssh-server)");
             return None;
         };
         // sshd as root insists on this one, which its service unit makes otherwise.

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::sandbox::{Sandbox, Told};
+use super::skips::skip;
 use super::sshd::{Sshd, record};
 
 /// Runs it on a terminal of its own, whose person types `line` again and again: what is typed before the question is
@@ -15,7 +16,7 @@ fn typing(sandbox: &Sandbox, arguments: &[&str], line: &str) -> Option<Told> {
     let mut command = sandbox.around("script", &["-qec", &inner, "/dev/null"]);
     command.env("TERM", "dumb").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else {
-        eprintln!("skipped: there is no `script` on this machine (bsdutils)");
+        skip("there is no `script` on this machine (bsdutils)");
         return None;
     };
     let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

@@ -5,22 +5,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::command::{Done, eventually};
 use crate::endpoint::{self, CONTROL_PLANES, WORKER, Writer};
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
+use crate::up::CLUSTER;
 
-pub const ON_CLUSTER: &[Test] = &[Test {
-    name: "address::a_single_control_plane_and_a_worker_move_and_back",
-    needs: Some("up::bare_hosts_become_a_cluster"),
-    run: single,
-}];
+pub const ON_CLUSTER: &[Test] =
+    &[Test { name: "address::a_single_control_plane_and_a_worker_move_and_back", start: CLUSTER, run: single }];
 
 pub const AMONG_THREE: Test = Test {
     name: "address::a_control_plane_of_three_and_a_worker_move_under_load",
-    needs: Some("endpoint::and_back_again"),
+    start: Start::After("endpoint::and_back_again"),
     run: among_three,
 };
 

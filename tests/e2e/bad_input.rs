@@ -1,23 +1,24 @@
 //! Inventories that don't fit the hosts, and hosts that can't be used: each is told for what it is, before anything is changed.
 
+use crate::bare::BARE;
+use crate::chains::{Start, Test};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::{AGENT, Whole};
 
 pub const TESTS: &[Test] = &[
     Test {
         name: "bad_input::an_unknown_host_key_is_told_with_the_command_that_trusts_it",
-        needs: None,
+        start: BARE,
         run: unknown_host_key,
     },
-    Test { name: "bad_input::a_changed_host_key_is_refused", needs: None, run: changed_host_key },
-    Test { name: "bad_input::an_unreachable_host_stops_no_other", needs: None, run: unreachable_host },
-    Test { name: "bad_input::a_wrong_key_or_user_is_refused", needs: None, run: wrong_key_or_user },
-    Test { name: "bad_input::what_preflight_finds_stops_the_run", needs: None, run: preflight },
-    Test { name: "bad_input::no_space_for_the_agent", needs: None, run: no_space },
-    Test { name: "bad_input::the_distributions_old_containerd_is_refused", needs: None, run: old_containerd },
-    Test { name: "bad_input::init_needs_root", needs: None, run: init_needs_root },
+    Test { name: "bad_input::a_changed_host_key_is_refused", start: BARE, run: changed_host_key },
+    Test { name: "bad_input::an_unreachable_host_stops_no_other", start: BARE, run: unreachable_host },
+    Test { name: "bad_input::a_wrong_key_or_user_is_refused", start: BARE, run: wrong_key_or_user },
+    Test { name: "bad_input::what_preflight_finds_stops_the_run", start: BARE, run: preflight },
+    Test { name: "bad_input::no_space_for_the_agent", start: BARE, run: no_space },
+    Test { name: "bad_input::the_distributions_old_containerd_is_refused", start: Start::bare(1), run: old_containerd },
+    Test { name: "bad_input::init_needs_root", start: BARE, run: init_needs_root },
 ];
 
 const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
@@ -110,7 +111,6 @@ fn wrong_key_or_user(lab: &Lab) {
     refused(lab, &inventory, "n1", &["10.77.0.11:22 refused to let root in with", "SHA256:"]);
 
     // A user who may log in, and no more.
-    lab.touch(&["n2"]);
     lab.on("n2", "useradd -m -s /bin/sh guest && install -d -o guest -m 700 ~guest/.ssh && install -o guest -m 600 ~root/.ssh/authorized_keys ~guest/.ssh/").ok();
     let inventory = lab.inventory_with("no-sudo", |inventory| {
         let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
@@ -123,9 +123,7 @@ fn wrong_key_or_user(lab: &Lab) {
 
 /// Everything at once, each with its name, by which it can be ignored.
 fn preflight(lab: &Lab) {
-    lab.bare(&HOSTS);
     let id = lab.on("n1", "cat /etc/machine-id").ok().stdout;
-    lab.touch(&["n1", "n2"]);
     lab.on("n2", &format!("cat /etc/machine-id >/root/machine-id && echo {} >/etc/machine-id", id.trim())).ok();
     lab.on("n1", "systemd-run --unit=squatter systemd-socket-activate -l 6443 /bin/cat && sleep 0.5").ok();
     lab.on("n2", "mkdir -p /etc/kubernetes && printf 'apiVersion: v1\\nkind: Config\\nclusters: [{name: x, cluster: {server: \"https://192.0.2.7:6443\"}}]\\ncontexts: [{name: x, context: {cluster: x, user: x}}]\\ncurrent-context: x\\nusers: [{name: x, user: {token: t}}]\\n' >/etc/kubernetes/kubelet.conf").ok();
@@ -156,7 +154,6 @@ fn preflight(lab: &Lab) {
 }
 
 fn no_space(lab: &Lab) {
-    lab.touch(&["n2"]);
     lab.on("n2", "rm -rf /var/lib/kboot && mkdir -p /var/lib/kboot && mount -t tmpfs -o size=2m none /var/lib/kboot")
         .ok();
     let run = Run::of(lab, &["up", "-i", &lab.inventory(), "--dry-run"]).ends(1);
@@ -166,13 +163,11 @@ fn no_space(lab: &Lab) {
 }
 
 fn old_containerd(lab: &Lab) {
-    lab.bare(&["n1"]);
     let inventory = lab.inventory_with("distribution", |inventory| {
         inventory["packages"].as_mapping_mut().expect("a mapping").remove("containerd");
         inventory["packages"]["containerd"]["distribution"] = true.into();
         inventory["hosts"].as_sequence_mut().expect("it has hosts").truncate(1);
     });
-    lab.touch(&["n1"]);
     // It can only be known once the lists of packages have been read.
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(1);
     told(&run, "n1", &["the distribution's containerd is 1.6", "2.0 or newer is needed", "cgroup driver"]);
@@ -183,7 +178,6 @@ fn old_containerd(lab: &Lab) {
 }
 
 fn init_needs_root(lab: &Lab) {
-    lab.touch(&["n3"]);
     lab.put("n3", &lab.kboot_path(), "/tmp/kboot", "755");
     for command in
         ["init", "join 10.77.0.11:6443 --token aaaaaa.bbbbbbbbbbbbbbbb --insecure-skip-ca-verification", "reset --yes"]
@@ -193,4 +187,5 @@ fn init_needs_root(lab: &Lab) {
         let said = done.text();
         assert!(said.contains("root"), "it doesn't say that it needs root\n{done}");
     }
+    lab.on("n3", "rm /tmp/kboot").ok();
 }

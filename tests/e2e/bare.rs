@@ -1,20 +1,21 @@
 //! Hosts on which nobody has done anything yet.
 
+use crate::chains::{Start, Test};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::{AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[Test {
     name: "bare::a_dry_run_touches_nothing_and_shows_everything",
-    needs: None,
+    start: Start::bare(3),
     run: a_dry_run_touches_nothing_and_shows_everything,
 }];
 
+/// Hosts that were only looked at. Whoever starts from them leaves no more than an agent there.
+pub const BARE: Start = Start::Shared("bare::a_dry_run_touches_nothing_and_shows_everything");
 const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
 
 fn a_dry_run_touches_nothing_and_shows_everything(lab: &Lab) {
-    lab.bare(&HOSTS);
     let before = HOSTS.map(|host| Whole::of(lab, host));
     let inventory = lab.inventory();
 

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
+use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, eventually};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::Whole;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "by_hand::init_makes_a_control_plane_and_tells_how_to_join", needs: None, run: init },
-    Test { name: "by_hand::a_join_that_must_not_be_leaves_the_host_as_it_was", needs: INIT, run: refused_joins },
-    Test { name: "by_hand::the_right_token_joins", needs: INIT, run: join },
-    Test { name: "by_hand::init_and_join_again_change_nothing", needs: JOIN, run: again },
-    Test { name: "by_hand::tokens_are_made_listed_and_deleted", needs: INIT, run: tokens },
-    Test { name: "by_hand::reset_and_all_over_again", needs: JOIN, run: reset },
+    Test { name: "by_hand::init_makes_a_control_plane_and_tells_how_to_join", start: Start::bare(2), run: init },
+    Test { name: "by_hand::a_join_that_must_not_be_leaves_the_host_as_it_was", start: INIT, run: refused_joins },
+    Test { name: "by_hand::the_right_token_joins", start: INIT, run: join },
+    Test { name: "by_hand::init_and_join_again_change_nothing", start: JOIN, run: again },
+    Test { name: "by_hand::tokens_are_made_listed_and_deleted", start: INIT, run: tokens },
+    Test { name: "by_hand::reset_and_all_over_again", start: JOIN, run: reset },
 ];
 
-const INIT: Option<&str> = Some("by_hand::init_makes_a_control_plane_and_tells_how_to_join");
-const JOIN: Option<&str> = Some("by_hand::the_right_token_joins");
+const INIT: Start = Start::After("by_hand::init_makes_a_control_plane_and_tells_how_to_join");
+const JOIN: Start = Start::After("by_hand::the_right_token_joins");
 const KBOOT: &str = "/usr/local/bin/kboot";
 const CONFIG: &str = "--config /root/cluster.yaml";
 
@@ -31,7 +31,6 @@ pub fn bring(lab: &Lab, host: &str) {
 }
 
 fn init(lab: &Lab) {
-    lab.bare(&["n1", "n2"]);
     bring(lab, "n1");
     bring(lab, "n2");
     let before = Whole::of(lab, "n1");
@@ -118,7 +117,6 @@ fn refused_joins(lab: &Lab) {
 fn join(lab: &Lab) {
     let (token, hash) = join_line(lab, "1h");
     let line = format!("join 10.77.0.11:6443 --token-file - --discovery-token-ca-cert-hash {hash} {CONFIG}");
-    lab.touch(&["n2"]);
     // Through standard input, where no other user sees it.
     Run::on(lab, "n2", &format!("printf %s {token} | {KBOOT} {line}")).ends(0);
     cluster::node_becomes_ready(lab, "n2");

@@ -126,7 +126,7 @@ pub fn system_pods_run(lab: &Lab) {
 #[track_caller]
 pub fn pods_reach_each_other(lab: &Lab) {
     apply(lab, SERVERS);
-    kubectl(lab, "wait --for=condition=Ready --timeout=60s pod/web-n2 pod/web-n3").ok();
+    kubectl(lab, "wait --for=condition=Ready --timeout=180s pod/web-n2 pod/web-n3").ok();
     let ip = |pod: &str| text(&object(lab, &format!("pod {pod}"))["status"]["podIP"]);
     for (from, to) in [("web-n2", "web-n3"), ("web-n3", "web-n2")] {
         let address = ip(to);

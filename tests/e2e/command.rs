@@ -7,6 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// Limits are what an idle machine needs. Labs side by side on two cores may take so many times as long; only a test that fails waits that
+/// long.
+const PATIENCE: u32 = 4;
+
 /// A process under way, in a group of its own that is killed when this is dropped.
 pub struct Running {
     what: String,
@@ -57,7 +61,7 @@ impl Running {
     /// Waits until `is_so` holds of the standard output so far. It must come about while the process runs.
     #[track_caller]
     pub fn until(&mut self, limit: Duration, what: &str, is_so: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + limit * PATIENCE;
         loop {
             let ended = self.has_ended();
             if is_so(&self.stdout()) {
@@ -77,10 +81,10 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("it is ours and not waited for");
     }
 
-    /// Waits for its end. One that takes longer than `limit` is killed, and the test fails.
+    /// Waits for its end. One that takes longer than `limit` from now on is killed, and the test fails.
     #[track_caller]
     pub fn wait(mut self, limit: Duration) -> Done {
-        let deadline = self.started + limit;
+        let deadline = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 break status;
@@ -200,6 +204,7 @@ fn show(command: &Command) -> String {
 /// Tries until it holds; tells why not when time is up.
 #[track_caller]
 pub fn eventually(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<(), String>) {
+    let limit = limit * PATIENCE;
     let deadline = Instant::now() + limit;
     loop {
         match attempt() {

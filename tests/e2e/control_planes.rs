@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::command::eventually;
 use crate::events::{Run, text};
 use crate::hard::stripped;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "control_planes::three_come_up_at_once", needs: None, run: three_come_up_at_once },
-    Test { name: "control_planes::a_majority_is_never_given_away", needs: THREE, run: a_majority_is_kept },
-    Test { name: "control_planes::the_first_is_replaced_without_it", needs: KEPT, run: the_first_is_replaced },
-    Test { name: "control_planes::three_become_one_and_three_again", needs: THREE, run: shrink_and_grow },
-    Test { name: "control_planes::three_become_five_and_two_may_die", needs: THREE, run: five },
-    Test { name: "control_planes::by_hand_and_by_kubeadm", needs: None, run: by_hand_and_by_kubeadm },
+    Test { name: "control_planes::three_come_up_at_once", start: Start::bare(3), run: three_come_up_at_once },
+    Test { name: "control_planes::a_majority_is_never_given_away", start: THREE, run: a_majority_is_kept },
+    Test { name: "control_planes::the_first_is_replaced_without_it", start: KEPT, run: the_first_is_replaced },
+    Test { name: "control_planes::three_become_one_and_three_again", start: THREE, run: shrink_and_grow },
+    Test { name: "control_planes::three_become_five_and_two_may_die", start: THREE, run: five },
+    Test { name: "control_planes::by_hand_and_by_kubeadm", start: Start::bare(3), run: by_hand_and_by_kubeadm },
 ];
 
-const THREE: Option<&str> = Some("control_planes::three_come_up_at_once");
-const KEPT: Option<&str> = Some("control_planes::a_majority_is_never_given_away");
+pub const THREE: Start = Start::Shared("control_planes::three_come_up_at_once");
+const KEPT: Start = Start::After("control_planes::a_majority_is_never_given_away");
 pub const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
 
 /// All three are control planes, and take pods as well.
@@ -73,8 +73,6 @@ pub fn nodes_are(lab: &Lab, host: &str, names: &[&str]) {
 }
 
 fn three_come_up_at_once(lab: &Lab) {
-    lab.bare(&HOSTS);
-    lab.touch(&HOSTS);
     let inventory = inventory(lab, &HOSTS);
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     all_vote(lab, "n2", &HOSTS);
@@ -228,8 +226,6 @@ fn killed_at_each_step(lab: &Lab, inventory: &str, host: &str) {
 
 /// The first by `kboot init`, the second by `kboot join`, the third by the real kubeadm, with one key.
 fn by_hand_and_by_kubeadm(lab: &Lab) {
-    lab.bare(&HOSTS);
-    lab.touch(&HOSTS);
     let config = inventory(lab, &HOSTS);
     for host in ["n1", "n2"] {
         lab.put(host, &lab.kboot_path(), "/usr/local/bin/kboot", "755");

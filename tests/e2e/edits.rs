@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::chains::Test;
 use crate::cluster;
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::up::CLUSTER;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "edits::of_hosts_restart_nothing", needs: CLUSTER, run: of_hosts },
-    Test { name: "edits::of_the_kubelet_restart_it_host_by_host", needs: CLUSTER, run: of_the_kubelet },
-    Test { name: "edits::of_a_component_restart_that_one", needs: CLUSTER, run: of_a_component },
-    Test { name: "edits::that_a_component_dies_of_are_told_and_mended", needs: CLUSTER, run: of_a_bad_flag },
-    Test { name: "edits::that_the_kubelet_dies_of_stop_at_the_first_host", needs: CLUSTER, run: of_a_bad_kubelet },
-    Test { name: "edits::of_what_a_cluster_keeps_are_refused", needs: CLUSTER, run: of_what_is_kept },
-    Test { name: "edits::services_start_anew_for_other_files_alone", needs: CLUSTER, run: by_others },
+    Test { name: "edits::of_hosts_restart_nothing", start: CLUSTER, run: of_hosts },
+    Test { name: "edits::of_the_kubelet_restart_it_host_by_host", start: CLUSTER, run: of_the_kubelet },
+    Test { name: "edits::of_a_component_restart_that_one", start: CLUSTER, run: of_a_component },
+    Test { name: "edits::that_a_component_dies_of_are_told_and_mended", start: CLUSTER, run: of_a_bad_flag },
+    Test { name: "edits::that_the_kubelet_dies_of_stop_at_the_first_host", start: CLUSTER, run: of_a_bad_kubelet },
+    Test { name: "edits::of_what_a_cluster_keeps_are_refused", start: CLUSTER, run: of_what_is_kept },
+    Test { name: "edits::services_start_anew_for_other_files_alone", start: CLUSTER, run: by_others },
 ];
 
 const HOSTS: [&str; 3] = ["n1", "n2", "n3"];

@@ -6,35 +6,35 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::address;
+use crate::chains::{Start, Test};
 use crate::cluster::condition;
 use crate::command::{Running, eventually};
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::{Test, say};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "endpoint::one_control_plane_grows_to_three_under_load", needs: None, run: grows },
-    Test { name: "endpoint::a_local_balancer_outlives_n1_killed", needs: LOCAL, run: |lab| local_killed(lab, "n1") },
-    Test { name: "endpoint::a_local_balancer_outlives_n2_killed", needs: LOCAL, run: |lab| local_killed(lab, "n2") },
-    Test { name: "endpoint::a_local_balancer_outlives_n3_killed", needs: LOCAL, run: |lab| local_killed(lab, "n3") },
-    Test { name: "endpoint::a_local_balancer_outlives_n1_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n1") },
-    Test { name: "endpoint::a_local_balancer_outlives_n2_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n2") },
-    Test { name: "endpoint::a_local_balancer_outlives_n3_cut_off", needs: LOCAL, run: |lab| local_cut(lab, "n3") },
-    Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", needs: LOCAL, run: local_mended },
-    Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", needs: LOCAL, run: local_join },
-    Test { name: "endpoint::a_cluster_moves_to_a_virtual_address_under_load", needs: LOCAL, run: moves },
-    Test { name: "endpoint::and_back_again", needs: MOVED, run: moves_back },
+    Test { name: "endpoint::one_control_plane_grows_to_three_under_load", start: Start::bare(4), run: grows },
+    Test { name: "endpoint::a_local_balancer_outlives_n1_killed", start: LOCAL, run: |lab| local_killed(lab, "n1") },
+    Test { name: "endpoint::a_local_balancer_outlives_n2_killed", start: LOCAL, run: |lab| local_killed(lab, "n2") },
+    Test { name: "endpoint::a_local_balancer_outlives_n3_killed", start: LOCAL, run: |lab| local_killed(lab, "n3") },
+    Test { name: "endpoint::a_local_balancer_outlives_n1_cut_off", start: LOCAL, run: |lab| local_cut(lab, "n1") },
+    Test { name: "endpoint::a_local_balancer_outlives_n2_cut_off", start: LOCAL, run: |lab| local_cut(lab, "n2") },
+    Test { name: "endpoint::a_local_balancer_outlives_n3_cut_off", start: LOCAL, run: |lab| local_cut(lab, "n3") },
+    Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", start: LOCAL, run: local_mended },
+    Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", start: LOCAL, run: local_join },
+    Test { name: "endpoint::a_cluster_moves_to_a_virtual_address_under_load", start: LOCAL, run: moves },
+    Test { name: "endpoint::and_back_again", start: MOVED, run: moves_back },
     address::AMONG_THREE,
-    Test { name: "endpoint::a_virtual_address_is_the_endpoint", needs: None, run: vip },
-    Test { name: "endpoint::a_virtual_address_outlives_its_holder", needs: VIP, run: vip_holder_killed },
-    Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", needs: VIP, run: vip_other_killed },
-    Test { name: "endpoint::a_virtual_address_outlives_its_holder_cut_off", needs: VIP, run: vip_holder_cut },
-    Test { name: "endpoint::a_reset_takes_all_of_it_away", needs: VIP, run: reset },
+    Test { name: "endpoint::a_virtual_address_is_the_endpoint", start: Start::bare(4), run: vip },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder", start: VIP, run: vip_holder_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", start: VIP, run: vip_other_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder_cut_off", start: VIP, run: vip_holder_cut },
+    Test { name: "endpoint::a_reset_takes_all_of_it_away", start: VIP, run: reset },
 ];
 
-const LOCAL: Option<&str> = Some("endpoint::one_control_plane_grows_to_three_under_load");
-const MOVED: Option<&str> = Some("endpoint::a_cluster_moves_to_a_virtual_address_under_load");
-const VIP: Option<&str> = Some("endpoint::a_virtual_address_is_the_endpoint");
+const LOCAL: Start = Start::After("endpoint::one_control_plane_grows_to_three_under_load");
+const MOVED: Start = Start::After("endpoint::a_cluster_moves_to_a_virtual_address_under_load");
+const VIP: Start = Start::After("endpoint::a_virtual_address_is_the_endpoint");
 
 pub const CONTROL_PLANES: [&str; 3] = ["n1", "n2", "n3"];
 /// Where the writer is: a worker that nobody harms.
@@ -106,8 +106,7 @@ impl<'a> Writer<'a> {
     pub fn end(self, what: &str) {
         let Self { lab, server, running } = self;
         lab.on(WORKER, "touch /root/writer/stop").ok();
-        // Counted from its start.
-        running.wait(Duration::from_secs(600));
+        running.wait(Duration::from_secs(60));
         let acknowledged = lab.on(WORKER, "cat /root/writer/acknowledged").ok().stdout;
         let writes: Vec<(u64, u64)> = acknowledged
             .lines()
@@ -125,8 +124,8 @@ impl<'a> Writer<'a> {
             writes.iter().map(|(number, _)| number).filter(|number| !there.contains(&format!("w-{number}"))).collect();
         let gap = writes.windows(2).map(|pair| pair[1].1 - pair[0].1).max().expect("more than one write");
         let failed = lab.on(WORKER, "cat /root/writer/failed 2>/dev/null | wc -l").ok().stdout;
-        say(&format!(
-            "\n    {what}: {} acknowledged writes, {} lost, {} failed, longest gap {:.1} s ... ",
+        lab.note(format!(
+            "{what}: {} acknowledged writes, {} lost, {} failed, longest gap {:.1} s",
             writes.len(),
             lost.len(),
             failed.trim(),
@@ -159,15 +158,6 @@ pub fn inventory(lab: &Lab, name: &str, control_planes: &[&str], more: &[(&str, 
             host.remove("taints");
         }
     })
-}
-
-/// Bare hosts, a fourth among them.
-#[track_caller]
-fn four(lab: &Lab) {
-    lab.touch(&CONTROL_PLANES);
-    lab.bare(&CONTROL_PLANES);
-    lab.touch(&CONTROL_PLANES);
-    lab.testbed(&["host", "add", WORKER]).ok();
 }
 
 #[track_caller]
@@ -224,7 +214,6 @@ fn cut(lab: &Lab, server: &'static str, host: &str, what: &str) {
 
 /// A worker of a single control plane's cluster moves to its own balancer, with everything on it, and never loses the API.
 fn grows(lab: &Lab) {
-    four(lab);
     let one = inventory(lab, "endpoint-one", &["n1"], &[]);
     Run::of(lab, &["up", "-i", &one]).ends(0);
     let servers = "grep -h server: /etc/kubernetes/kubelet.conf";
@@ -367,7 +356,6 @@ fn moves_back(lab: &Lab) {
 }
 
 fn vip(lab: &Lab) {
-    four(lab);
     let inventory = vip_inventory(lab);
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     lab.on(WORKER, "grep server: /etc/kubernetes/kubelet.conf; ! test -e /etc/haproxy").ok().says(&[VIP_SERVER]);
@@ -417,5 +405,4 @@ fn reset(lab: &Lab) {
         let said = lab.on(host, left).ok().stdout;
         assert!(said.lines().count() == 1 && !said.contains(ADDRESS), "{host}: {said}\n{done}");
     }
-    lab.testbed(&["host", "remove", WORKER]).ok();
 }

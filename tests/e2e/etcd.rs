@@ -1,21 +1,24 @@
 //! What breaks an etcd: each is a clear error, and nothing is broken by it.
 
+use crate::bare::BARE;
+use crate::chains::{Start, Test};
 use crate::control_planes::{HOSTS, inventory};
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "etcd::a_clock_that_is_off_is_told_before_anything_is_done", needs: None, run: clock },
-    Test { name: "etcd::one_that_is_full_is_told_and_takes_writes_again_once_it_has_room", needs: None, run: full },
+    Test { name: "etcd::a_clock_that_is_off_is_told_before_anything_is_done", start: BARE, run: clock },
+    Test {
+        name: "etcd::one_that_is_full_is_told_and_takes_writes_again_once_it_has_room",
+        start: Start::bare(1),
+        run: full,
+    },
 ];
 
 /// The hosts have one clock. What tells it on n2 is put off by a few minutes.
 fn clock(lab: &Lab) {
-    lab.bare(&HOSTS);
     let inventory = inventory(lab, &HOSTS);
     let fake = "printf '#!/bin/sh\\nexec /bin/date -d \"+5 minutes\" \"$@\"\\n' >/usr/local/bin/date && chmod 755 /usr/local/bin/date";
-    lab.touch(&["n2"]);
     lab.on("n2", fake).ok();
     let run = Run::of(lab, &["up", "-i", &inventory, "--dry-run"]).ends(1);
     lab.on("n2", "rm /usr/local/bin/date").ok();
@@ -35,8 +38,6 @@ const MEND: &str = "set -e
     etcdctl defrag --cluster";
 
 fn full(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let one = inventory(lab, &["n1"]);
     let small = lab.inventory_with("etcd-small", |small| {
         let text = std::fs::read_to_string(&one).expect("it was written just now");

@@ -4,37 +4,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::chains::{Start, Test};
 use crate::command::eventually;
 use crate::control_planes::nodes_are;
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 
-pub const TESTS: &[Test] =
-    &[Test { name: "etcd_role::one_becomes_three_a_dead_one_is_replaced_and_all_go", needs: None, run: life }];
-
-/// Hosts beside those that every lab has; gone from it with the test, however that ends.
-struct More<'a>(&'a Lab);
-
-impl<'a> More<'a> {
-    const HOSTS: [&'static str; 2] = ["n4", "n5"];
-
-    fn add(lab: &'a Lab) -> Self {
-        let more = Self(lab);
-        for host in Self::HOSTS {
-            lab.testbed(&["host", "add", host]).ok();
-        }
-        more
-    }
-}
-
-impl Drop for More<'_> {
-    fn drop(&mut self) {
-        for host in Self::HOSTS {
-            self.0.testbed(&["host", "remove", host]);
-        }
-    }
-}
+pub const TESTS: &[Test] = &[Test {
+    name: "etcd_role::one_becomes_three_a_dead_one_is_replaced_and_all_go",
+    start: Start::bare(5),
+    run: life,
+}];
 
 fn inventory(lab: &Lab, members: &[&str]) -> String {
     lab.inventory_with(&format!("etcd-role-{}", members.join("-")), |inventory| {
@@ -77,9 +57,6 @@ fn kubectl(lab: &Lab, words: &str) {
 }
 
 fn life(lab: &Lab) {
-    lab.bare(&["n1", "n2", "n3"]);
-    lab.touch(&["n1", "n2", "n3"]);
-    let _more = More::add(lab);
     let one = inventory(lab, &["n2"]);
     Run::of(lab, &["up", "-i", &one]).ends(0);
     nodes_are(lab, "n1", &["n1"]);

@@ -7,21 +7,21 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, Extend
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::chains::{Start, Test};
 use crate::command::eventually;
 use crate::control_planes::nodes_are;
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "external_etcd::what_is_wrong_is_told_and_nothing_is_begun", needs: None, run: wrong },
-    Test { name: "external_etcd::two_control_planes_keep_their_state_in_it", needs: WRONG, run: two },
-    Test { name: "external_etcd::a_reset_leaves_it_alone", needs: TWO, run: reset },
-    Test { name: "external_etcd::by_hand_and_by_kubeadm", needs: WRONG, run: by_hand },
+    Test { name: "external_etcd::what_is_wrong_is_told_and_nothing_is_begun", start: Start::bare(3), run: wrong },
+    Test { name: "external_etcd::two_control_planes_keep_their_state_in_it", start: WRONG, run: two },
+    Test { name: "external_etcd::a_reset_leaves_it_alone", start: TWO, run: reset },
+    Test { name: "external_etcd::by_hand_and_by_kubeadm", start: Start::bare(3), run: by_hand },
 ];
 
-const WRONG: Option<&str> = Some("external_etcd::what_is_wrong_is_told_and_nothing_is_begun");
-const TWO: Option<&str> = Some("external_etcd::two_control_planes_keep_their_state_in_it");
+const WRONG: Start = Start::After("external_etcd::what_is_wrong_is_told_and_nothing_is_begun");
+const TWO: Start = Start::After("external_etcd::two_control_planes_keep_their_state_in_it");
 
 const CONTROL_PLANES: [&str; 2] = ["n1", "n2"];
 const HOST: &str = "n3";
@@ -108,7 +108,6 @@ fn programs(lab: &Lab) -> PathBuf {
 /// Runs etcd on the third host, as whoever runs databases would: with TLS, for clients of its own authority.
 fn start(lab: &Lab, authority: &Authority) {
     let folder = programs(lab);
-    lab.bare(&[HOST]);
     lab.on(HOST, "mkdir -p -m 755 /etc/ext-etcd").ok();
     for name in ["etcd", "etcdctl"] {
         let program = ["usr/local/bin", "usr/bin", "bin", "."].map(|at| folder.join(at).join(name));
@@ -147,8 +146,6 @@ fn keys(lab: &Lab) -> usize {
 
 /// Each is told before anything is changed anywhere.
 fn wrong(lab: &Lab) {
-    lab.bare(&CONTROL_PLANES);
-    lab.touch(&CONTROL_PLANES);
     let (authority, other) = (Authority::new("ext-etcd-ca"), Authority::new("another"));
     start(lab, &authority);
     let (stranger, stranger_key) = other.client();
@@ -276,9 +273,7 @@ fn reset(lab: &Lab) {
 
 /// kubeadm's configuration, with files under other names on the first; the second by kboot and then by the real kubeadm.
 fn by_hand(lab: &Lab) {
-    lab.touch(&CONTROL_PLANES);
-    lab.bare(&CONTROL_PLANES);
-    lab.on(HOST, &format!("{ETCDCTL} del --prefix /registry/")).ok();
+    start(lab, &Authority::new("ext-etcd-ca"));
     let text = std::fs::read_to_string(lab.inventory()).expect("the lab is up");
     let mut own: serde_yaml::Mapping = serde_yaml::from_str(&text).expect("it is YAML");
     for field in ["hosts", "name", "kubernetes", "ssh"] {

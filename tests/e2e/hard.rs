@@ -5,20 +5,21 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::bare::BARE;
+use crate::chains::{Start, Test};
 use crate::command::eventually;
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::{AGENT, Whole};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "hard::only_debug_builds_have_the_hook_that_kills", needs: None, run: hook },
-    Test { name: "hard::without_room_for_the_journal_nothing_is_changed", needs: None, run: full_journal },
-    Test { name: "hard::a_disk_that_is_full_or_read_only_is_named_and_survived", needs: None, run: bad_disk },
-    Test { name: "hard::kills_at_the_worst_moments_are_survived", needs: DISK, run: kills },
+    Test { name: "hard::only_debug_builds_have_the_hook_that_kills", start: BARE, run: hook },
+    Test { name: "hard::without_room_for_the_journal_nothing_is_changed", start: BARE, run: full_journal },
+    Test { name: "hard::a_disk_that_is_full_or_read_only_is_named_and_survived", start: Start::bare(1), run: bad_disk },
+    Test { name: "hard::kills_at_the_worst_moments_are_survived", start: DISK, run: kills },
 ];
 
-const DISK: Option<&str> = Some("hard::a_disk_that_is_full_or_read_only_is_named_and_survived");
+const DISK: Start = Start::After("hard::a_disk_that_is_full_or_read_only_is_named_and_survived");
 
 /// What the hook heeds, as the binary has it.
 const HOOK: &[u8] = b"/run/kboot.fault";
@@ -39,8 +40,6 @@ fn hook(lab: &Lab) {
 
 /// The journal lies on a disk of one page, which is full.
 fn full_journal(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let inventory = lab.inventory_of(&["n1"]);
     let full = "set -e
         mkdir -p /run/full /var/lib/kboot && chmod 700 /var/lib/kboot
@@ -59,8 +58,6 @@ fn full_journal(lab: &Lab) {
 
 /// The certificates' folder is a disk of its own: read-only first, then full.
 fn bad_disk(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let inventory = lab.inventory_of(&["n1"]);
     let disk = "cd /etc && mkdir -p kubernetes/pki && mount -t tmpfs -o size=24k,mode=755 none kubernetes/pki
         mount -o remount,ro /etc/kubernetes/pki";

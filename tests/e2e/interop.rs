@@ -6,30 +6,31 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, Running, eventually};
 use crate::events::Run;
 use crate::kubeadm::own_document;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::up::CLUSTER;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "interop::a_cluster_of_kubeadm_s", needs: None, run: made_by_kubeadm },
-    Test { name: "interop::it_is_adopted_and_nothing_that_matters_changes", needs: MADE, run: adopt },
-    Test { name: "interop::what_can_t_be_adopted_is_refused", needs: MADE, run: refused },
-    Test { name: "interop::a_control_plane_and_a_worker_join_by_kboot", needs: ADOPTED, run: join_by_kboot },
-    Test { name: "interop::kubeadm_resets_a_node_of_kboot_s_and_joins_it", needs: JOINED, run: reset_and_join },
-    Test { name: "interop::kubeadm_renews_lists_and_plans_upgrades", needs: JOINED, run: kubeadm_works_on },
+    Test { name: "interop::a_cluster_of_kubeadm_s", start: Start::bare(3), run: made_by_kubeadm },
+    Test { name: "interop::it_is_adopted_and_nothing_that_matters_changes", start: MADE, run: adopt },
+    Test { name: "interop::what_can_t_be_adopted_is_refused", start: MADE, run: refused },
+    Test { name: "interop::a_control_plane_and_a_worker_join_by_kboot", start: ADOPTED, run: join_by_kboot },
+    Test { name: "interop::kubeadm_resets_a_node_of_kboot_s_and_joins_it", start: JOINED, run: reset_and_join },
+    Test { name: "interop::kubeadm_renews_lists_and_plans_upgrades", start: RESET, run: kubeadm_works_on },
 ];
 
 /// On the cluster that kboot made.
 pub const ON_CLUSTER: &[Test] =
-    &[Test { name: "interop::kubeadm_renews_what_kboot_issued", needs: CLUSTER, run: renewed_on_kboot_s }];
+    &[Test { name: "interop::kubeadm_renews_what_kboot_issued", start: CLUSTER, run: renewed_on_kboot_s }];
 
-const MADE: Option<&str> = Some("interop::a_cluster_of_kubeadm_s");
-const ADOPTED: Option<&str> = Some("interop::it_is_adopted_and_nothing_that_matters_changes");
-const JOINED: Option<&str> = Some("interop::a_control_plane_and_a_worker_join_by_kboot");
+const MADE: Start = Start::After("interop::a_cluster_of_kubeadm_s");
+const ADOPTED: Start = Start::After("interop::it_is_adopted_and_nothing_that_matters_changes");
+const JOINED: Start = Start::After("interop::a_control_plane_and_a_worker_join_by_kboot");
+const RESET: Start = Start::After("interop::kubeadm_resets_a_node_of_kboot_s_and_joins_it");
 const KBOOT: &str = "/usr/local/bin/kboot";
 const TOKEN: &str = "interp.0123456789abcdef";
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -93,7 +94,6 @@ spec:
 "#;
 
 fn write(lab: &Lab, host: &str, path: &str, text: &str) {
-    lab.touch(&[host]);
     lab.on(host, &format!("umask 077; cat >{path} <<'END'\n{text}\nEND\n")).ok();
 }
 
@@ -122,7 +122,6 @@ fn flannel(subnet: &str) -> String {
 }
 
 fn made_by_kubeadm(lab: &Lab) {
-    lab.bare(&["n1", "n2", "n3"]);
     prepare(lab, &["n1", "n2"]);
     let driver = lab.on("n1", "stat -fc %T /sys/fs/cgroup").ok();
     let driver = if driver.stdout.trim() == "cgroup2fs" { "systemd" } else { "cgroupfs" };
@@ -136,7 +135,7 @@ fn made_by_kubeadm(lab: &Lab) {
     kubectl(lab, "label node n2 disk=ssd").ok();
     kubectl(lab, "taint node n2 spot=yes:PreferNoSchedule").ok();
     cluster::apply(lab, COUNTER);
-    kubectl(lab, "wait --for=condition=Ready --timeout=60s pod/counter").ok();
+    kubectl(lab, "wait --for=condition=Ready --timeout=180s pod/counter").ok();
 }
 
 fn join_file(lab: &Lab, name: &str, address: &str, is_control_plane: bool) -> String {
@@ -303,7 +302,6 @@ fn bring(lab: &Lab, host: &str, file: &str) {
 }
 
 fn join_by_kboot(lab: &Lab) {
-    lab.testbed(&["host", "remove", "n4"]);
     lab.testbed(&["host", "add", "n4"]).ok();
     bring(lab, "n4", &join_file(lab, "n4", "10.77.0.14", false));
     Run::on(lab, "n4", &format!("{KBOOT} join --config /tmp/kboot-join.yaml")).ends(0);

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use crate::chains::{Start, Test};
 use crate::command::eventually;
 use crate::control_planes::{FAULTS, HOSTS, all_vote, inventory, nodes_are};
 use crate::hard::stripped;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "joins::two_at_once_by_hand_and_one_is_killed_at_each_step", needs: None, run: two_at_once },
-    Test { name: "joins::a_key_whose_time_is_over_is_told", needs: TWO, run: expired },
+    Test { name: "joins::two_at_once_by_hand_and_one_is_killed_at_each_step", start: Start::bare(3), run: two_at_once },
+    Test { name: "joins::a_key_whose_time_is_over_is_told", start: TWO, run: expired },
 ];
 
-const TWO: Option<&str> = Some("joins::two_at_once_by_hand_and_one_is_killed_at_each_step");
+const TWO: Start = Start::After("joins::two_at_once_by_hand_and_one_is_killed_at_each_step");
 const CONFIG: &str = "--config /root/cluster.yaml";
 
 /// The line that makes another machine a control plane.
@@ -25,8 +25,6 @@ fn line(lab: &Lab) -> String {
 }
 
 fn two_at_once(lab: &Lab) {
-    lab.bare(&HOSTS);
-    lab.touch(&HOSTS);
     let config = inventory(lab, &HOSTS);
     for host in HOSTS {
         let kboot = if host == "n3" { stripped(lab).into() } else { lab.kboot_path() };

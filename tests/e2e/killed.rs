@@ -1,23 +1,27 @@
 //! Runs that are cut off, hosts that are in a bad way, and the run after that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::command::{Running, eventually};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "killed::a_busy_host_names_who_works_there", needs: None, run: a_busy_host },
-    Test { name: "killed::interrupted_and_killed_runs_end_in_the_same_cluster", needs: None, run: killed_runs },
-    Test { name: "killed::pods_work_all_the_same", needs: CLUSTER, run: cluster::is_good },
-    Test { name: "killed::a_host_without_power_stops_no_other", needs: CLUSTER, run: a_host_without_power },
+    Test { name: "killed::a_busy_host_names_who_works_there", start: Start::bare(1), run: a_busy_host },
+    Test {
+        name: "killed::interrupted_and_killed_runs_end_in_the_same_cluster",
+        start: Start::bare(3),
+        run: killed_runs,
+    },
+    Test { name: "killed::pods_work_all_the_same", start: CLUSTER, run: cluster::is_good },
+    Test { name: "killed::a_host_without_power_stops_no_other", start: CLUSTER, run: a_host_without_power },
 ];
 
-const CLUSTER: Option<&str> = Some("killed::interrupted_and_killed_runs_end_in_the_same_cluster");
+const CLUSTER: Start = Start::After("killed::interrupted_and_killed_runs_end_in_the_same_cluster");
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// A package whose configuration takes as long as a file is there: real dpkg, holding its real lock.
@@ -34,7 +38,6 @@ exec dpkg -i /tmp/slow.deb
 
 /// Starts dpkg on a host and returns once it holds its lock.
 fn dpkg_at_work(lab: &Lab, host: &str) -> Running {
-    lab.touch(&[host]);
     let running = lab.start_on(host, SLOW_PACKAGE);
     eventually(Duration::from_secs(20), "dpkg is at work", || {
         let done = lab.on(host, "pgrep -x slow.postinst || pgrep -f '^/bin/sh /var/lib/dpkg/info/slow.postinst'");
@@ -49,7 +52,6 @@ fn start(lab: &Lab, inventory: &str) -> Running {
 
 /// One run waits for dpkg; another finds the host taken; Ctrl-C ends the first one at once and in order.
 fn a_busy_host(lab: &Lab) {
-    lab.bare(&["n1"]);
     let inventory = lab.inventory_of(&["n1"]);
     let dpkg = dpkg_at_work(lab, "n1");
     let mut first = start(lab, &inventory);
@@ -73,9 +75,10 @@ fn a_busy_host(lab: &Lab) {
         said.contains(sign) && said.contains(&format!("process {}", first.pid()))
     });
 
+    let since = Instant::now();
     first.signal(Signal::INT);
     let first = Run::read(lab.finish(first)).ends(130);
-    assert!(first.done.took < LIMIT, "Ctrl-C was not heard");
+    assert!(since.elapsed() < LIMIT, "Ctrl-C was not heard");
     assert!(first.causes("n1").concat().contains("interrupted"), "{first}");
     // Then it is the next one's turn.
     last.until(LIMIT, "a wait for dpkg's lock", |said| said.contains("dpkg's lock, which dpkg (process"));
@@ -88,8 +91,6 @@ fn a_busy_host(lab: &Lab) {
 /// n1 and n2 are cut off again and again; on n2 dpkg is killed as well, and on n3 an old containerd is in the way.
 fn killed_runs(lab: &Lab) {
     let hosts = ["n1", "n2", "n3"];
-    lab.bare(&hosts);
-    lab.touch(&hosts);
     let inventory = lab.inventory();
     lab.on(
         "n3",

@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
+use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "kubeadm::a_file_of_kubeadm_s_makes_the_cluster_that_it_describes", needs: None, run: init },
-    Test { name: "kubeadm::kubeadm_would_write_the_same_pods_from_the_file", needs: INIT, run: the_same_pods },
-    Test { name: "kubeadm::a_worker_joins_by_a_file", needs: INIT, run: join },
+    Test { name: "kubeadm::a_file_of_kubeadm_s_makes_the_cluster_that_it_describes", start: Start::bare(2), run: init },
+    Test { name: "kubeadm::kubeadm_would_write_the_same_pods_from_the_file", start: INIT, run: the_same_pods },
+    Test { name: "kubeadm::a_worker_joins_by_a_file", start: INIT, run: join },
 ];
 
-const INIT: Option<&str> = Some("kubeadm::a_file_of_kubeadm_s_makes_the_cluster_that_it_describes");
+const INIT: Start = Start::After("kubeadm::a_file_of_kubeadm_s_makes_the_cluster_that_it_describes");
 const KBOOT: &str = "/usr/local/bin/kboot";
 const TOKEN: &str = "kubead.mfile0123456789a";
 
@@ -119,7 +119,6 @@ fn manifest(lab: &Lab, path: &str) -> Value {
 }
 
 fn init(lab: &Lab) {
-    lab.bare(&["n1", "n2"]);
     bring(lab, "n1");
     write(lab, "n1", "/root/plain.yaml", FILE);
     write(lab, "n1", "/root/kubeadm.yaml", &format!("{FILE}---\n{}", own_document(lab)));

@@ -1,70 +1,118 @@
 //! The hosts, and how a test reaches them: kboot from the controller's side, a shell as root on each host.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::command::{Done, Running};
 
 /// How long anything but a run of kboot's may take.
-const SHORT: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_secs(300);
 /// How long a run of kboot's may take: longer than it waits for anything itself, so that it tells why.
-pub const RUN: Duration = Duration::from_secs(450);
+pub const RUN: Duration = Duration::from_secs(600);
 
-/// A lab of three bare hosts; gone when this is dropped.
+/// Settings of the machine, not of a host: a kubelet sets them and a reset puts them back, for the hosts of all labs. Side by side none may
+/// see another one's, so they have the kubelet's values from the start; the last lab to go leaves the machine as it was.
+const MACHINES: [(&str, &str); 6] = [
+    ("kernel/keys/root_maxbytes", "25000000"),
+    ("kernel/keys/root_maxkeys", "1000000"),
+    ("kernel/panic", "10"),
+    ("kernel/panic_on_oops", "1"),
+    ("vm/overcommit_memory", "1"),
+    ("vm/panic_on_oom", "0"),
+];
+
+/// A lab of hosts; gone when this is dropped.
 pub struct Lab {
+    pub name: String,
     /// Where the lab keeps inventory, keys and the hosts' disks.
     pub folder: PathBuf,
     /// Where the binary under test was taken from.
     pub origin: PathBuf,
+    /// The network namespace from which the hosts can be reached.
+    namespace: RefCell<String>,
     own: tempfile::TempDir,
-    /// Hosts that no longer are as they were when they were booted first.
-    touched: RefCell<BTreeSet<String>>,
-    /// All that kboot has said.
+    /// All that kboot has said since the hosts were bare.
     spoken: RefCell<Vec<Done>>,
+    /// What the test that runs has measured.
+    notes: RefCell<Vec<String>>,
     _lock: std::fs::File,
 }
 
 impl Lab {
     /// Why the tests can't run here, in one line.
     pub fn check() -> Result<(), String> {
-        let done = Running::start(testbed(&["check"]), "").wait(SHORT);
+        let done = Running::start(testbed(&base_name(), &["check"]), "").wait(SHORT);
         let why = done.text().trim().replace("testbed: ", "");
         if done.code == Some(0) { Ok(()) } else { Err(why) }
     }
 
-    /// Boots three hosts. What a killed run left is cleaned first.
-    pub fn up() -> Result<Self, String> {
-        Self::up_with(3)
-    }
-
-    pub fn up_with(hosts: usize) -> Result<Self, String> {
-        let lock = locked()?;
+    /// A lab that nobody else uses, without hosts yet.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let lock = locked(name)?;
         let own = tempfile::tempdir().map_err(|error| error.to_string())?;
         let binary = binary();
         // A copy: the one that is there may be built anew meanwhile.
         std::fs::copy(&binary, own.path().join("kboot")).map_err(|error| {
             format!("{}: {error}; build it first (`cargo build --release`) or set KBOOT_BIN", binary.display())
         })?;
-        down_when_interrupted();
-        let folder = std::env::var_os("KBOOT_LAB_DIR").map_or("/var/lib/kboot-testbed".into(), PathBuf::from);
-        let folder = folder.join(name());
-        let lab =
-            Self { folder, origin: binary, own, touched: RefCell::default(), spoken: RefCell::default(), _lock: lock };
-        if is_reused() {
-            lab.touch(&["n1", "n2", "n3"]);
+        LABS.lock().unwrap_or_else(|labs| labs.into_inner()).push(name.to_owned());
+        let lab = Self {
+            name: name.to_owned(),
+            folder: labs_folder().join(name),
+            origin: binary,
+            namespace: RefCell::default(),
+            own,
+            spoken: RefCell::default(),
+            notes: RefCell::default(),
+            _lock: lock,
+        };
+        lab.empty_scratch()?;
+        Ok(lab)
+    }
+
+    /// Boots so many bare hosts, whatever was there; `more` is what else `testbed up` is told.
+    pub fn fresh(&self, hosts: usize, more: &[&str]) -> Result<(), String> {
+        self.spoken.borrow_mut().clear();
+        self.empty_scratch()?;
+        self.up(&[&["up", "--fresh", "--hosts", &hosts.to_string()], more].concat())
+    }
+
+    /// Boots the hosts that an earlier run kept, where they are not up any more.
+    pub fn up_again(&self) -> Result<(), String> {
+        let hosts = std::fs::read_dir(self.folder.join("hosts")).map_or(0, |hosts| hosts.count());
+        if hosts == 0 {
+            return Err(format!("no run has kept the lab {}", self.name));
         }
-        let hosts = hosts.to_string();
-        let mut up = vec!["up", "--hosts", &hosts];
-        if !is_reused() {
-            up.push("--fresh");
-        }
+        self.up(&["up", "--hosts", &hosts.to_string()])
+    }
+
+    fn up(&self, arguments: &[&str]) -> Result<(), String> {
         // The first time, everything is built.
-        let done = Running::start(testbed(&up), "").wait(Duration::from_secs(3600));
-        if done.code == Some(0) { Ok(lab) } else { Err(done.to_string()) }
+        let done = Running::start(testbed(&self.name, arguments), "").wait(Duration::from_secs(3600));
+        if done.code != Some(0) {
+            return Err(done.to_string());
+        }
+        let path = self.folder.join("env");
+        let env = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let namespace = env.lines().find_map(|line| line.strip_prefix("NETNS=")).unwrap_or_default();
+        self.namespace.replace(namespace.to_owned());
+        if LABS.lock().unwrap_or_else(|labs| labs.into_inner()).len() > 1 {
+            for (name, value) in MACHINES {
+                let path = Path::new("/proc/sys").join(name);
+                std::fs::write(&path, value).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn empty_scratch(&self) -> Result<(), String> {
+        let folder = self.own.path().join("scratch");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))
     }
 
     /// The binary under test.
@@ -72,9 +120,9 @@ impl Lab {
         self.own.path().join("kboot")
     }
 
-    /// A path for a file of the test's own, gone with the lab.
+    /// A path for a file of the test's own, gone when the hosts are bare again.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.own.path().join(name)
+        self.own.path().join("scratch").join(name)
     }
 
     /// The inventory of the booted hosts.
@@ -104,13 +152,13 @@ impl Lab {
     /// Runs a verb of the testbed's.
     #[track_caller]
     pub fn testbed(&self, arguments: &[&str]) -> Done {
-        Running::start(testbed(arguments), "").wait(SHORT)
+        Running::start(testbed(&self.name, arguments), "").wait(SHORT)
     }
 
     /// Runs a command where the hosts can be reached.
     #[track_caller]
     pub fn exec(&self, argv: &[&str]) -> Done {
-        Running::start(inside(argv), "").wait(SHORT)
+        Running::start(self.inside(argv), "").wait(SHORT)
     }
 
     /// Runs kboot where the hosts can be reached, to its end.
@@ -121,7 +169,7 @@ impl Lab {
 
     /// Starts a command where the hosts can be reached.
     pub fn start(&self, argv: &[&str]) -> Running {
-        Running::start(inside(argv), "")
+        Running::start(self.inside(argv), "")
     }
 
     pub fn start_kboot(&self, arguments: &[&str]) -> Running {
@@ -154,6 +202,18 @@ impl Lab {
         path.display().to_string()
     }
 
+    /// Not by the testbed's own `exec`, which takes many times as long. The command becomes the very process that is started, so that a
+    /// signal reaches it.
+    fn inside(&self, argv: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace.borrow()]).args(argv);
+        // What a developer has set must not decide what is tested.
+        for name in ["KUBECONFIG", "SSH_AUTH_SOCK", "NO_COLOR", "CLICOLOR_FORCE", "KBOOT_LOG"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
     /// Runs a shell script as root on a host.
     #[track_caller]
     pub fn on(&self, host: &str, script: &str) -> Done {
@@ -162,9 +222,8 @@ impl Lab {
 
     pub fn start_on(&self, host: &str, script: &str) -> Running {
         let shell: &[&str] = if host == "n3" { &["sudo", "sh", "-s"] } else { &["sh", "-s"] };
-        let mut arguments = vec!["shell", host];
-        arguments.extend(shell);
-        Running::start(testbed(&arguments), script)
+        let config = self.folder.join("ssh_config").display().to_string();
+        Running::start(self.inside(&[&["ssh", "-F", &config, host], shell].concat()), script)
     }
 
     /// The same, of a script that runs kboot there.
@@ -176,7 +235,6 @@ impl Lab {
     /// The same, of a shell line that runs it.
     #[track_caller]
     pub fn kboot_line(&self, host: &str, line: &str) -> Done {
-        self.touch(&[host]);
         let done = self.on(host, line);
         self.spoken.borrow_mut().push(done.clone());
         done
@@ -185,7 +243,6 @@ impl Lab {
     /// Copies a file to a host.
     #[track_caller]
     pub fn put(&self, host: &str, file: &Path, to: &str, mode: &str) {
-        self.touch(&[host]);
         let config = self.folder.join("ssh_config");
         let argv = ["scp", "-q", "-F", &config.to_string_lossy(), &file.to_string_lossy(), &format!("{host}:{to}")];
         self.exec(&argv).ok();
@@ -197,9 +254,9 @@ impl Lab {
         self.spoken.borrow().clone()
     }
 
-    /// Notes that hosts are not bare any more.
-    pub fn touch(&self, hosts: &[&str]) {
-        self.touched.borrow_mut().extend(hosts.iter().map(ToString::to_string));
+    /// What a test has measured is told under its line.
+    pub fn note(&self, text: String) {
+        self.notes.borrow_mut().push(text);
     }
 
     /// curl, which tests use on a host and kboot does not bring.
@@ -208,62 +265,65 @@ impl Lab {
         self.on(host, "command -v curl || apt-get install -qq -y --no-install-recommends curl").ok();
     }
 
-    /// Makes these hosts bare again where they are not.
-    #[track_caller]
-    pub fn bare(&self, hosts: &[&str]) {
-        let touched: Vec<&str> = hosts.iter().copied().filter(|host| self.touched.borrow().contains(*host)).collect();
-        if touched.len() == 3 {
-            // All of them at once is quicker than one after the other.
-            self.testbed(&["up", "--fresh"]).ok();
-            self.touched.borrow_mut().clear();
-            return;
-        }
-        for host in touched {
-            self.testbed(&["host", "reset", host]).ok();
-            self.touched.borrow_mut().remove(host);
-        }
+    pub fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::env::var_os("KBOOT_E2E_KEEP").is_none() && !is_reused() {
-            take_down();
+            take_down(&self.name);
         }
     }
 }
 
-/// Go on with the lab that an earlier run kept: only the named tests run, and what they need is taken for done.
+/// Go on with the lab that an earlier run kept: only the named tests run, and what they start from is taken to be there.
 pub fn is_reused() -> bool {
     std::env::var_os("KBOOT_E2E_REUSE").is_some()
 }
 
 /// Two runs would take each other's hosts away.
-fn locked() -> Result<std::fs::File, String> {
-    let path = std::env::temp_dir().join(format!("kboot-e2e-{}.lock", name()));
+fn locked(name: &str) -> Result<std::fs::File, String> {
+    let path = std::env::temp_dir().join(format!("kboot-e2e-{name}.lock"));
     let lock = std::fs::File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     lock.try_lock().map_err(|_| format!("another run of these tests holds {}", path.display()))?;
     Ok(lock)
 }
 
-fn name() -> String {
+/// What the names of a run's labs begin with.
+pub fn base_name() -> String {
     std::env::var("KBOOT_LAB").unwrap_or_else(|_| "e2e".into())
 }
 
-fn testbed(arguments: &[&str]) -> Command {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/testbed"));
-    command.args(arguments).env("KBOOT_LAB", name());
-    command
+fn labs_folder() -> PathBuf {
+    std::env::var_os("KBOOT_LAB_DIR").map_or("/var/lib/kboot-testbed".into(), PathBuf::from)
 }
 
-/// The command becomes the very process that is started, so that a signal reaches it.
-fn inside(argv: &[&str]) -> Command {
-    let mut command = testbed(&["exec"]);
-    command.args(argv);
-    // What a developer has set must not decide what is tested.
-    for name in ["KUBECONFIG", "SSH_AUTH_SOCK", "NO_COLOR", "CLICOLOR_FORCE", "KBOOT_LOG"] {
-        command.env_remove(name);
+/// Takes down the labs that an earlier run had beside these, and was killed.
+pub fn down_others(names: &[String]) {
+    let base = base_name();
+    let entries = std::fs::read_dir(labs_folder()).into_iter().flatten().flatten();
+    for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let number = name.strip_prefix(&base).unwrap_or_default();
+        let is_ours = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if is_ours && !names.contains(&name) && !is_reused() {
+            take_down(&name);
+        }
     }
+}
+
+/// GiB of memory that are to be had.
+pub fn available_gib() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<usize> = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
+    kib.unwrap_or_default() >> 20
+}
+
+fn testbed(lab: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed/testbed"));
+    command.args(arguments).env("KBOOT_LAB", lab);
     command
 }
 
@@ -277,13 +337,16 @@ fn binary() -> PathBuf {
     target.join("x86_64-unknown-linux-gnu/release/kboot")
 }
 
-fn take_down() {
+/// The labs of this process.
+static LABS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn take_down(name: &str) {
     // Not in the way of the result: the next run cleans what is left.
-    let _ = testbed(&["down"]).stderr(std::process::Stdio::null()).status();
+    let _ = testbed(name, &["down"]).stderr(std::process::Stdio::null()).status();
 }
 
-/// Ctrl-C and kill leave nothing behind either.
-fn down_when_interrupted() {
+/// Ctrl-C and kill leave nothing behind either; `say` tells what there is to be told until then.
+pub fn down_when_interrupted(say: impl FnOnce() + Send + 'static) {
     std::thread::spawn(|| {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a signal can be awaited");
@@ -293,7 +356,10 @@ fn down_when_interrupted() {
             tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = end.recv() => {} }
         });
         IS_INTERRUPTED.store(true, Ordering::Relaxed);
-        take_down();
+        say();
+        let labs = LABS.lock().unwrap_or_else(|labs| labs.into_inner()).clone();
+        let downs: Vec<_> = labs.into_iter().map(|name| std::thread::spawn(move || take_down(&name))).collect();
+        downs.into_iter().for_each(|down| drop(down.join()));
         std::process::exit(130);
     });
 }

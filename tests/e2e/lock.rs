@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
+use crate::chains::{Start, Test};
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::{AGENT, AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "lock::a_lock_is_made_without_a_trace", needs: None, run: a_lock_is_made_without_a_trace },
-    Test { name: "lock::what_is_not_as_locked_is_refused", needs: LOCK, run: what_is_not_as_locked_is_refused },
-    Test { name: "lock::a_run_keeps_to_its_lock", needs: LOCK, run: a_run_keeps_to_its_lock },
+    Test { name: "lock::a_lock_is_made_without_a_trace", start: Start::bare(1), run: a_lock_is_made_without_a_trace },
+    Test { name: "lock::what_is_not_as_locked_is_refused", start: LOCK, run: what_is_not_as_locked_is_refused },
+    Test { name: "lock::a_run_keeps_to_its_lock", start: LOCK, run: a_run_keeps_to_its_lock },
 ];
 
-const LOCK: Option<&str> = Some("lock::a_lock_is_made_without_a_trace");
+const LOCK: Start = Start::After("lock::a_lock_is_made_without_a_trace");
 
 /// The inventory of one host, whose name is in no other test.
 fn inventory(lab: &Lab) -> String {
@@ -39,7 +39,6 @@ fn line<'a>(lock: &'a str, part: &str) -> &'a str {
 }
 
 fn a_lock_is_made_without_a_trace(lab: &Lab) {
-    lab.bare(&["n1"]);
     let (inventory, path) = (inventory(lab), lock(lab));
     let before = Whole::of(lab, "n1");
     lab.kboot(&["lock", "-i", &inventory, "--lock-file", &path]).ok();
@@ -75,7 +74,6 @@ fn a_lock_is_made_without_a_trace(lab: &Lab) {
 }
 
 fn what_is_not_as_locked_is_refused(lab: &Lab) {
-    lab.bare(&["n1"]);
     let (inventory, good) = (inventory(lab), lock(lab));
     let before = Whole::of(lab, "n1");
     let refused = |text: &str, code: i32, says: &[&str]| {
@@ -118,8 +116,6 @@ fn what_is_not_as_locked_is_refused(lab: &Lab) {
 }
 
 fn a_run_keeps_to_its_lock(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let (inventory, path) = (inventory(lab), lock(lab));
     let old = read(&path);
     let newer = lab.testbed(&["move", "package", "cri-tools"]).ok().stdout.trim().to_string();

@@ -2,22 +2,22 @@
 
 use serde_json::json;
 
+use crate::chains::Test;
 use crate::cluster::{self, kubectl};
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::up::{CLUSTER, tokens};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "oracle::kubeadm_finds_every_certificate_in_order", needs: CLUSTER, run: certificates },
-    Test { name: "oracle::kubeadm_and_kboot_list_the_same_tokens", needs: CLUSTER, run: the_same_tokens },
-    Test { name: "oracle::kubeadm_wants_the_same_images", needs: CLUSTER, run: the_same_images },
-    Test { name: "oracle::kubeadm_would_write_the_same_static_pods", needs: CLUSTER, run: the_same_static_pods },
-    Test { name: "oracle::kubeadm_reads_the_configuration_and_plans_upgrades", needs: CLUSTER, run: upgrade_plan },
-    Test { name: "oracle::a_fresh_host_joins_with_kubeadm_and_leaves_again", needs: CLUSTER, run: kubeadm_join },
-    Test { name: "oracle::the_api_server_takes_weaves_objects", needs: CLUSTER, run: weave },
-    Test { name: "oracle::hosts_of_another_cluster_are_refused", needs: CLUSTER, run: hosts_of_another_cluster },
-    Test { name: "oracle::a_worker_is_reset_and_comes_back", needs: CLUSTER, run: a_worker_is_reset },
+    Test { name: "oracle::kubeadm_finds_every_certificate_in_order", start: CLUSTER, run: certificates },
+    Test { name: "oracle::kubeadm_and_kboot_list_the_same_tokens", start: CLUSTER, run: the_same_tokens },
+    Test { name: "oracle::kubeadm_wants_the_same_images", start: CLUSTER, run: the_same_images },
+    Test { name: "oracle::kubeadm_would_write_the_same_static_pods", start: CLUSTER, run: the_same_static_pods },
+    Test { name: "oracle::kubeadm_reads_the_configuration_and_plans_upgrades", start: CLUSTER, run: upgrade_plan },
+    Test { name: "oracle::a_fresh_host_joins_with_kubeadm_and_leaves_again", start: CLUSTER, run: kubeadm_join },
+    Test { name: "oracle::the_api_server_takes_weaves_objects", start: CLUSTER, run: weave },
+    Test { name: "oracle::hosts_of_another_cluster_are_refused", start: CLUSTER, run: hosts_of_another_cluster },
+    Test { name: "oracle::a_worker_is_reset_and_comes_back", start: CLUSTER, run: a_worker_is_reset },
 ];
 
 fn certificates(lab: &Lab) {
@@ -123,7 +123,6 @@ struct Fourth<'a>(&'a Lab);
 
 impl<'a> Fourth<'a> {
     fn add(lab: &'a Lab) -> Self {
-        lab.testbed(&["host", "remove", "n4"]);
         lab.testbed(&["host", "add", "n4"]).ok();
         Self(lab)
     }

@@ -1,20 +1,20 @@
 //! Single phases and steps, run and left out.
 
 use crate::by_hand::bring;
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::Whole;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "phases::each_is_run_alone_by_either_name", needs: None, run: alone },
-    Test { name: "phases::what_is_left_out_is_made_by_the_next_run", needs: ALONE, run: left_out },
-    Test { name: "phases::of_a_whole_inventory", needs: LEFT_OUT, run: of_inventory },
+    Test { name: "phases::each_is_run_alone_by_either_name", start: Start::bare(3), run: alone },
+    Test { name: "phases::what_is_left_out_is_made_by_the_next_run", start: ALONE, run: left_out },
+    Test { name: "phases::of_a_whole_inventory", start: LEFT_OUT, run: of_inventory },
 ];
 
-const ALONE: Option<&str> = Some("phases::each_is_run_alone_by_either_name");
-const LEFT_OUT: Option<&str> = Some("phases::what_is_left_out_is_made_by_the_next_run");
+const ALONE: Start = Start::After("phases::each_is_run_alone_by_either_name");
+const LEFT_OUT: Start = Start::After("phases::what_is_left_out_is_made_by_the_next_run");
 const INIT: &str = "/usr/local/bin/kboot init --config /root/cluster.yaml";
 
 fn phase(names: &str) -> String {
@@ -28,7 +28,6 @@ fn has(lab: &Lab, path: &str) -> bool {
 
 fn alone(lab: &Lab) {
     // The last one is about all three.
-    lab.bare(&["n1", "n2", "n3"]);
     bring(lab, "n1");
     let before = Whole::of(lab, "n1");
     for (names, told) in [

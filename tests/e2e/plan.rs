@@ -3,31 +3,29 @@
 use rustix::process::Signal;
 
 use crate::agreement::differences;
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::events::Run;
 use crate::lab::{Lab, RUN};
-use crate::suite::Test;
 use crate::up::CLUSTER;
 use crate::whole::{AGENTS_FOLDERS, Whole};
 
 pub const TESTS: &[Test] = &[
-    Test { name: "plan::a_kept_plan_makes_the_cluster_that_it_says", needs: None, run: a_kept_plan },
-    Test { name: "plan::carried_out_again_it_finds_nothing_to_do", needs: KEPT, run: carried_out_again },
-    Test { name: "plan::other_plans_are_refused", needs: KEPT, run: other_plans },
+    Test { name: "plan::a_kept_plan_makes_the_cluster_that_it_says", start: Start::bare(1), run: a_kept_plan },
+    Test { name: "plan::carried_out_again_it_finds_nothing_to_do", start: KEPT, run: carried_out_again },
+    Test { name: "plan::other_plans_are_refused", start: KEPT, run: other_plans },
 ];
 
 pub const ON_CLUSTER: &[Test] = &[
-    Test { name: "plan::exit_codes_tell_nothing_from_something", needs: CLUSTER, run: exit_codes },
-    Test { name: "plan::a_host_that_moved_is_named_and_nothing_is_changed", needs: CLUSTER, run: a_host_that_moved },
-    Test { name: "plan::a_change_restarts_what_reads_it_and_the_plan_says_so", needs: CLUSTER, run: restarts },
+    Test { name: "plan::exit_codes_tell_nothing_from_something", start: CLUSTER, run: exit_codes },
+    Test { name: "plan::a_host_that_moved_is_named_and_nothing_is_changed", start: CLUSTER, run: a_host_that_moved },
+    Test { name: "plan::a_change_restarts_what_reads_it_and_the_plan_says_so", start: CLUSTER, run: restarts },
 ];
 
-const KEPT: Option<&str> = Some("plan::a_kept_plan_makes_the_cluster_that_it_says");
+const KEPT: Start = Start::After("plan::a_kept_plan_makes_the_cluster_that_it_says");
 
 /// One host is enough: what a plan is held to does not depend on how many there are.
 fn a_kept_plan(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let inventory = lab.inventory_of(&["n1"]);
     let file = lab.scratch("kept.json").display().to_string();
     let before = Whole::of(lab, "n1");

@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
+use crate::chains::Test;
 use crate::cluster;
 use crate::events::Run;
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::up::CLUSTER;
 
-pub const TESTS: &[Test] = &[Test { name: "playbooks::all_that_one_keeps", needs: CLUSTER, run: all_that_one_keeps }];
+pub const TESTS: &[Test] = &[Test { name: "playbooks::all_that_one_keeps", start: CLUSTER, run: all_that_one_keeps }];
 
 const SITE: &str = r#"
 name: site
@@ -116,7 +116,7 @@ fn all_that_one_keeps(lab: &Lab) {
 
     // The run that made it all is taken back as a whole.
     lab.kboot(&["undo", "-i", &inventory, "--run", &id, "--yes"]).ok();
-    cluster::kubectl(lab, "wait --for=delete namespace/team-blue --timeout=30s").ok();
+    cluster::kubectl(lab, "wait --for=delete namespace/team-blue --timeout=120s").ok();
     assert_eq!(lab.on("n1", TRACES).text(), before.text());
 }
 

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::chains::{Start, Test};
 use crate::cluster::condition;
 use crate::command::{Running, eventually};
-use crate::control_planes::{HOSTS, all_vote, inventory, nodes_are};
+use crate::control_planes::{HOSTS, THREE, all_vote, inventory, nodes_are};
 use crate::events::{Run, text};
 use crate::hard::stripped;
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "recover::a_majority_that_is_there_is_left_alone", needs: None, run: majority },
-    Test { name: "recover::a_lost_majority_is_told_with_the_way_out", needs: MAJORITY, run: lost },
-    Test { name: "recover::a_survivor_goes_on_with_all_that_was_acknowledged", needs: LOST, run: recovered },
-    Test { name: "recover::who_comes_back_with_former_data_is_refused_and_joins_anew", needs: RECOVERED, run: grown },
+    Test { name: "recover::a_majority_that_is_there_is_left_alone", start: THREE, run: majority },
+    Test { name: "recover::a_lost_majority_is_told_with_the_way_out", start: MAJORITY, run: lost },
+    Test { name: "recover::a_survivor_goes_on_with_all_that_was_acknowledged", start: LOST, run: recovered },
+    Test { name: "recover::who_comes_back_with_former_data_is_refused_and_joins_anew", start: RECOVERED, run: grown },
 ];
 
-const MAJORITY: Option<&str> = Some("recover::a_majority_that_is_there_is_left_alone");
-const LOST: Option<&str> = Some("recover::a_lost_majority_is_told_with_the_way_out");
-const RECOVERED: Option<&str> = Some("recover::a_survivor_goes_on_with_all_that_was_acknowledged");
+const MAJORITY: Start = Start::After("recover::a_majority_that_is_there_is_left_alone");
+const LOST: Start = Start::After("recover::a_lost_majority_is_told_with_the_way_out");
+const RECOVERED: Start = Start::After("recover::a_survivor_goes_on_with_all_that_was_acknowledged");
 
 /// Writes numbered objects by its own API server until one fails after it is told to stop, a line for each that was acknowledged.
 const WRITER: &str = r#"
@@ -45,10 +45,7 @@ fn from_n3<'a>(inventory: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn majority(lab: &Lab) {
-    lab.bare(&HOSTS);
-    lab.touch(&HOSTS);
     let inventory = inventory(lab, &HOSTS);
-    Run::of(lab, &["up", "-i", &inventory]).ends(0);
     let run = Run::of(lab, &from_n3(&inventory, &["--yes"])).ends(1);
     let cause = run.causes("n3").concat();
     assert!(cause.contains("3 of 3 members answer, and it takes 2") && cause.contains("nothing to recover"), "{run}");

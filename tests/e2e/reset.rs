@@ -6,25 +6,37 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::whole::Whole;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "reset::a_host_leaves_a_cluster_that_stays", needs: None, run: a_host_leaves },
-    Test { name: "reset::the_same_host_comes_back", needs: LEFT, run: the_same_host_comes_back },
-    Test { name: "reset::a_whole_cluster_goes_and_nothing_is_left", needs: LEFT, run: a_whole_cluster_goes },
-    Test { name: "reset::a_half_installed_host_is_bare_again", needs: None, run: a_half_installed_host },
-    Test { name: "reset::what_somebody_has_edited_since_is_kept_and_told", needs: None, run: what_somebody_has_edited },
-    Test { name: "reset::what_was_there_before_is_there_afterwards", needs: None, run: what_was_there_before },
-    Test { name: "reset::a_host_that_kubeadm_made_is_no_node_any_more", needs: None, run: a_host_of_kubeadms },
+    Test { name: "reset::a_host_leaves_a_cluster_that_stays", start: Start::bare(2), run: a_host_leaves },
+    Test { name: "reset::the_same_host_comes_back", start: LEFT, run: the_same_host_comes_back },
+    Test { name: "reset::a_whole_cluster_goes_and_nothing_is_left", start: LEFT, run: a_whole_cluster_goes },
+    Test { name: "reset::a_half_installed_host_is_bare_again", start: Start::bare(1), run: a_half_installed_host },
+    Test {
+        name: "reset::what_somebody_has_edited_since_is_kept_and_told",
+        start: Start::bare(2),
+        run: what_somebody_has_edited,
+    },
+    Test {
+        name: "reset::what_was_there_before_is_there_afterwards",
+        start: Start::bare(2),
+        run: what_was_there_before,
+    },
+    Test {
+        name: "reset::a_host_that_kubeadm_made_is_no_node_any_more",
+        start: Start::bare(1),
+        run: a_host_of_kubeadms,
+    },
 ];
 
-const LEFT: Option<&str> = Some("reset::a_host_leaves_a_cluster_that_stays");
+const LEFT: Start = Start::After("reset::a_host_leaves_a_cluster_that_stays");
 
-/// What the hosts were before anybody touched them.
+/// What the hosts of the cluster that goes were before anybody touched them.
 static BEFORE: Mutex<BTreeMap<&str, Whole>> = Mutex::new(BTreeMap::new());
 
 #[track_caller]
@@ -70,14 +82,12 @@ spec:
 
 fn a_host_leaves(lab: &Lab) {
     let hosts = ["n1", "n2"];
-    lab.bare(&hosts);
     hosts.iter().for_each(|host| note(lab, host));
-    lab.touch(&hosts);
     let inventory = lab.inventory_of(&hosts);
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     cluster::apply(lab, PODS);
-    kubectl(lab, "wait --for=condition=Ready pod/kept --timeout=60s").ok();
-    kubectl(lab, "rollout status deployment/free --timeout=60s").ok();
+    kubectl(lab, "wait --for=condition=Ready pod/kept --timeout=180s").ok();
+    kubectl(lab, "rollout status deployment/free --timeout=180s").ok();
 
     // A dry run lists it all, and touches nothing.
     let plan = Run::of(lab, &["reset", "-i", &inventory, "--host", "n2", "--dry-run"]).ends(0);
@@ -145,10 +155,8 @@ fn a_whole_cluster_goes(lab: &Lab) {
 
 /// The controller is killed while packages are installed, and again while the control plane starts.
 fn a_half_installed_host(lab: &Lab) {
-    lab.bare(&["n1"]);
-    note(lab, "n1");
+    let before = Whole::of(lab, "n1");
     let inventory = lab.inventory_of(&["n1"]);
-    lab.touch(&["n1"]);
     for sign in ["install-packages", "write-static-pods"] {
         let mut run = lab.start_kboot(&["up", "-i", &inventory, "--output", "json"]);
         run.until(Duration::from_secs(120), sign, |said| {
@@ -159,18 +167,16 @@ fn a_half_installed_host(lab: &Lab) {
         // What the killed run has in hand goes on for a while: a plan of this moment is not worth much.
         let run = Run::read(lab.kboot(&["reset", "-i", &inventory, "--yes", "--output", "json"])).ends(0);
         assert_eq!(leftovers(&run), Vec::<String>::new(), "killed at {sign}\n{run}");
-        is_as_before(lab, "n1");
+        before.is_restored(lab);
     }
 }
 
 fn what_somebody_has_edited(lab: &Lab) {
-    lab.bare(&["n2"]);
     let inventory = lab.inventory_with("alone", |inventory| {
         let hosts = inventory["hosts"].as_sequence_mut().expect("it has hosts");
         hosts.retain(|host| host["name"] == "n2");
         hosts[0]["roles"] = vec![serde_yaml::Value::from("control-plane")].into();
     });
-    lab.touch(&["n2"]);
     let mut run = lab.start_kboot(&["up", "-i", &inventory, "--output", "json"]);
     run.until(Duration::from_secs(120), "the runtime", |said| {
         said.lines().any(|line| line.contains("\"event\":\"change-started\"") && line.contains("configure-containerd"))
@@ -220,7 +226,6 @@ awk '{print $5}' /proc/self/mountinfo | grep ^/data
 iptables-nft-save 2>/dev/null | grep -e ^-A -e ^:CNI | sort"#;
 
 fn what_was_there_before(lab: &Lab) {
-    lab.bare(&["n2"]);
     lab.on("n2", OWN).ok();
     let before = lab.on("n2", OWN_STATE).ok().stdout;
     let inventory = lab.inventory_with("own", |inventory| {
@@ -228,7 +233,6 @@ fn what_was_there_before(lab: &Lab) {
         hosts.retain(|host| host["name"] == "n2");
         hosts[0]["roles"] = vec![serde_yaml::Value::from("control-plane")].into();
     });
-    lab.touch(&["n2"]);
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     lab.on("n2", "test -e /var/lib/etcd/member/snap/db && test -e /data/kubelet/pki").ok();
     let run = Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0);
@@ -245,20 +249,18 @@ fn what_was_there_before(lab: &Lab) {
 }
 
 fn a_host_of_kubeadms(lab: &Lab) {
-    lab.bare(&["n1"]);
-    lab.touch(&["n1"]);
     let testbed = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testbed"));
     lab.put("n1", &testbed.join("cluster/prepare.sh"), "/root/prepare.sh", "644");
     lab.put("n1", &lab.folder.join("repo.asc"), "/root/repo.asc", "644");
     lab.put("n1", &lab.kboot_path(), "/usr/local/bin/kboot", "755");
     lab.on("n1", "bash /root/prepare.sh 10.77.0.1 1.37.2-1.1 </root/repo.asc").ok();
-    note(lab, "n1");
+    let before = Whole::of(lab, "n1");
     lab.on("n1", INIT).ok();
     let done = lab.kboot_on("n1", "reset --yes").ok();
     done.says(&["nothing was compared"]);
     // What kubeadm's user installed stays; of the cluster nothing does.
     lab.on("n1", "dpkg -s kubelet kubeadm containerd.io").ok();
-    let different = BEFORE.lock().unwrap_or_else(|lock| lock.into_inner())["n1"].leftovers(lab);
+    let different = before.leftovers(lab);
     let is_of_cluster = |name: &&String| {
         [
             "/etc/kubernetes/",

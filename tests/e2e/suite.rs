@@ -1,157 +1,274 @@
-//! Runs the tests in order and says how it went, as `cargo test` does.
+//! Runs chains of tests on several labs side by side, and says how it went as `cargo test` does.
+//!
+//! libtest-mimic was looked at: its trials are independent of each other and of the thread that runs them. It has no place for a lab that a
+//! worker keeps, for an order within a chain, for a cluster that several tests share, or for a line with a test's time and lab.
+//! nextest runs a process for each test, and has neither chains nor fixtures that outlive one.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
+use std::cell::RefCell;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
-use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::chains::{Chain, Queue, Start, Test, chains, find, with_what_they_need};
 use crate::lab::{self, Lab};
+use crate::report::Report;
 
-pub struct Test {
-    pub name: &'static str,
-    /// The test that leaves behind what this one starts from.
-    pub needs: Option<&'static str>,
-    pub run: fn(&Lab),
-}
-
-pub fn main(groups: &[&[Test]]) -> ExitCode {
-    let tests: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
-    let arguments = Arguments::read();
-    let chosen = arguments.choose(&tests);
-    if arguments.only_list {
-        chosen.iter().for_each(|test| say(&format!("{}: test\n", test.name)));
-        return ExitCode::SUCCESS;
-    }
-    if !arguments.runs_ignored {
-        say(&format!("\nrunning {} tests, of which all take hosts: `-- --ignored` runs them\n", chosen.len()));
-        say(&format!("\ntest result: ok. 0 passed; 0 failed; {} ignored; 0 filtered out\n\n", chosen.len()));
-        return ExitCode::SUCCESS;
-    }
-    if let Err(why) = Lab::check() {
-        say(&format!("skipped all {} end-to-end tests: {why}\n", chosen.len()));
-        return ExitCode::SUCCESS;
-    }
-    run(&chosen, tests.len())
-}
-
-fn run(tests: &[&Test], all: usize) -> ExitCode {
-    let started = Instant::now();
-    let lab = match Lab::up() {
-        Ok(lab) => lab,
-        Err(why) => {
-            say(&format!("the lab did not come up: {why}\n"));
-            return ExitCode::FAILURE;
-        }
-    };
-    say(&format!("\nrunning {} tests (the lab is up after {:.1} s)\n", tests.len(), started.elapsed().as_secs_f64()));
-    keep_panics();
-    let mut failed = BTreeMap::new();
-    for test in tests {
-        lab::park_if_interrupted();
-        say(&format!("test {} ... ", test.name));
-        let since = Instant::now();
-        let result = match test.needs.filter(|need| failed.contains_key(need)) {
-            Some(need) => Err(format!("not tried: it needs {need}")),
-            None => catch_unwind(AssertUnwindSafe(|| (test.run)(&lab))).map_err(|_| taken_panic()),
-        };
-        let took = since.elapsed().as_secs_f64();
-        lab::park_if_interrupted();
-        match result {
-            Ok(()) => say(&format!("ok ({took:.1} s)\n")),
-            Err(why) => {
-                say(&format!("FAILED ({took:.1} s)\n{}\n", indented(&why)));
-                failed.insert(test.name, why);
-            }
-        }
-    }
-    drop(lab);
-    if !failed.is_empty() {
-        let names: Vec<String> = failed.keys().map(|name| format!("    {name}\n")).collect();
-        say(&format!("\nfailures:\n{}", names.concat()));
-    }
-    let word = if failed.is_empty() { "ok" } else { "FAILED" };
-    say(&format!(
-        "\ntest result: {word}. {} passed; {} failed; 0 ignored; {} filtered out; finished in {:.1}s\n\n",
-        tests.len() - failed.len(),
-        failed.len(),
-        all - tests.len(),
-        started.elapsed().as_secs_f64()
-    ));
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
-}
-
-struct Arguments {
-    filters: Vec<String>,
-    skipped: Vec<String>,
-    is_exact: bool,
-    only_list: bool,
-    runs_ignored: bool,
+/// How a run is called for: the test harness's own arguments, as far as they make sense here.
+#[derive(Default)]
+pub struct Arguments {
+    pub filters: Vec<String>,
+    pub skipped: Vec<String>,
+    pub is_exact: bool,
+    pub only_list: bool,
+    pub runs_ignored: bool,
+    /// Runs those of the full suite as well.
+    pub is_full: bool,
+    /// Another order, to show that it does not matter.
+    pub shuffle_seed: Option<u64>,
+    /// How many labs, where that is not for the machine to say.
+    pub labs: Option<usize>,
+    /// Tests that can't run here are a failure.
+    pub is_required: bool,
 }
 
 impl Arguments {
-    /// The test harness's own, as far as they make sense here; the others are for those who format its output.
-    fn read() -> Self {
-        let mut read =
-            Self { filters: vec![], skipped: vec![], is_exact: false, only_list: false, runs_ignored: false };
-        let mut words = std::env::args().skip(1);
+    pub fn read(words: impl IntoIterator<Item = String>, labs: Option<&str>) -> Result<Self, String> {
+        let labs = labs.map(|labs| labs.parse().map_err(|_| format!("KBOOT_E2E_LABS={labs} is no number")));
+        let mut read = Self { labs: labs.transpose()?, ..Self::default() };
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--ignored" | "--include-ignored" => read.runs_ignored = true,
+                "--full" => read.is_full = true,
                 "--list" => read.only_list = true,
                 "--exact" => read.is_exact = true,
                 "--skip" => read.skipped.extend(words.next()),
+                "--shuffle-seed" => {
+                    let seed = words.next().and_then(|seed| seed.parse().ok());
+                    read.shuffle_seed = Some(seed.ok_or("--shuffle-seed takes a number")?);
+                }
+                // How its output is to look, which is for those who format it.
                 "--test-threads" | "--format" | "--color" | "--logfile" => drop(words.next()),
                 word if word.starts_with('-') => {}
                 _ => read.filters.push(word),
             }
         }
-        read
+        Ok(read)
     }
 
-    /// Those that match, each with what it needs, in order.
-    fn choose<'a>(&self, tests: &[&'a Test]) -> Vec<&'a Test> {
-        let is_like = |name: &str, filter: &String| if self.is_exact { name == filter } else { name.contains(filter) };
-        let mut names: BTreeSet<&str> = BTreeSet::new();
-        for test in tests {
-            let matches = self.filters.is_empty() || self.filters.iter().any(|filter| is_like(test.name, filter));
-            if matches && !self.skipped.iter().any(|filter| is_like(test.name, filter)) {
-                let mut next = Some(test.name);
-                while let Some(name) = next {
-                    names.insert(name);
-                    let needed = tests.iter().find(|test| test.name == name);
-                    let needs = needed.unwrap_or_else(|| panic!("there is no test {name}")).needs;
-                    next = needs.filter(|_| !lab::is_reused());
+    fn matches(&self, name: &str) -> bool {
+        let is_like = |filter: &String| if self.is_exact { name == filter } else { name.contains(filter) };
+        (self.filters.is_empty() || self.filters.iter().any(is_like)) && !self.skipped.iter().any(is_like)
+    }
+
+    fn names(&self, name: &str) -> bool {
+        self.filters.iter().any(|filter| filter == name)
+    }
+}
+
+/// What is to be run, and what is not.
+pub struct Choice<'a> {
+    all: Vec<&'a Test>,
+    pub chosen: Vec<&'a Test>,
+    /// With what shows the same in the shorter suite.
+    ignored: Vec<(&'a Test, &'static str)>,
+}
+
+impl<'a> Choice<'a> {
+    /// `full` names the tests that only the full suite runs, each with why it can be left out.
+    pub fn new(groups: &[&'a [Test]], full: &[(&str, &'static str)], arguments: &Arguments) -> Self {
+        let all: Vec<&Test> = groups.iter().flat_map(|group| group.iter()).collect();
+        for (name, _) in full {
+            find(&all, name);
+        }
+        let matching = all.iter().copied().filter(|test| arguments.matches(test.name));
+        let why = |test: &Test| full.iter().find(|(name, _)| *name == test.name).map(|(_, why)| *why);
+        let is_left_out = |test: &Test| why(test).is_some() && !arguments.is_full && !arguments.names(test.name);
+        let (ignored, mut chosen): (Vec<_>, Vec<_>) = matching.partition(|test| is_left_out(test));
+        // What an earlier run kept stands for what they need.
+        if !lab::is_reused() {
+            chosen = with_what_they_need(&all, &chosen);
+        }
+        let ignored = ignored
+            .into_iter()
+            .filter(|test| !chosen.iter().any(|chosen| chosen.name == test.name))
+            .map(|test| (test, why(test).unwrap_or_default()))
+            .collect();
+        Self { all, chosen, ignored }
+    }
+
+    fn filtered(&self) -> usize {
+        self.all.len() - self.chosen.len() - self.ignored.len()
+    }
+}
+
+/// Runs what was chosen and says how it went; whether it went well.
+pub fn main(choice: &Choice, arguments: &Arguments, report: &Report) -> bool {
+    report.filtered(choice.filtered());
+    if arguments.only_list {
+        choice.chosen.iter().for_each(|test| report.say(&format!("{}: test\n", test.name)));
+        return true;
+    }
+    let count = choice.chosen.len();
+    if !arguments.runs_ignored {
+        report.say(&format!("\nrunning {count} tests, of which all take hosts: `-- --ignored` runs them\n"));
+        report.ignored_all(count + choice.ignored.len());
+        return report.end();
+    }
+    if let Err(why) = Lab::check() {
+        report.ignored_all(count + choice.ignored.len());
+        report.say(&format!("\nnone of {count} end-to-end tests can run here: {why}\n"));
+        if arguments.is_required {
+            report.spoil();
+        }
+        return report.end();
+    }
+    let mut chains = chains(&choice.all, &choice.chosen);
+    if let Some(seed) = arguments.shuffle_seed {
+        shuffle(&mut chains, seed);
+    }
+    let labs = labs_for(chains.len(), arguments.labs);
+    let names: Vec<String> = (1..=labs).map(|number| format!("{}{number}", lab::base_name())).collect();
+    let labs: Result<Vec<Lab>, String> = names.iter().map(|name| Lab::new(name)).collect();
+    let labs = match labs {
+        Ok(labs) => labs,
+        Err(why) => {
+            report.say(&format!("\nthere is no lab to run on: {why}\n"));
+            report.spoil();
+            return report.end();
+        }
+    };
+    lab::down_others(&names);
+    report.say(&format!("\nrunning {count} tests in {} chains on {}\n", chains.len(), names.join(", ")));
+    choice.ignored.iter().for_each(|(test, why)| report.ignored(test.name, &format!("{why}; `--full` runs it")));
+    keep_panics();
+    let queue = Queue::new(chains);
+    std::thread::scope(|scope| {
+        for (number, lab) in labs.into_iter().enumerate() {
+            let worker = Worker { number, lab, all: &choice.all, queue: &queue, report };
+            scope.spawn(move || worker.run());
+        }
+    });
+    report.end()
+}
+
+fn shuffle(chains: &mut [Chain], seed: u64) {
+    // splitmix64: an order is all that is wanted of it.
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    chains.sort_by_cached_key(|_| next());
+}
+
+/// As many as the machine can bear: a lab keeps a core busy, and with five hosts it takes six GiB.
+fn labs_for(chains: usize, asked: Option<usize>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let able = cores.min(lab::available_gib() / 6);
+    let wanted = if lab::is_reused() { 1 } else { asked.unwrap_or(able) };
+    wanted.min(chains).max(1)
+}
+
+/// A lab and the thread that runs chains on it.
+struct Worker<'a> {
+    number: usize,
+    lab: Lab,
+    all: &'a [&'a Test],
+    queue: &'a Queue<'a>,
+    report: &'a Report,
+}
+
+impl Worker<'_> {
+    fn run(self) {
+        IS_WORKER.set(true);
+        while let Some((chain, is_there)) = self.queue.next(self.number) {
+            let is_good = self.chain(&chain, is_there);
+            let first = chain.tests[0].name;
+            if !is_good {
+                for dropped in self.queue.drop_those_of(first) {
+                    self.not_tried(&dropped, &format!("not tried: it starts from what {first} leaves"));
                 }
             }
+            let made = match chain.start() {
+                Start::Shared(maker) => Some(maker),
+                Start::Bare { .. } | Start::After(_) => Some(first),
+            };
+            self.queue.done(self.number, made.filter(|_| is_good && chain.is_whole));
         }
-        tests.iter().copied().filter(|test| names.contains(test.name)).collect()
+    }
+
+    fn not_tried(&self, chain: &Chain, why: &str) {
+        for test in &chain.tests {
+            self.report.ended(test.name, &self.lab.name, Duration::ZERO, Err(why.into()), &[]);
+        }
+    }
+
+    /// Runs its tests one after the other; whether all went well.
+    fn chain(&self, chain: &Chain, is_there: bool) -> bool {
+        if let Err(why) = self.prepare(chain.start(), is_there) {
+            self.not_tried(chain, &format!("what it starts from did not come about: {why}"));
+            return false;
+        }
+        let mut is_good = true;
+        for test in &chain.tests {
+            lab::park_if_interrupted();
+            let since = Instant::now();
+            let result = match test.start {
+                Start::After(before) if self.report.has_failed(before) => {
+                    Err(format!("not tried: it starts from what {before} leaves"))
+                }
+                Start::Bare { .. } | Start::Shared(_) | Start::After(_) => self.attempt(test),
+            };
+            lab::park_if_interrupted();
+            is_good &= result.is_ok();
+            self.report.ended(test.name, &self.lab.name, since.elapsed(), result, &self.lab.take_notes());
+        }
+        is_good
+    }
+
+    fn attempt(&self, test: &Test) -> Result<(), String> {
+        catch_unwind(AssertUnwindSafe(|| (test.run)(&self.lab))).map_err(|_| LAST_PANIC.take())
+    }
+
+    fn prepare(&self, start: Start, is_there: bool) -> Result<(), String> {
+        lab::park_if_interrupted();
+        if lab::is_reused() {
+            return self.lab.up_again();
+        }
+        match start {
+            Start::Bare { hosts, lab } => self.lab.fresh(hosts, lab),
+            Start::Shared(_) if is_there => Ok(()),
+            Start::Shared(maker) => {
+                let maker = find(self.all, maker);
+                let since = Instant::now();
+                self.prepare(maker.start, false)?;
+                self.attempt(maker)?;
+                let (name, lab, took) = (maker.name, &self.lab.name, since.elapsed().as_secs_f64());
+                self.report.say(&format!("     {name} once more ({took:.1} s, {lab})\n"));
+                Ok(())
+            }
+            Start::After(name) => Err(format!("{name} was not run")),
+        }
     }
 }
 
-static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+thread_local! {
+    static IS_WORKER: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
 
-/// A panic's text and place belong under its test, not between the lines.
+/// A panic's text and place belong to its test, not between the lines.
 fn keep_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !IS_WORKER.get() {
+            return others(panic);
+        }
         let text = panic.payload_as_str().unwrap_or("a panic without a text");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let told = format!("{place}: {text}\n");
-        LAST_PANIC.lock().unwrap_or_else(|lock| lock.into_inner()).push_str(&told);
+        LAST_PANIC.with_borrow_mut(|told| told.push_str(&format!("{place}: {text}\n")));
     }));
-}
-
-fn taken_panic() -> String {
-    std::mem::take(&mut *LAST_PANIC.lock().unwrap_or_else(|lock| lock.into_inner()))
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
-}
-
-pub fn say(text: &str) {
-    let mut out = std::io::stdout();
-    // Nobody may be listening any more; the exit code tells as well.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

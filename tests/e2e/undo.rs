@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::chains::Test;
 use crate::cluster;
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 use crate::up::CLUSTER;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "undo::an_edit_is_taken_back_and_the_hosts_are_as_the_inventory_was", needs: CLUSTER, run: an_edit },
-    Test { name: "undo::what_somebody_edited_since_is_kept", needs: CLUSTER, run: edited_since },
-    Test { name: "undo::a_worker_that_a_run_brought_in_leaves", needs: CLUSTER, run: a_worker_leaves },
-    Test { name: "undo::a_plan_tells_who_moved", needs: CLUSTER, run: who_moved },
+    Test { name: "undo::an_edit_is_taken_back_and_the_hosts_are_as_the_inventory_was", start: CLUSTER, run: an_edit },
+    Test { name: "undo::what_somebody_edited_since_is_kept", start: CLUSTER, run: edited_since },
+    Test { name: "undo::a_worker_that_a_run_brought_in_leaves", start: CLUSTER, run: a_worker_leaves },
+    Test { name: "undo::a_plan_tells_who_moved", start: CLUSTER, run: who_moved },
 ];
 
 /// The runs of a host, the last first.

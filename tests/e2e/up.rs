@@ -2,29 +2,27 @@
 
 use std::time::Duration;
 
+use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::events::{Run, text};
 use crate::lab::Lab;
-use crate::suite::Test;
 
 pub const TESTS: &[Test] = &[
-    Test { name: "up::bare_hosts_become_a_cluster", needs: None, run: bare_hosts_become_a_cluster },
-    Test { name: "up::pods_work_as_on_any_cluster", needs: CLUSTER, run: cluster::is_good },
-    Test { name: "up::a_second_run_changes_nothing", needs: CLUSTER, run: a_second_run_changes_nothing },
-    Test { name: "up::no_secret_is_told", needs: CLUSTER, run: no_secret_is_told },
+    Test { name: "up::bare_hosts_become_a_cluster", start: Start::bare(3), run: bare_hosts_become_a_cluster },
+    Test { name: "up::pods_work_as_on_any_cluster", start: CLUSTER, run: cluster::is_good },
+    Test { name: "up::a_second_run_changes_nothing", start: CLUSTER, run: a_second_run_changes_nothing },
+    Test { name: "up::no_secret_is_told", start: CLUSTER, run: no_secret_is_told },
     Test {
         name: "up::the_kubeconfig_is_fetched_and_merged",
-        needs: CLUSTER,
+        start: CLUSTER,
         run: the_kubeconfig_is_fetched_and_merged,
     },
 ];
 
-pub const CLUSTER: Option<&str> = Some("up::bare_hosts_become_a_cluster");
+pub const CLUSTER: Start = Start::Shared("up::bare_hosts_become_a_cluster");
 
 fn bare_hosts_become_a_cluster(lab: &Lab) {
     let hosts = ["n1", "n2", "n3"];
-    lab.bare(&hosts);
-    lab.touch(&hosts);
     let run = Run::of(lab, &["up", "-i", &lab.inventory()]).ends(0);
     for host in run.summary()["hosts"].as_array().expect("it lists the hosts") {
         assert_eq!(host["outcome"], "changed", "{run}");
@@ -55,8 +53,10 @@ fn a_second_run_changes_nothing(lab: &Lab) {
     let done = lab.kboot(&up).ok();
     let said = done.text().to_lowercase();
     assert!(said.contains("nothing") || said.contains("no change") || said.contains("unchanged"), "{done}");
-    assert!(done.took < Duration::from_secs(10), "a run that does nothing takes long\n{done}");
     lab.kboot(&["up", "-i", &inventory, "--dry-run"]).ok();
+    // Another lab's work may slow one of them down.
+    let quickest = (0..3).map(|_| lab.kboot(&up).ok().took).min().expect("there are three");
+    assert!(quickest < Duration::from_secs(10), "a run that does nothing takes long: {quickest:?}\n{done}");
 }
 
 /// Looks for the cluster's real keys and tokens in everything that kboot has said so far, and in the journals.

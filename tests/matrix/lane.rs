@@ -18,10 +18,11 @@ const MOST_KILLS: usize = 500;
 
 pub fn run(results: &Results, parts: &[String]) -> ExitCode {
     keep_panics();
-    let lab = match Lab::up_with(1) {
+    lab::down_when_interrupted(|| {});
+    let lab = match Lab::new(&lab::base_name()) {
         Ok(lab) => lab,
         Err(why) => {
-            say(&format!("the lab did not come up: {why}\n"));
+            say(&format!("there is no lab to run on: {why}\n"));
             return ExitCode::FAILURE;
         }
     };

@@ -20,6 +20,9 @@ mod events;
 #[path = "../e2e/lab.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod lab;
+#[path = "../support/skips.rs"]
+#[expect(dead_code, reason = "shared with the tests of one program, which use more of it")]
+mod skips;
 #[path = "../e2e/whole.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use more of it")]
 mod whole;
@@ -55,8 +58,8 @@ fn main() -> ExitCode {
     }
     if !arguments.only_table {
         if let Err(why) = Lab::check() {
-            say(&format!("skipped the kill matrix: {why}\n"));
-            return ExitCode::SUCCESS;
+            say(&format!("the kill matrix can't run here: {why}\n"));
+            return if skips::are_failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
         if arguments.is_fresh {
             results.forget();

@@ -25,7 +25,7 @@ impl<'a> Scene<'a> {
             Part::ControlPlane => &["n1"],
             Part::Worker => &["n1", "n2"],
         };
-        lab.testbed(&["up", "--fresh", "--hosts", &hosts.len().to_string()]).ok();
+        lab.fresh(hosts.len(), &[]).unwrap_or_else(|why| panic!("the lab did not come up: {why}"));
         let scene = Self { lab, part, inventory: lab.inventory_of(hosts) };
         if part == Part::Worker {
             lab.kboot(&["up", "-i", &lab.inventory_of(&["n1"])]).ok();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::dpkg::{Status, matches_version};
-use super::{Resource, apt_lock, command};
+use super::{Resource, apt_lock, ca_certificates, command};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
 
 /// A package that must be there.
@@ -384,6 +384,9 @@ async fn is_available(package: &str) -> Result<bool> {
 }
 
 pub(super) async fn remove(packages: &[String]) -> Result<()> {
+    if packages.iter().any(|name| name == ca_certificates::PACKAGE) {
+        ca_certificates::remove_links()?;
+    }
     let mut argv = vec!["apt-get", "purge"];
     argv.extend(OPTIONS);
     argv.push("--allow-change-held-packages");

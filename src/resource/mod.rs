@@ -6,6 +6,7 @@
 mod apt;
 mod apt_key;
 mod apt_lock;
+mod ca_certificates;
 mod certificate;
 mod cgroup;
 mod command;

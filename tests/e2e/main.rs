@@ -36,6 +36,7 @@ mod reset;
 mod suite;
 mod undo;
 mod up;
+mod upstream;
 mod whole;
 
 fn main() -> std::process::ExitCode {
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
         plan::TESTS,
         bad_input::TESTS,
         lock::TESTS,
+        upstream::TESTS,
         up::TESTS,
         plan::ON_CLUSTER,
         edits::TESTS,

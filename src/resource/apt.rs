@@ -8,7 +8,7 @@ use camino::Utf8PathBuf;
 
 use super::apt_fetch::{FETCH, fetching};
 use super::dpkg::{Status, matches_version};
-use super::{Resource, apt_lock, apt_removal, command};
+use super::{Resource, apt_lock, apt_removal, ca_certificates, command};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
 use crate::fetch::Retry;
 
@@ -366,6 +366,9 @@ fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
 pub(super) async fn remove(packages: &[String]) -> Result<()> {
     // Somebody may have installed a package that needs one of them since it was planned.
     apt_removal::refuse_others(packages).await?;
+    if packages.iter().any(|name| name == ca_certificates::PACKAGE) {
+        ca_certificates::remove_links()?;
+    }
     let mut argv = vec!["apt-get", "purge"];
     argv.extend(OPTIONS);
     argv.push("--allow-change-held-packages");

@@ -46,6 +46,7 @@ mod skips;
 mod suite;
 mod undo;
 mod up;
+mod upstream;
 mod whole;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ use suite::{Arguments, Choice};
 const TESTS: &[&[Test]] = &[
     endpoint::TESTS,
     up::TESTS,
+    upstream::TESTS,
     control_planes::TESTS,
     recover::TESTS,
     interop::TESTS,

@@ -11,6 +11,8 @@ declare -A ART_KEY=()
 
 # Everything a lab needs, in the order it is built.
 ARTIFACTS=(tools base kubernetes etcd coredns containerd cni flannel flannel-cni crictl net shell debs repo images)
+# A lab that is made with --upstream needs more.
+with_upstream() { ARTIFACTS+=(upstream); }
 
 header() { sed -n "s/^# $2: //p" "$TESTBED/build/$1"; }
 

@@ -43,6 +43,10 @@ Y
 }
 
 inventory_file() {
+  if is_upstream; then upstream_inventory; else lab_inventory; fi
+}
+
+lab_inventory() {
   local host
   cat <<Y
 apiVersion: kboot/v1alpha1

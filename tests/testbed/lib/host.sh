@@ -58,6 +58,7 @@ Suites: $DEBIAN_RELEASE
 Components: main
 Signed-By: /usr/share/keyrings/debian-mirror.asc
 Y
+  if is_upstream; then upstream_host "$dir/layer"; fi
   if [[ $(host_user "$host") == root ]]; then
     home=$dir/layer/root
     install -dm700 "$home"

@@ -36,13 +36,14 @@ lab_up() { [[ -f $LAB/up && ! $(group_pids /services) == "" ]]; }
 need_lab() { lab_up || die "lab $LAB_NAME is not up; run: testbed up"; }
 
 up() {
-  local wanted=3 fresh='' host started i
+  local wanted=3 fresh='' upstream='' host started i
   local -a new=()
   while (($#)); do
     case $1 in
     --hosts) wanted=${2-}; shift ;;
     --hosts=*) wanted=${1#*=} ;;
     --fresh) fresh=1 ;;
+    --upstream) upstream=1 ;;
     *) die "up: unknown argument $1" ;;
     esac
     shift
@@ -50,11 +51,14 @@ up() {
   [[ $wanted =~ ^[1-9][0-9]?$ ]] || die "up: --hosts takes a number from 1 to 99"
   started=$(now)
   need_root
+  if [[ -n $upstream ]] || is_upstream; then with_upstream; fi
   build_all
   lock_lab
   if [[ -n $fresh ]] || ! lab_up; then
     clear_lab
-    make_lab
+    make_lab "$upstream"
+  elif [[ -n $upstream ]] && ! is_upstream; then
+    die "lab $LAB_NAME was made without --upstream; \`up --upstream --fresh\` makes it anew"
   elif [[ $(artifact_list) != "$(<"$LAB/artifacts")" ]]; then
     say "lab $LAB_NAME was made from other versions or scripts than these; \`up --fresh\` makes it anew"
   fi
@@ -72,15 +76,17 @@ artifact_list() {
   for name in "${ARTIFACTS[@]}"; do echo "$name $(artifact "$name")"; done
 }
 
-make_lab() {
+make_lab() { # UPSTREAM: whether it stands in for the servers that kboot's defaults name
   modprobe -aq overlay br_netfilter vxlan 2>/dev/null || true # where they are modules, hosts cannot load them
-  mkdir -p "$LAB/hosts"
+  mkdir -p "$LAB/hosts" "$LAB/log"
+  [[ -z $1 ]] || mkdir "$LAB/upstream"
   shared sysctls_save
   artifact_list >"$LAB/artifacts"
   ssh-keygen -q -t ed25519 -N '' -C kboot-testbed -f "$LAB/key"
   cp "$(artifact repo)/repo.asc" "$LAB/repo.asc"
   net_up
   services_start
+  if is_upstream; then upstream_start; fi
 }
 
 boot() { # HOST…: all at once; those without a disk get a bare one
@@ -148,6 +154,7 @@ status() {
   done
   port_answers "$REPO_PORT" || { say "the package repository does not answer"; bad=1; }
   port_answers "$REGISTRY_PORT" || { say "the image registry does not answer"; bad=1; }
+  ! is_upstream || port_answers "$HTTPS_PORT" || { say "what stands in for upstream's servers does not answer"; bad=1; }
   return $bad
 }
 
@@ -165,6 +172,7 @@ inside() {
   [[ $# != 0 ]] || die "exec: which command?"
   need_root
   need_lab
+  if is_upstream; then upstream_exec "$@"; fi
   exec ip netns exec "$NETNS" "$@"
 }
 

@@ -18,7 +18,6 @@ port_answers() { timeout 1 ip netns exec "$NETNS" bash -c 'exec 3<>"/dev/tcp/$1/
 services_start() {
   local tools
   tools=$(artifact tools)
-  mkdir -p "$LAB/log"
   served
   cat >"$LAB/registry.yml" <<Y
 version: 0.1

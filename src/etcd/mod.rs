@@ -1,19 +1,24 @@
-//! An etcd cluster's members: who they are, which of them answer, and how they come and go. Knows etcd's API (through a client
-//! library) and nothing of Kubernetes or of hosts.
+//! An etcd cluster's members: who they are, which of them answer, and how they come and go. Knows etcd's API and nothing of
+//! Kubernetes or of hosts.
 
+mod api;
+mod connection;
 mod obstacle;
 mod quorum;
+#[cfg(test)]
+mod samples;
 mod survey;
 
 use std::time::Duration;
 
-use etcd_client::{
-    AlarmAction, AlarmOptions, AlarmType, Certificate, ConnectOptions, Error, GetOptions, Identity, MemberAddOptions,
-    TlsOptions,
-};
 use futures_util::future::join_all;
 
 use crate::engine::{Change, Failure, MemberAction, MemberChange, Result};
+use api::{
+    AlarmRequest, Call, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
+    MemberUpdateRequest, RangeRequest,
+};
+use connection::{Connection, Error};
 
 pub use obstacle::{Obstacle, obstacle};
 pub use quorum::{Quorum, without};
@@ -77,8 +82,15 @@ impl Member {
     }
 }
 
+impl From<api::Member> for Member {
+    fn from(member: api::Member) -> Self {
+        let api::Member { id, name, peer_urls, client_urls, is_learner } = member;
+        Self { id, name, peer_urls, client_urls, is_learner }
+    }
+}
+
 /// A conversation with one of a cluster's members.
-pub struct Client(etcd_client::Client);
+pub struct Client(Connection);
 
 impl Client {
     /// The first of these members that answers, and who belongs to the cluster by its word. A learner does not answer. One that has lost
@@ -87,13 +99,13 @@ impl Client {
         let mut said = Vec::new();
         for endpoint in endpoints {
             let attempt = async {
-                let mut client = connect(endpoint, credentials).await?;
-                let members = members(&mut client).await?;
-                Ok::<_, Error>((Self(client), members))
+                let mut connection = Connection::open(endpoint, credentials).await?;
+                let members = members(&mut connection).await?;
+                Ok::<_, Error>((Self(connection), members))
             };
             match attempt.await {
                 Ok(found) => return Ok(found),
-                Err(error) => said.push(format!("{endpoint}: {}", words(&error))),
+                Err(error) => said.push(format!("{endpoint}: {error}")),
             }
         }
         Err(Failure::new("no member of etcd answers for the cluster")
@@ -104,44 +116,44 @@ impl Client {
 
     /// Adds a member that gets the data and has no vote yet.
     pub async fn add_learner(&mut self, peer_url: &str) -> Result<()> {
-        let options = MemberAddOptions::new().with_is_learner();
-        let added = self.0.member_add([peer_url], Some(options)).await;
-        added.map(drop).map_err(|error| explain(&error, "add a member to etcd"))
+        let request = MemberAddRequest { peer_urls: vec![peer_url.to_owned()], is_learner: true };
+        self.call(request, "add a member to etcd").await.map(drop)
     }
 
     /// Gives a learner its vote. Retryable while it has not caught up.
     pub async fn promote(&mut self, id: u64) -> Result<()> {
-        self.0.member_promote(id).await.map(drop).map_err(|error| explain(&error, "give an etcd member its vote"))
+        self.call(MemberPromoteRequest { id }, "give an etcd member its vote").await.map(drop)
     }
 
     pub async fn remove(&mut self, id: u64) -> Result<()> {
-        self.0.member_remove(id).await.map(drop).map_err(|error| explain(&error, "remove a member of etcd"))
+        self.call(MemberRemoveRequest { id }, "remove a member of etcd").await.map(drop)
     }
 
     /// Has the others look for a member at another URL.
     pub async fn move_to(&mut self, id: u64, peer_url: &str) -> Result<()> {
-        let moved = self.0.member_update(id, vec![peer_url.to_string()]).await;
-        moved.map(drop).map_err(|error| explain(&error, "give an etcd member another address"))
+        let request = MemberUpdateRequest { id, peer_urls: vec![peer_url.to_owned()] };
+        self.call(request, "give an etcd member another address").await.map(drop)
     }
 
     /// Whether there is any key that begins so. Only a majority of the members can tell.
     pub async fn has_keys(endpoint: &str, credentials: &Credentials, prefix: &str) -> Result<bool> {
-        let options = GetOptions::new().with_prefix().with_limit(1).with_keys_only();
-        let attempt = async { connect(endpoint, credentials).await?.get(prefix, Some(options)).await };
-        let found = in_time(attempt).await;
-        found.map(|found| found.count() > 0).map_err(|error| explain(&error, "read from etcd"))
+        let attempt = async { Connection::open(endpoint, credentials).await?.call(RangeRequest::count(prefix)).await };
+        let found = attempt.await;
+        found.map(|found| found.count > 0).map_err(|error| explain(&error, "read from etcd"))
     }
 
     /// Takes back a member's alarm that its database is full. The whole cluster takes writes again if no other has one.
     pub async fn clear_no_space(&mut self, id: u64) -> Result<()> {
-        let mut options = AlarmOptions::new();
-        options.with_member(id);
-        let cleared = self.0.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(options)).await;
-        cleared.map(drop).map_err(|error| explain(&error, "clear an alarm of etcd"))
+        let request = AlarmRequest { action: api::DEACTIVATE, member_id: id, alarm: api::NO_SPACE };
+        self.call(request, "clear an alarm of etcd").await.map(drop)
     }
 
     pub async fn members(&mut self) -> Result<Vec<Member>> {
         members(&mut self.0).await.map_err(|error| explain(&error, "list etcd's members"))
+    }
+
+    async fn call<R: Call>(&mut self, request: R, what: &str) -> Result<R::Answer> {
+        self.0.call(request).await.map_err(|error| explain(&error, what))
     }
 }
 
@@ -154,24 +166,9 @@ pub async fn healthy(members: &[Member], credentials: &Credentials) -> Vec<u64> 
     join_all(asked).await.into_iter().flatten().collect()
 }
 
-async fn connect(endpoint: &str, credentials: &Credentials) -> std::result::Result<etcd_client::Client, Error> {
-    let tls = TlsOptions::new()
-        .ca_certificate(Certificate::from_pem(&credentials.authority))
-        .identity(Identity::from_pem(&credentials.certificate, &credentials.key));
-    let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(PATIENCE).with_timeout(PATIENCE);
-    etcd_client::Client::connect([endpoint], Some(options)).await
-}
-
-async fn members(client: &mut etcd_client::Client) -> std::result::Result<Vec<Member>, Error> {
-    let listed = in_time(client.member_list()).await?;
-    let member = |member: &etcd_client::Member| Member {
-        id: member.id(),
-        name: member.name().into(),
-        peer_urls: member.peer_urls().to_vec(),
-        client_urls: member.client_urls().to_vec(),
-        is_learner: member.is_learner(),
-    };
-    Ok(in_order(listed.members().iter().map(member)))
+async fn members(connection: &mut Connection) -> std::result::Result<Vec<Member>, Error> {
+    let listed = connection.call(MemberListRequest {}).await?;
+    Ok(in_order(listed.members.into_iter().map(Member::from)))
 }
 
 /// By their names: etcd has them by their IDs, which are as chance would have it.
@@ -181,28 +178,13 @@ fn in_order(members: impl Iterator<Item = Member>) -> Vec<Member> {
     members
 }
 
-/// Of a member that can't be reached the library waits for ever to be able to ask.
-async fn in_time<T>(asked: impl Future<Output = std::result::Result<T, Error>>) -> std::result::Result<T, Error> {
-    let answer = tokio::time::timeout(PATIENCE * 2, asked).await;
-    answer.unwrap_or_else(|_| Err(Error::EndpointError("it does not answer".into())))
-}
-
-/// What etcd says, without the library's frame around it.
-fn words(error: &Error) -> String {
-    match error {
-        Error::GRpcStatus(status) => status.message().to_string(),
-        other => other.to_string(),
-    }
-}
-
 /// What etcd refuses for the moment: another learner is there, this one is behind, members have only just connected, or it was done by
 /// an attempt whose answer was lost, and the member that was asked who belongs to the cluster does not know of it yet.
-const PASSING: [&str; 9] = [
+const PASSING: [&str; 8] = [
     "too many learner members",
     "unhealthy cluster",
     "leader changed",
     "timed out",
-    "Timeout expired",
     "no leader",
     "can only promote a learner member",
     "member not found",
@@ -210,8 +192,73 @@ const PASSING: [&str; 9] = [
 ];
 
 fn explain(error: &Error, what: &str) -> Failure {
-    let said = words(error);
-    let failure = Failure::new(format!("failed to {what}: {said}"));
-    let is_passing = PASSING.iter().any(|words| said.contains(words)) || !matches!(error, Error::GRpcStatus(_));
+    let is_passing = match error {
+        Error::Unreachable(_) => true,
+        Error::Refused(said) => PASSING.iter().any(|words| said.contains(words)),
+    };
+    let failure = Failure::new(format!("failed to {what}: {error}"));
     if is_passing { failure.retryable() } else { failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::api::{MemberListResponse, RangeResponse};
+    use super::samples::{Stub, authority, credentials, later, signed};
+    use super::*;
+
+    #[tokio::test]
+    async fn each_call_goes_to_its_method() {
+        let ca = authority("etcd-ca");
+        let member = |id, name: &str| api::Member { id, name: name.into(), ..api::Member::default() };
+        let list = MemberListResponse { members: vec![member(7, "n2"), member(9, "n1")] }.encode_to_vec();
+        let mut answers = vec![Ok(list)];
+        answers.extend(vec![Ok(Vec::new()); 5]);
+        answers.push(Ok(RangeResponse { count: 2 }.encode_to_vec()));
+        let etcd = Stub::start(&ca, answers).await;
+        let credentials = credentials(&ca, signed(&ca, "client", later()));
+        // The first one is not there.
+        let endpoints = ["https://127.0.0.1:1".to_owned(), etcd.url.clone()];
+
+        let (mut client, members) = Client::find(&endpoints, &credentials).await.unwrap();
+        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!((names, members[1].id), (vec!["n1", "n2"], 7));
+        client.add_learner("a").await.unwrap();
+        client.promote(5).await.unwrap();
+        client.remove(6).await.unwrap();
+        client.move_to(7, "b").await.unwrap();
+        client.clear_no_space(8).await.unwrap();
+        drop(client);
+        assert!(Client::has_keys(&etcd.url, &credentials, "k").await.unwrap());
+
+        let expected: [(&str, &[u8]); 7] = [
+            ("Cluster/MemberList", &[]),
+            ("Cluster/MemberAdd", &[0x0a, 1, b'a', 0x10, 1]),
+            ("Cluster/MemberPromote", &[0x08, 5]),
+            ("Cluster/MemberRemove", &[0x08, 6]),
+            ("Cluster/MemberUpdate", &[0x08, 7, 0x12, 1, b'b']),
+            ("Maintenance/Alarm", &[0x08, 2, 0x10, 8, 0x18, 1]),
+            ("KV/Range", &[0x0a, 1, b'k', 0x12, 1, b'l', 0x48, 1]),
+        ];
+        let expected = expected.map(|(method, bytes)| (format!("/etcdserverpb.{method}"), bytes.to_vec()));
+        assert_eq!(etcd.calls(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_passes_is_tried_again_and_the_rest_is_not() {
+        let ca = authority("etcd-ca");
+        let behind = "etcdserver: can only promote a learner member which is in sync with leader";
+        let etcd = Stub::start(&ca, vec![Ok(Vec::new()), Err(behind), Err("etcdserver: permission denied")]).await;
+        let credentials = credentials(&ca, signed(&ca, "client", later()));
+        let (mut client, _) = Client::find(&[etcd.url.clone()], &credentials).await.unwrap();
+        let passing = client.promote(5).await.unwrap_err();
+        assert_eq!(passing.cause, format!("failed to give an etcd member its vote: {behind}"));
+        assert!(passing.retryable);
+        assert!(!client.promote(5).await.unwrap_err().retryable);
+        // It hangs up: whether it did it is not known.
+        assert!(client.promote(5).await.unwrap_err().retryable);
+        let nobody = Client::find(&["https://127.0.0.1:1".to_owned()], &credentials).await.err().unwrap();
+        assert!(nobody.retryable && nobody.evidence[0].contains("Connection refused"), "{nobody:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! What is between this host and a member: the network, its certificate, or ours. The client library only knows that it can't connect.
+//! What is between this host and a member: the network, its certificate, or ours. A gRPC connection that fails has no type for that.
 
 use std::io;
 use std::sync::Arc;
@@ -131,56 +131,17 @@ fn refusal(alert: AlertDescription) -> String {
 mod tests {
     use std::time::Duration;
 
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-    use rustls::ServerConfig;
-    use rustls::server::WebPkiClientVerifier;
     use time::OffsetDateTime;
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
+    use super::super::samples::{Authority, acceptor, authority, credentials, later, signed};
     use super::*;
 
-    type Authority = CertifiedIssuer<'static, KeyPair>;
-
-    fn authority(name: &str) -> Authority {
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-    }
-
-    /// A certificate and its key.
-    fn signed(by: &Authority, name: &str, expires: OffsetDateTime) -> (String, String) {
-        let mut params = CertificateParams::new(vec![name.to_string()]).unwrap();
-        params.not_before = OffsetDateTime::now_utc() - Duration::from_secs(7200);
-        params.not_after = expires;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, by).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn later() -> OffsetDateTime {
-        OffsetDateTime::now_utc() + Duration::from_secs(3600)
-    }
-
     /// A server that wants clients of this authority, and answers with a byte.
-    async fn server(clients: &Authority, (certificate, key): (String, String)) -> String {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(clients.pem().as_bytes()).unwrap()).unwrap();
-        let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            )
-            .unwrap();
+    async fn server(clients: &Authority, certificate: (String, String)) -> String {
+        let acceptor = acceptor(clients, certificate);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(mut stream) = acceptor.accept(stream).await {
@@ -190,14 +151,6 @@ mod tests {
             }
         });
         format!("https://127.0.0.1:{port}")
-    }
-
-    fn credentials(authority: &Authority, (certificate, key): (String, String)) -> Credentials {
-        Credentials {
-            authority: authority.pem().into_bytes(),
-            certificate: certificate.into_bytes(),
-            key: key.into_bytes(),
-        }
     }
 
     #[tokio::test]

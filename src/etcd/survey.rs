@@ -7,7 +7,9 @@ use std::fmt;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{Credentials, Member, PATIENCE, Quorum, connect, in_order, in_time, words};
+use super::api::StatusRequest;
+use super::connection::Connection;
+use super::{Credentials, Member, PATIENCE, Quorum, in_order};
 use crate::engine::{Failure, Result};
 
 /// What a member says of itself.
@@ -34,21 +36,21 @@ impl Condition {
     /// Asks the member at a client URL. A member that has lost the others answers, one that has started without them does not.
     pub async fn of(endpoint: &str, credentials: &Credentials) -> Result<Self> {
         let silent = |why: String| Failure::new(format!("{endpoint} does not tell how it is: {why}")).retryable();
-        let status = in_time(async { connect(endpoint, credentials).await?.status().await }).await;
-        let status = status.map_err(|error| silent(words(&error)))?;
-        let header = status.header().ok_or_else(|| silent("its answer has no header".into()))?;
+        let status = async { Connection::open(endpoint, credentials).await?.call(StatusRequest {}).await }.await;
+        let status = status.map_err(|error| silent(error.to_string()))?;
+        let header = status.header.ok_or_else(|| silent("its answer has no header".into()))?;
         let bytes = |count: i64| u64::try_from(count).unwrap_or_default();
         Ok(Self {
-            id: header.member_id(),
-            cluster_id: header.cluster_id(),
-            version: status.version().into(),
-            revision: header.revision(),
-            has_leader: status.leader() != 0,
-            size: bytes(status.db_size()),
-            in_use: bytes(status.raft_used_db_size()),
-            quota: Some(bytes(status.db_size_quota())).filter(|quota| *quota > 0),
-            full: status.errors().iter().filter_map(|error| full(error)).collect(),
-            complaints: status.errors().iter().map(|text| text.trim().to_owned()).collect(),
+            id: header.member_id,
+            cluster_id: header.cluster_id,
+            version: status.version,
+            revision: header.revision,
+            has_leader: status.leader != 0,
+            size: bytes(status.db_size),
+            in_use: bytes(status.db_size_in_use),
+            quota: Some(bytes(status.db_size_quota)).filter(|quota| *quota > 0),
+            full: status.errors.iter().filter_map(|error| full(error)).collect(),
+            complaints: status.errors.iter().map(|text| text.trim().to_owned()).collect(),
         })
     }
 }

@@ -13,19 +13,15 @@ KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
 
 ##@ Try it
 
-demo: demo-check setup-build build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
+demo: setup-demo ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
 	tests/demo "$(KBOOT)"
-
-# Before the build, which takes minutes.
-demo-check:
-	@tests/demo check
 
 demo-down: ## Throw the demo's cluster away
 	KBOOT_LAB=demo $(TESTBED) down
 
 ##@ Build
 
-build: ## The binary, in release, statically linked
+build: setup-build ## The binary, in release, statically linked
 	$(CARGO) build --release --locked
 	@! grep -q kboot.fault "$(KBOOT)" || { echo "$(KBOOT) has the hook that only debug builds may have" >&2; exit 1; }
 	@echo "built $(KBOOT), $$(du -h --apparent-size "$(KBOOT)" | cut -f1)"
@@ -44,11 +40,10 @@ unit: ## Unit, integration and command-line tests; they need no root and no netw
 
 e2e bench: export KBOOT_BIN = $(KBOOT)
 
-e2e: build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
+e2e: setup-e2e build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
 
-test-matrix: ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
-	$(TESTBED) setup
+test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
@@ -59,18 +54,15 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
+SCRIPTS = .ci/run tests/setup tests/needs.sh tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
 
 ##@ Housekeeping
 
-setup-build: ## Install what building needs from Debian, by name; only what is missing
-	tests/setup build
+setup-build: ## Check Rust, and install what building needs from Debian; only what is missing (tests/needs.sh)
+setup-test: ## The same for make test, with Go where hosts can be had
 
-setup-test: ## The same for testing; the testbed has needs of its own: tests/testbed/testbed setup
-	tests/setup test
-
-setup-bench: ## The same for measuring
-	tests/setup bench
+setup-build setup-demo setup-test setup-e2e setup-bench:
+	@tests/setup $(@:setup-%=%)
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
 	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
@@ -78,4 +70,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-check demo-down build test lint unit e2e test-matrix bench deny setup-build setup-test setup-bench clean-testbed help
+.PHONY: demo demo-down build test lint unit e2e test-matrix bench deny setup-build setup-demo setup-test setup-e2e setup-bench clean-testbed help

@@ -43,6 +43,9 @@ e2e bench: export KBOOT_BIN = $(KBOOT)
 e2e: setup-e2e build ## End-to-end tests on real hosts; skipped, with the reason, where they can't run. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
 
+test-fresh: setup-fresh ## Both commands of README.md on a bare Debian: SUITE=bookworm, TESTS=NAME… for its end-to-end tests, PARTS="demo test"
+	tests/fresh $(PARTS)
+
 test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
@@ -54,20 +57,20 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/needs.sh tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
+SCRIPTS = .ci/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
 
 ##@ Housekeeping
 
 setup-build: ## Check Rust, and install what building needs from Debian; only what is missing (tests/needs.sh)
 setup-test: ## The same for make test, with Go where hosts can be had
 
-setup-build setup-demo setup-test setup-e2e setup-bench:
+setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh:
 	@tests/setup $(@:setup-%=%)
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
-	@for lab in demo e2e bench lab; do KBOOT_LAB=$$lab $(TESTBED) down; done
+	@for lab in demo e2e bench lab fresh-bookworm fresh-trixie; do KBOOT_LAB=$$lab $(TESTBED) down; done
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test lint unit e2e test-matrix bench deny setup-build setup-demo setup-test setup-e2e setup-bench clean-testbed help
+.PHONY: demo demo-down build test lint unit e2e test-fresh test-matrix bench deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh clean-testbed help

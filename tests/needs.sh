@@ -3,7 +3,7 @@
 
 # program, or a library that the compiler finds; its Debian package; what needs it. Debian's essential packages are left out.
 #   build  the binary            lint, unit  those targets of make      testbed  labs and the artifacts that they are made from
-#   e2e    end-to-end tests      bench       make bench
+#   e2e    end-to-end tests      bench       make bench                 fresh    make test-fresh
 NEEDS='
 cc             gcc                 build testbed
 libc.a         libc6-dev           build testbed
@@ -17,7 +17,7 @@ apt-ftparchive apt-utils           testbed
 gpg            gnupg               testbed
 gpgconf        gnupg               testbed
 ip             iproute2            testbed e2e
-mmdebstrap     mmdebstrap          testbed
+mmdebstrap     mmdebstrap          testbed fresh
 modprobe       kmod                testbed
 skopeo         skopeo              testbed e2e
 sysctl         procps              testbed
@@ -26,6 +26,7 @@ zstd           zstd                testbed
 nft            nftables            e2e
 strip          binutils            e2e
 /usr/bin/time  time                bench
+git            git                 fresh
 '
 
 NEEDS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -7,6 +7,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO ?= cargo
 TESTBED := tests/testbed/testbed
+# The demo's lab has a name of its own, whichever lab KBOOT_LAB is.
+export DEMO_LAB ?= demo
 # .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
@@ -17,7 +19,7 @@ demo: setup-demo ## Three bare hosts on this machine, made into a cluster (root,
 	tests/demo "$(KBOOT)"
 
 demo-down: ## Throw the demo's cluster away
-	KBOOT_LAB=demo $(TESTBED) down
+	KBOOT_LAB=$(DEMO_LAB) $(TESTBED) down
 
 ##@ Build
 

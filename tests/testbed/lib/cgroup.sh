@@ -20,11 +20,10 @@ parents() {
   done </proc/self/cgroup
 }
 
-# lab_groups SUFFIX: this lab's groups in all hierarchies, wherever an earlier caller put them. What is below another lab's group
-# belongs to that one: tests/fresh has labs inside.
+# lab_groups SUFFIX: this lab's groups in all hierarchies, wherever an earlier caller put them.
 lab_groups() {
   local dir
-  find /sys/fs/cgroup -type d -name 'kboot-testbed-*' -prune -name "$GROUP" -print 2>/dev/null | while read -r dir; do
+  find /sys/fs/cgroup -type d -name "$GROUP" -prune 2>/dev/null | while read -r dir; do
     [[ ! -d $dir$1 ]] || echo "$dir$1"
   done
 }

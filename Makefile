@@ -7,25 +7,23 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 CARGO ?= cargo
 TESTBED := tests/testbed/testbed
+# The demo's lab has a name of its own, whichever lab KBOOT_LAB is.
+export DEMO_LAB ?= demo
 # .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/kboot
 
 ##@ Try it
 
-demo: demo-check setup-build build ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
+demo: setup-demo ## Three bare hosts on this machine, made into a cluster (root, Debian, Rust, Go; see README.md)
 	tests/demo "$(KBOOT)"
 
-# Before the build, which takes minutes.
-demo-check:
-	@tests/demo check
-
 demo-down: ## Throw the demo's cluster away
-	KBOOT_LAB=demo $(TESTBED) down
+	KBOOT_LAB=$(DEMO_LAB) $(TESTBED) down
 
 ##@ Build
 
-build: ## The binary, in release, statically linked
+build: setup-build ## The binary, in release, statically linked
 	$(CARGO) build --release --locked
 	@! grep -q kboot.fault "$(KBOOT)" || { echo "$(KBOOT) has the hook that only debug builds may have" >&2; exit 1; }
 	@echo "built $(KBOOT), $$(du -h --apparent-size "$(KBOOT)" | cut -f1)"
@@ -46,14 +44,16 @@ unit: ## Unit, integration and command-line tests; they need no root and no netw
 
 e2e e2e-full bench: export KBOOT_BIN = $(KBOOT)
 
-e2e: build ## End-to-end tests on real hosts, several labs side by side. TESTS=NAME… for some of them
+e2e: setup-e2e build ## End-to-end tests on real hosts, several labs side by side. TESTS=NAME… for some of them
 	tests/e2e.sh $(TESTS)
 
-e2e-full: build
+e2e-full: setup-e2e build
 	tests/e2e.sh --full $(TESTS)
 
-test-matrix: ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
-	$(TESTBED) setup
+test-fresh: setup-fresh ## Both commands of README.md on a bare Debian: SUITE=bookworm, TESTS=NAME… for its end-to-end tests, PARTS="demo test"
+	tests/fresh $(PARTS)
+
+test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hosts, for hours; what is known already is not run again. ARGS=… for the program
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
@@ -64,23 +64,20 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/demo tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
+SCRIPTS = .ci/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
 
 ##@ Housekeeping
 
-setup-build: ## Install what building needs from Debian, by name; only what is missing
-	tests/setup build
+setup-build: ## Check Rust, and install what building needs from Debian; only what is missing (tests/needs.sh)
+setup-test: ## The same for make test, with Go where hosts can be had
 
-setup-test: ## The same for testing; the testbed has needs of its own: tests/testbed/testbed setup
-	tests/setup test
-
-setup-bench: ## The same for measuring
-	tests/setup bench
+setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh:
+	@tests/setup $(@:setup-%=%)
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
-	@for lab in demo bench lab $$(cd $${KBOOT_LAB_DIR:-/var/lib/kboot-testbed} 2>/dev/null && ls -d e2e[0-9]* 2>/dev/null); do KBOOT_LAB=$$lab $(TESTBED) down; done
+	@for lab in demo bench lab fresh-bookworm fresh-trixie $$(cd $${KBOOT_LAB_DIR:-/var/lib/kboot-testbed} 2>/dev/null && ls -d e2e[0-9]* fresh-*-e2e* 2>/dev/null); do KBOOT_LAB=$$lab $(TESTBED) down; done
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-check demo-down build test test-full lint unit e2e e2e-full test-matrix bench deny setup-build setup-test setup-bench clean-testbed help
+.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh clean-testbed help

@@ -88,6 +88,29 @@ fn commands_print_through_one_place() {
     }
 }
 
+/// tests/needs.sh installs by its list; README says beforehand what that is.
+#[test]
+fn readme_names_the_packages_that_are_installed() {
+    let needs = read(&Utf8Path::new(ROOT).join("tests/needs.sh"));
+    let (_, list) = needs.split_once("NEEDS='\n").unwrap();
+    let (list, _) = list.split_once("'\n").unwrap();
+    let commands = ["build", "lint", "unit", "testbed", "e2e"];
+    let mut installed = BTreeSet::new();
+    for line in list.lines() {
+        let mut words = line.split_whitespace().skip(1);
+        let package = words.next().unwrap();
+        if words.any(|usage| commands.contains(&usage)) {
+            installed.insert(package);
+        }
+    }
+    let readme = read(&Utf8Path::new(ROOT).join("README.md"));
+    let (_, table) = readme.split_once("| for | packages |\n|---|---|\n").unwrap();
+    let cells = table.lines().map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    // A package may have a remark.
+    let names = cells.flat_map(|(_, packages)| packages.split(", ")).filter_map(|package| package.split(' ').next());
+    assert_eq!(names.collect::<BTreeSet<_>>(), installed);
+}
+
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 26] = [
     ("adopt", "alike engine facts inventory kube kubeadm manifest pki"),

@@ -9,10 +9,13 @@
 
 declare -A ART_KEY=()
 
-# Everything a lab needs, in the order it is built.
-ARTIFACTS=(tools base kubernetes etcd coredns containerd cni flannel flannel-cni crictl net shell debs repo images)
+# Everything a lab needs, in the order in which builds begin: Kubernetes takes longest, and what is unpacked from Debian fills its gaps.
+ARTIFACTS=(tools base kubernetes net shell etcd coredns containerd cni flannel flannel-cni crictl debs repo images)
 # A lab that is made with --upstream needs more.
 with_upstream() { ARTIFACTS+=(upstream); }
+
+# How long a build usually takes, on two cores with nothing cached; what is not here takes seconds.
+declare -A USUAL=()
 
 header() { sed -n "s/^# $2: //p" "$TESTBED/build/$1"; }
 
@@ -60,7 +63,7 @@ make_artifact() {
   dir=$(artifact "$name")
   [[ ! -d $dir ]] || return 0
   started=$(now)
-  say "building $name …"
+  say "building $name …${USUAL[$name]:+ (usually ${USUAL[$name]})}"
   part=$dir.part
   rm -rf "$part" "$part.work"
   mkdir -p "$part" "$part.work"
@@ -81,7 +84,6 @@ make_artifact() {
 }
 
 build_all() {
-  local name
   mkdir -p "$CACHE/log"
   load_keys
   [[ -n $(missing_artifacts) ]] || return 0
@@ -90,8 +92,38 @@ build_all() {
   exec {lock}>"$CACHE/lock"
   flock -n "$lock" || { say "another build is running; waiting for it"; flock "$lock"; }
   signing_key
-  for name in "${ARTIFACTS[@]}"; do make_artifact "$name"; done
+  make_all
   exec {lock}>&-
+}
+
+# Two at a time, each as soon as what it needs is there: unpacking, linking and compressing keep one core busy.
+make_all() {
+  local name ended failed=
+  local -a waiting later
+  local -A running=()
+  mapfile -t waiting < <(missing_artifacts)
+  while ((${#waiting[@]} + ${#running[@]})); do
+    later=()
+    for name in "${waiting[@]}"; do
+      if [[ -z $failed ]] && ((${#running[@]} < 2)) && needs_built "$name"; then
+        make_artifact "$name" &
+        running[$!]=$name
+      else
+        later+=("$name")
+      fi
+    done
+    waiting=("${later[@]}")
+    # What runs beside one that failed is kept for the next time.
+    ((${#running[@]})) || break
+    wait -n -p ended "${!running[@]}" || failed=1
+    unset "running[$ended]"
+  done
+  [[ -z $failed ]] || exit 1
+}
+
+needs_built() {
+  local need
+  for need in $(header "$1" needs); do built "$need" || return 1; done
 }
 
 # The repository's signing key is made once in a cache and never leaves it but as a public key.

@@ -1,37 +1,17 @@
 # shellcheck shell=bash
-# What a machine must have: what can be installed is installed by `setup`, what cannot is told by `check` in one line.
-
-# program=package, all from Debian.
-NEEDED=(
-  mmdebstrap=mmdebstrap systemd-nspawn=systemd-container skopeo=skopeo apt-ftparchive=apt-utils gpg=gnupg gpgconf=gnupg
-  dpkg-deb=dpkg ssh=openssh-client ssh-keygen=openssh-client ip=iproute2 sysctl=procps gcc=gcc zstd=zstd flock=util-linux
-)
-
-missing_packages() {
-  local pair
-  for pair in "${NEEDED[@]}"; do command -v "${pair%=*}" >/dev/null || echo "${pair#*=}"; done | sort -u
-  [[ -f /usr/lib/x86_64-linux-gnu/libc.a ]] || echo libc6-dev
-}
+# What a machine must have: what can be installed is in tests/needs.sh; what cannot is told by `check` in one line.
+# shellcheck source-path=SCRIPTDIR source=../../needs.sh
+. "$TESTBED/../needs.sh"
 
 require_tools() {
-  local -a missing
-  mapfile -t missing < <(missing_packages)
-  [[ ${#missing[@]} == 0 ]] || die "not installed: ${missing[*]}; run: $TESTBED/testbed setup"
-  go version >/dev/null 2>&1 || die "no Go toolchain on PATH; the components are built with Go 1.26 or newer: install one first"
+  local missing fault
+  missing=$(missing_packages testbed | xargs)
+  [[ -z $missing ]] || die "not installed: $missing; run: $TESTBED/testbed setup"
+  fault=$(go_fault)
+  [[ -z $fault ]] || die "$fault"
 }
 
-setup() {
-  local -a missing
-  need_root
-  mapfile -t missing < <(missing_packages)
-  if [[ ${#missing[@]} != 0 ]]; then
-    command -v apt-get >/dev/null || die "not installed: ${missing[*]}; and this machine has no apt to get them with"
-    say "installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q && apt-get install -q -y --no-install-recommends "${missing[@]}"
-  fi
-  require_tools
-}
+setup() { exec "$TESTBED/../setup" testbed; }
 
 # Each prints why not, or nothing.
 unfit() {

@@ -57,24 +57,23 @@ fn own_doing(runs: &[Run], difference: &Difference) -> Option<String> {
     let is_gone = difference.now.is_none();
     let (run, made) = match difference.kind {
         Kind::File | Kind::Entry if is_gone => {
-            changes().filter(|(_, made)| takes(made, Utf8Path::new(&difference.name))).last()?
+            changes().rfind(|(_, made)| takes(made, Utf8Path::new(&difference.name)))?
         }
         Kind::File | Kind::Entry => {
             let (run, made, left) =
-                changes().filter_map(|(run, made)| Some((run, made, left(made, &difference.name)?))).last()?;
+                changes().filter_map(|(run, made)| Some((run, made, left(made, &difference.name)?))).next_back()?;
             let is_as_left = difference.now.as_deref().is_some_and(|now| now.ends_with(&left[..32.min(left.len())]));
             (difference.before.is_some() && is_as_left).then_some((run, made))?
         }
-        Kind::Package if is_gone => changes()
-            .filter(|(_, made)| has_package(&made.before, &difference.name))
-            .filter(|(_, made)| {
+        Kind::Package if is_gone => {
+            changes().filter(|(_, made)| has_package(&made.before, &difference.name)).rfind(|(_, made)| {
                 made.after.as_ref().is_some_and(|after| !after.is_empty() && !has_package(after, &difference.name))
-            })
-            .last()?,
+            })?
+        }
         // Commands say what they remove in words only.
         Kind::Rule if is_gone => {
             let program = difference.name.split(' ').next().unwrap_or_default();
-            changes().filter(|(_, made)| made.text.starts_with("remove ") && made.text.contains(program)).last()?
+            changes().rfind(|(_, made)| made.text.starts_with("remove ") && made.text.contains(program))?
         }
         Kind::Package
         | Kind::Rule

@@ -262,11 +262,11 @@ impl Client {
                 }
                 () = tokio::time::sleep_until(until) => return Err(failure),
             };
+            let line = line.map_err(unheard)?;
             // One that talks without end would never let the limits be looked at.
-            if Instant::now() > until {
+            if wait.is_over() {
                 return Err(failure);
             }
-            let line = line.map_err(unheard)?;
             wait.heard = Instant::now();
             wait.is_noticed = false;
             if line.trim_ascii() == MARKER.as_bytes() {
@@ -327,6 +327,13 @@ impl Wait {
             (since + STOP, unstopped())
         });
         limits.into_iter().chain(stop).min_by_key(|(at, _)| *at).expect("there are two limits at least")
+    }
+
+    /// Whether even one that is heard has had its time.
+    fn is_over(&self) -> bool {
+        let stop = self.stopped.filter(|_| self.changing.is_empty()).map(|stopped| stopped.max(self.changed) + STOP);
+        let total = self.began + self.patience.total;
+        Instant::now() > stop.map_or(total, |stop| stop.min(total))
     }
 
     fn notice(&self) -> Instant {

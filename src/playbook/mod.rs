@@ -11,9 +11,9 @@
 mod draft;
 mod fill;
 #[cfg(test)]
-mod gate;
+mod gate_tests;
 #[cfg(test)]
-mod hostile;
+mod hostile_tests;
 mod load;
 mod model;
 mod order;

@@ -73,7 +73,8 @@ async fn a_member_comes_gets_its_vote_and_goes() {
     // As the program does for reqwest.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (ca, folder) = (authority("etcd-ca"), tempfile::tempdir().unwrap());
-    let as_client = credentials(&ca, signed(&ca, "client", later()));
+    // At its peers' port etcd compares a certificate's names with the caller's address.
+    let as_client = credentials(&ca, signed(&ca, "127.0.0.1", later()));
     let first = Etcd::start(&folder, &ca, "n1", (free_url().await, free_url().await), &[]);
     let endpoints = [first.client_url.clone()];
     let asked = || client_of(&endpoints, &as_client);

@@ -145,7 +145,7 @@ fn report(mistakes: Mistakes) -> Problem {
 
 fn warn(warnings: &Mistakes) {
     if !warnings.is_empty() {
-        remark_lines(&warnings);
+        remark_lines(warnings);
     }
 }
 

@@ -43,7 +43,7 @@ pub fn has_secret(text: &str) -> bool {
 pub fn masked_like(before: &str, after: &str) -> String {
     let hidden: std::collections::BTreeMap<&str, Cow<'_, str>> = before
         .split('\n')
-        .zip(masked(before).into_owned().split('\n').map(String::from))
+        .zip(masked(before).split('\n').map(String::from))
         .filter(|(line, masked)| line != masked)
         .map(|(line, masked)| (line, Cow::Owned(masked)))
         .collect();

@@ -6,7 +6,7 @@ mod connection;
 mod obstacle;
 mod quorum;
 #[cfg(test)]
-mod real;
+mod real_tests;
 #[cfg(test)]
 mod samples;
 mod survey;

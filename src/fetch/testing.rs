@@ -45,10 +45,11 @@ impl Server {
                     match tls {
                         None => serve(socket, &known, answer.as_ref()).await,
                         // A client that trusts nobody here ends the handshake.
-                        Some(tls) => match tls.accept(socket).await {
-                            Ok(socket) => serve(socket, &known, answer.as_ref()).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(socket) = tls.accept(socket).await {
+                                serve(socket, &known, answer.as_ref()).await;
+                            }
+                        }
                     }
                 });
             }

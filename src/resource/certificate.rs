@@ -317,7 +317,7 @@ mod tests {
         let (Planned::Changes(pair_changes), Planned::Changes(changes)) = planned().await else { panic!() };
         assert_eq!((&pair_changes, &changes), (&mended("sa.key"), &mended("ca.key")));
         for change in pair_changes.iter().chain(&changes) {
-            host.apply(change).await.unwrap();
+            host.apply(change, &crate::engine::Progress::silent()).await.unwrap();
         }
         assert_eq!(planned().await, (Planned::Satisfied, Planned::Satisfied));
 

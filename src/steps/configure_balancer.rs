@@ -266,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_control_plane_has_its_part_of_the_virtual_address() {
         let keepalived = context("n3", Some(VipProvider::Keepalived));
-        assert_eq!(names(&keepalived), ["haproxy", "keepalived"]);
+        assert_eq!(names(&keepalived), ["haproxy", "keepalived", "curl"]);
         let planned = plan(&keepalived, &host(STOPPED)).await;
         assert_eq!(planned.len(), 6, "{planned:?}");
         assert_eq!(planned[3], "create /etc/keepalived/keepalived.conf (0644)");

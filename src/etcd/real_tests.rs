@@ -1,4 +1,4 @@
-//! Against etcd itself: `KBOOT_ETCD=/path/to/etcd cargo test --lib etcd::real -- --ignored`.
+//! Against etcd itself: `KBOOT_ETCD=/path/to/etcd cargo test --lib etcd::real_tests -- --ignored`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

@@ -200,7 +200,12 @@ fn what_somebody_has_edited(lab: &Lab) {
 
 /// What must survive: data of another etcd, a CA key, a network of podman's, rules, and a disk below a folder that is moved.
 const OWN: &str = r#"
+set -e
 mkdir -p /data/kubelet /data/disk /var/lib/etcd/default/member /etc/kubernetes/pki /etc/cni/net.d
+# The testbed has a disk of its own there.
+mount --bind /var/lib/kubelet /data/kubelet
+umount /var/lib/kubelet
+rmdir /var/lib/kubelet
 ln -s /data/kubelet /var/lib/kubelet
 mkdir -p /data/kubelet/mine
 mount -t tmpfs disk /data/disk

@@ -24,7 +24,7 @@ struct Rule {
 /// What Kubernetes, its runtime and its networks keep below /run.
 const OF_PODS: [&str; 7] = ["calico", "containerd", "flannel", "netns", "nri", "weave", "xtables.lock"];
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     // Logs tell what was done, and it was done. Those of pods are no logs of the host.
     Rule {
         kind: Kind::Entry,
@@ -58,6 +58,8 @@ const RULES: [Rule; 11] = [
     Rule { kind: Kind::Sysctl, holds: |d| d.before.is_none() || d.now.is_none() },
     // The kernel's own views of itself.
     Rule { kind: Kind::Mount, holds: |d| d.name.starts_with("/proc/") },
+    // Older baselines do not say where links lead.
+    Rule { kind: Kind::Entry, holds: |d| d.before.as_deref().is_some_and(|before| is_link_of_before(before, d)) },
     // The name servers come with the network.
     Rule { kind: Kind::File, holds: |d| d.name == "/etc/resolv.conf" },
     // dpkg's notes on what it once removed: no package is there.
@@ -85,6 +87,11 @@ impl Difference {
             Kind::File | Kind::Sysctl | Kind::Module | Kind::Socket | Kind::User | Kind::Group | Kind::Unit => false,
         }
     }
+}
+
+fn is_link_of_before(before: &str, difference: &Difference) -> bool {
+    let now = difference.now.as_deref().and_then(|now| now.split_once(" -> "));
+    before.starts_with("link ") && now.is_some_and(|(now, _)| now == before)
 }
 
 fn without_empty(state: Option<&str>) -> Option<&str> {
@@ -185,6 +192,9 @@ mod tests {
         let full = "directory 0755 0:0";
         assert_eq!(names(&[(Kind::Entry, "/var/lib/etcd", empty)], &[(Kind::Entry, "/var/lib/etcd", full)]).len(), 1);
         assert_eq!(names(&[(Kind::Entry, "/var/lib/misc", empty)], &[(Kind::Entry, "/var/lib/misc", full)]).len(), 0);
+        let link = |to: &'static str| [(Kind::Entry, "/var/lib/kubelet", to)];
+        assert_eq!(names(&link("link 0777 0:0"), &link("link 0777 0:0 -> /data/kubelet")).len(), 0);
+        assert_eq!(names(&link("link 0777 0:0 -> /data"), &link("link 0777 0:0 -> /data/kubelet")).len(), 1);
         let closed = "directory 0700 0:0 empty";
         assert_eq!(names(&[(Kind::Entry, "/var/lib/misc", empty)], &[(Kind::Entry, "/var/lib/misc", closed)]).len(), 1);
     }

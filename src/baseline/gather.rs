@@ -153,6 +153,10 @@ async fn entries(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
                         }
                         next.push(path.clone());
                     }
+                    if metadata.kind == FileKind::Symlink {
+                        let target = probe.link(Utf8Path::new(&path)).await?.unwrap_or_default();
+                        state = format!("{state} -> {target}");
+                    }
                     found.insert(Kind::Entry, path, state);
                 }
             }

@@ -87,6 +87,12 @@ impl Baseline {
         serde_json::to_vec(self).expect("a baseline is plain data")
     }
 
+    /// Where a link that was at this path led.
+    pub fn link(&self, path: &str) -> Option<&str> {
+        let state = |kind| self.state(kind, path)?.strip_prefix("link ")?.split_once(" -> ");
+        [Kind::Entry, Kind::File].into_iter().find_map(state).map(|(_, target)| target)
+    }
+
     /// How a thing was.
     pub fn state(&self, kind: Kind, name: &str) -> Option<&str> {
         self.things.get(&kind)?.get(name).map(String::as_str)

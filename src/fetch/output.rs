@@ -7,13 +7,23 @@ use super::web::host_of;
 
 /// The faults in what apt-get printed, the final ones first; empty where it failed for another reason.
 pub fn of_apt(printed: &str) -> Vec<Fault> {
-    let redirected: Vec<String> = printed.lines().filter_map(|line| host(line.strip_prefix("Err:")?)).collect();
+    // `Err:` has the address where a download ended, after all redirects, and the line after it what went wrong there.
+    let mut ended: Vec<(String, &str)> = printed
+        .lines()
+        .zip(printed.lines().skip(1))
+        .filter_map(|(line, message)| Some((host(line.strip_prefix("Err:")?)?, message.trim())))
+        .collect();
+    let redirected: Vec<String> = ended.iter().map(|(host, _)| host.clone()).collect();
     let mut faults: Vec<Fault> = Vec::new();
     let lines = || printed.lines().filter_map(|line| line.strip_prefix("E: ").or_else(|| line.strip_prefix("W: ")));
     for line in lines() {
         let Some(asked) = host(line) else { continue };
         let fault = match line.strip_prefix("Failed to fetch ").and_then(|rest| rest.split_once("  ")) {
-            Some((_, message)) => Some(of_fetch(message, &asked)),
+            Some((_, message)) => {
+                let at = ended.iter().position(|(_, said)| *said == message.trim());
+                let place = at.map(|at| ended.remove(at).0);
+                Some(of_fetch(message, place.as_ref().unwrap_or(&asked)))
+            }
             None => of_signature(line, &asked),
         };
         if let Some(fault) = fault {
@@ -320,6 +330,15 @@ mod tests {
         );
         let fault = Fault::new(Kind::Unreachable("connection refused".into()), "cdn.example.com");
         assert_eq!(of_apt(&printed), [fault.via(Some("pkgs.k8s.io"))]);
+        // Words that name no host are about the one where it ended, each file's for itself.
+        let message = "404  Not Found [IP: 10.0.0.1 443]";
+        let printed = format!(
+            "Err:1 https://cdn.example.com/x ./ InRelease\n  {message}\nErr:2 https://k.example.com/y ./ InRelease\n  {message}\n\
+             E: Failed to fetch https://pkgs.k8s.io/x/InRelease  {message}\nE: Failed to fetch https://k.example.com/y/InRelease  {message}\n"
+        );
+        let missing = |host| Fault::new(Kind::Missing, host);
+        let redirected = missing("cdn.example.com").via(Some("pkgs.k8s.io"));
+        assert_eq!(of_apt(&printed), [redirected, missing("k.example.com")]);
     }
 
     #[test]

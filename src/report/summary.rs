@@ -87,9 +87,10 @@ impl SummaryBuilder {
 
     pub fn event(&mut self, event: &Event) {
         let known = self.hosts.iter().position(|host| host.name == event.host);
-        // What is said of no single host makes none, unless it is why nothing was done.
+        // What is said of no single host makes none, unless it is why nothing was done; nor does one that is only waited for.
         let is_failure = matches!(event.kind, Kind::Failed { .. });
-        if known.is_none() && event.host.is_empty() && !is_failure {
+        let is_silent = matches!(event.kind, Kind::Silent { .. });
+        if known.is_none() && (is_silent || event.host.is_empty() && !is_failure) {
             return;
         }
         let at = known.unwrap_or_else(|| {
@@ -199,6 +200,13 @@ mod tests {
         assert_eq!(summary.changes(), 4);
         let failed = &summary.hosts[1].failures;
         assert_eq!((failed.len(), failed[0].step.as_str()), (1, "install-packages"));
+    }
+
+    #[test]
+    fn a_host_that_is_only_waited_for_takes_no_part() {
+        let silent = at("n9", "", "", Kind::Silent { millis: 2000 });
+        let summary = summary(Mode::Plan, &["n1"], &[silent, at("n1", "", "", Kind::Idle)]);
+        assert_eq!(outcomes(&summary), [("n1", Outcome::Unchanged, 0)]);
     }
 
     #[test]

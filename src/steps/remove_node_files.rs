@@ -67,6 +67,8 @@ pub fn step(context: &Context) -> RemoveNodeFiles {
 pub struct Observed {
     baseline: Option<Baseline>,
     present: BTreeMap<&'static str, Found>,
+    /// Links of before that are gone, each with its target: dpkg removes a link to a folder that a purged package has.
+    lost: Vec<(&'static str, Utf8PathBuf)>,
     caches: Vec<Utf8PathBuf>,
     /// Paths that belong to installed packages.
     owned: BTreeSet<String>,
@@ -101,9 +103,14 @@ impl Step for RemoveNodeFiles {
         let protected = Protected::of(probe, false).await?;
         let of_host = mounts_of_host(probe).await?;
         let mut present = BTreeMap::new();
+        let mut lost = Vec::new();
         for path in OF_NODES.into_iter().chain(OF_RUNTIME).chain(OF_BALANCER).chain(BY_THE_WAY) {
             let folder = Utf8Path::new(path);
-            let Some(metadata) = probe.stat(folder).await? else { continue };
+            let Some(metadata) = probe.stat(folder).await? else {
+                let target = protected.baseline().and_then(|before| before.link(path));
+                lost.extend(target.map(|target| (path, target.into())));
+                continue;
+            };
             // An administrator moved the folder: none of the node's parts makes such a link.
             if metadata.kind == FileKind::Symlink {
                 continue;
@@ -140,12 +147,15 @@ impl Step for RemoveNodeFiles {
             has_balancer: status.package(BALANCER).is_some(),
             has_runtime: RUNTIMES.iter().any(|name| status.package(name).is_some()),
             present,
+            lost,
             caches,
         })
     }
 
     fn diff(&self, observed: Observed) -> Planned {
-        let mut changes = Vec::new();
+        let link =
+            |(path, target): &(&str, Utf8PathBuf)| Change::MakeLink { path: (*path).into(), target: target.clone() };
+        let mut changes: Vec<Change> = observed.lost.iter().map(link).collect();
         for (path, found) in &observed.present {
             changes.extend(match observed.owned.contains(*path) {
                 true => attributes(path, found, observed.baseline.as_ref()),
@@ -167,7 +177,14 @@ impl Step for RemoveNodeFiles {
         }
         let busy = busy_namespaces(probe).await?;
         if busy.is_empty() {
-            return Protected::of(probe, false).await?.spared(probe, &OF_RUNTIME, &[]).await;
+            // A mount of the host's own is emptied, and stays as it was before.
+            let of_host = mounts_of_host(probe).await?;
+            let (mut whole, mut emptied) = (Vec::new(), Vec::new());
+            for path in OF_RUNTIME {
+                let real = probe.canonical(Utf8Path::new(path)).await?;
+                if of_host.contains(&real) { &mut emptied } else { &mut whole }.push(path);
+            }
+            return Protected::of(probe, false).await?.spared(probe, &whole, &emptied).await;
         }
         let text = format!(
             "/run/containerd and /var/lib/containerd stay: containers of others run there, in the namespaces {}",

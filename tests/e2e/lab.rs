@@ -202,11 +202,17 @@ impl Lab {
         path.display().to_string()
     }
 
-    /// Not by the testbed's own `exec`, which takes many times as long. The command becomes the very process that is started, so that a
-    /// signal reaches it.
+    /// The testbed's own `exec` takes many times as long, so only labs that need more than the namespace use it. The command becomes
+    /// the very process that is started, so that a signal reaches it.
     fn inside(&self, argv: &[&str]) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace.borrow()]).args(argv);
+        let mut command = if self.folder.join("upstream").is_dir() {
+            testbed(&self.name, &["exec"])
+        } else {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", &self.namespace.borrow()]);
+            command
+        };
+        command.args(argv);
         // What a developer has set must not decide what is tested.
         for name in ["KUBECONFIG", "SSH_AUTH_SOCK", "NO_COLOR", "CLICOLOR_FORCE", "KBOOT_LOG"] {
             command.env_remove(name);

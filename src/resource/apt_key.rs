@@ -112,7 +112,12 @@ fn parsed(fingerprints: &[String]) -> Vec<Fingerprint> {
 
 /// The pinned keys of a file, which must have one that has not expired: a wrong key and an old one are different news.
 fn keyring(file: &[u8], fingerprints: &[String], whose: &str, now: u64) -> Result<Vec<u8>> {
-    let unread = |error| Failure::new(format!("{whose} can't be used: {error}"));
+    let unread = |error| {
+        Failure::new(format!("{whose} can't be used: {error}")).hint(
+            "see that `keyUrl` or `keyFile` in the inventory leads to the repository's public key: `gpg --show-keys FILE` lists \
+             what a file has",
+        )
+    };
     let keys = pinned(file, fingerprints).map_err(unread)?;
     if keys.is_empty() {
         let found = openpgp::fingerprints(file).map_err(unread)?;

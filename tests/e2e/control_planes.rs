@@ -163,13 +163,6 @@ fn shrink_and_grow(lab: &Lab) {
     let one = inventory(lab, &["n2"]);
     Run::of(lab, &["up", "-i", &one]).ends(0);
     let two = inventory(lab, &["n2", "n3"]);
-    lab.on("n3", &format!("echo '{}' >/run/kboot.fault", FAULTS[1])).ok();
-    Run::read_cut(lab.finish(lab.start(&[&stripped(lab), "up", "-i", &two, "--output", "json"])));
-    assert_eq!(members(lab, "n2"), [(String::new(), false), ("n2".into(), true)]);
-    // flannel may start there between a plan and the run, so this is no run that was planned.
-    let reset = ["reset", "-i", &two, "--host", "n3", "--yes", "--drain-timeout", "0", "--output", "json"];
-    Run::read(lab.kboot(&reset)).ends(0);
-    all_vote(lab, "n2", &["n2"]);
     killed_at_each_step(lab, &two, "n3");
     all_vote(lab, "n2", &["n2", "n3"]);
     Run::of(lab, &["up", "-i", &three]).ends(0);

@@ -8,14 +8,23 @@ use rustix::process::Signal;
 
 use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
+use crate::command::eventually;
 use crate::events::{Run, text};
 use crate::lab::Lab;
 use crate::whole::Whole;
 
 pub const TESTS: &[Test] = &[
     Test { name: "reset::a_host_leaves_a_cluster_that_stays", start: Start::bare(2), run: a_host_leaves },
-    Test { name: "reset::the_same_host_comes_back", start: LEFT, run: the_same_host_comes_back },
-    Test { name: "reset::a_whole_cluster_goes_and_nothing_is_left", start: LEFT, run: a_whole_cluster_goes },
+    Test {
+        name: "reset::the_same_host_comes_back",
+        start: Start::After("reset::a_host_leaves_a_cluster_that_stays"),
+        run: the_same_host_comes_back,
+    },
+    Test {
+        name: "reset::a_whole_cluster_goes_and_nothing_is_left",
+        start: Start::After("reset::the_same_host_comes_back"),
+        run: a_whole_cluster_goes,
+    },
     Test { name: "reset::a_half_installed_host_is_bare_again", start: Start::bare(1), run: a_half_installed_host },
     Test {
         name: "reset::what_somebody_has_edited_since_is_kept_and_told",
@@ -33,8 +42,6 @@ pub const TESTS: &[Test] = &[
         run: a_host_of_kubeadms,
     },
 ];
-
-const LEFT: Start = Start::After("reset::a_host_leaves_a_cluster_that_stays");
 
 /// What the hosts of the cluster that goes were before anybody touched them.
 static BEFORE: Mutex<BTreeMap<&str, Whole>> = Mutex::new(BTreeMap::new());
@@ -142,6 +149,16 @@ fn the_same_host_comes_back(lab: &Lab) {
 
 fn a_whole_cluster_goes(lab: &Lab) {
     let inventory = lab.inventory_of(&["n1", "n2"]);
+    // A pod that starts between plan and run is in no plan.
+    eventually(Duration::from_secs(120), "every pod runs", || {
+        let pods = cluster::objects(lab, "pods -A");
+        let waiting: Vec<String> = pods
+            .iter()
+            .filter(|pod| cluster::condition(pod, "Ready") != "True")
+            .map(|pod| text(&pod["metadata"]["name"]))
+            .collect();
+        if waiting.is_empty() { Ok(()) } else { Err(waiting.join(", ")) }
+    });
     // The tests' own kubectl.
     lab.on("n1", "rm -rf /root/.kube").ok();
     // The API server is gone, and nobody is left to be asked.

@@ -92,6 +92,31 @@ const FULL: &[(&str, &str)] = &[
     ("endpoint::a_local_balancer_outlives_n3_killed", "the same with n1 shows it"),
     ("endpoint::a_local_balancer_outlives_n2_cut_off", "the same with n1 shows it"),
     ("endpoint::a_local_balancer_outlives_n3_cut_off", "the same with n1 shows it"),
+    ("endpoint::a_virtual_address_outlives_another_control_plane", "the same with its holder shows it"),
+    ("endpoint::and_back_again", "the move to the virtual address shows it"),
+    (
+        "address::a_control_plane_of_three_and_a_worker_move_under_load",
+        "address::a_single_control_plane_and_a_worker_move_and_back shows it",
+    ),
+    (
+        "control_planes::three_become_five_and_two_may_die",
+        "endpoint::one_control_plane_grows_to_three_under_load and control_planes::the_first_is_replaced_without_it show it",
+    ),
+    (
+        "external_etcd::by_hand_and_by_kubeadm",
+        "external_etcd::two_control_planes_keep_their_state_in_it and control_planes::by_hand_and_by_kubeadm show it",
+    ),
+    (
+        "interop::kubeadm_resets_a_node_of_kboot_s_and_joins_it",
+        "oracle::a_fresh_host_joins_with_kubeadm_and_leaves_again shows it",
+    ),
+    ("interop::kubeadm_renews_lists_and_plans_upgrades", "interop::kubeadm_renews_what_kboot_issued shows it"),
+    ("oracle::a_worker_is_reset_and_comes_back", "reset::the_same_host_comes_back shows it"),
+    ("by_hand::reset_and_all_over_again", "reset::the_same_host_comes_back shows it"),
+    (
+        "hard::kills_at_the_worst_moments_are_survived",
+        "killed::interrupted_and_killed_runs_end_in_the_same_cluster shows it",
+    ),
 ];
 
 fn main() -> ExitCode {

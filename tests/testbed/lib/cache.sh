@@ -9,10 +9,11 @@
 
 declare -A ART_KEY=()
 
-# Everything a lab needs, in the order in which builds begin: Kubernetes takes longest, and what is unpacked from Debian fills its gaps.
-ARTIFACTS=(tools base kubernetes net shell etcd coredns containerd cni flannel flannel-cni crictl debs repo images)
-# A lab that is made with --upstream needs more.
-with_upstream() { ARTIFACTS+=(upstream); }
+# Everything a lab needs, in the order in which builds begin: the programs take longest, and what is unpacked from Debian fills their gaps.
+ARTIFACTS=(tools programs base net shell mirror containerd flannel-cni debs repo images)
+# A lab that is made with --upstream needs more, one with --online little.
+with_upstream() { ARTIFACTS+=(servers upstream); }
+with_online() { ARTIFACTS=(tools servers base mirror); }
 
 # How long a build usually takes, on two cores with nothing cached; what is not here takes seconds.
 declare -A USUAL=()

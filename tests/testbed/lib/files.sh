@@ -43,7 +43,14 @@ Y
 }
 
 inventory_file() {
-  if is_upstream; then upstream_inventory; else lab_inventory; fi
+  if [[ -n $(lab_servers) ]]; then bare_inventory; else lab_inventory; fi
+}
+
+eviction() {
+  cat <<'Y'
+# The disk is the whole machine's, and may well be fuller than the kubelet's tenths allow.
+kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, nodefs.inodesFree: 1%, imagefs.available: 1Gi, imagefs.inodesFree: 1%}}}
+Y
 }
 
 lab_inventory() {
@@ -59,8 +66,7 @@ packages:
   containerd: {url: http://$GATEWAY:$REPO_PORT/docker, suite: $DEBIAN_RELEASE, components: [stable], keyFile: ./repo.asc}
 images:
   mirrors: {registry.k8s.io: http://$GATEWAY:$REGISTRY_PORT, ghcr.io: http://$GATEWAY:$REGISTRY_PORT}
-# The disk is the whole machine's, and may well be fuller than the kubelet's tenths allow.
-kubelet: {config: {evictionHard: {memory.available: 100Mi, nodefs.available: 1Gi, nodefs.inodesFree: 1%, imagefs.available: 1Gi, imagefs.inodesFree: 1%}}}
+$(eviction)
 ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}
 hosts:
 Y
@@ -78,5 +84,4 @@ Y
 env_file() {
   printf 'LAB=%q\nLAB_NAME=%q\nNETNS=%q\nINVENTORY=%q\nHOSTS=%q\nREPO_URL=%q\nREGISTRY_URL=%q\n' "$LAB" "$LAB_NAME" "$NETNS" "$LAB/inventory.yaml" \
     "$(hosts | xargs)" "http://$GATEWAY:$REPO_PORT" "http://$GATEWAY:$REGISTRY_PORT"
-  printf 'KUBERNETES_BIN=%q\n' "$(lab_artifact kubernetes)"
 }

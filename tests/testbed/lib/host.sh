@@ -59,6 +59,7 @@ Components: main
 Signed-By: /usr/share/keyrings/debian-mirror.asc
 Y
   if is_upstream; then upstream_host "$dir/layer"; fi
+  if is_online; then online_host "$dir/layer"; fi
   if [[ $(host_user "$host") == root ]]; then
     home=$dir/layer/root
     install -dm700 "$home"

@@ -36,14 +36,17 @@ lab_up() { [[ -f $LAB/up && ! $(group_pids /services) == "" ]]; }
 need_lab() { lab_up || die "lab $LAB_NAME is not up; run: testbed up"; }
 
 up() {
-  local wanted=3 fresh='' upstream='' host started i
+  local wanted=3 fresh='' servers='' host started i
   local -a new=()
   while (($#)); do
     case $1 in
     --hosts) wanted=${2-}; shift ;;
     --hosts=*) wanted=${1#*=} ;;
     --fresh) fresh=1 ;;
-    --upstream) upstream=1 ;;
+    --upstream | --online)
+      [[ -z $servers || $servers == "${1#--}" ]] || die "up: --upstream and --online exclude each other"
+      servers=${1#--}
+      ;;
     *) die "up: unknown argument $1" ;;
     esac
     shift
@@ -51,14 +54,15 @@ up() {
   [[ $wanted =~ ^[1-9][0-9]?$ ]] || die "up: --hosts takes a number from 1 to 99"
   started=$(now)
   need_root
-  if [[ -n $upstream ]] || is_upstream; then with_upstream; fi
+  if [[ -z $servers && -z $fresh ]] && lab_up; then servers=$(lab_servers); fi
+  [[ -z $servers ]] || "with_$servers"
   build_all
   lock_lab
   if [[ -n $fresh ]] || ! lab_up; then
     clear_lab
-    make_lab "$upstream"
-  elif [[ -n $upstream ]] && ! is_upstream; then
-    die "lab $LAB_NAME was made without --upstream; \`up --upstream --fresh\` makes it anew"
+    make_lab "$servers"
+  elif [[ $servers != "$(lab_servers)" ]]; then
+    die "lab $LAB_NAME was made without --$servers; \`up --$servers --fresh\` makes it anew"
   elif [[ $(artifact_list) != "$(<"$LAB/artifacts")" ]]; then
     say "lab $LAB_NAME was made from other versions or scripts than these; \`up --fresh\` makes it anew"
   fi
@@ -76,17 +80,20 @@ artifact_list() {
   for name in "${ARTIFACTS[@]}"; do echo "$name $(artifact "$name")"; done
 }
 
-make_lab() { # UPSTREAM: whether it stands in for the servers that kboot's defaults name
+# lab_servers: how the lab has the servers that kboot's defaults name, if it has.
+lab_servers() { if is_upstream; then echo upstream; elif is_online; then echo online; fi; }
+
+make_lab() { # [upstream|online]
   modprobe -aq overlay br_netfilter vxlan 2>/dev/null || true # where they are modules, hosts cannot load them
   mkdir -p "$LAB/hosts" "$LAB/log"
-  [[ -z $1 ]] || mkdir "$LAB/upstream"
+  [[ -z $1 ]] || mkdir "$LAB/$1"
   shared sysctls_save
   artifact_list >"$LAB/artifacts"
   ssh-keygen -q -t ed25519 -N '' -C kboot-testbed -f "$LAB/key"
-  cp "$(artifact repo)/repo.asc" "$LAB/repo.asc"
+  cp "$(artifact mirror)/repo.asc" "$LAB/repo.asc"
   net_up
   services_start
-  if is_upstream; then upstream_start; fi
+  [[ -z $1 ]] || "$1_start"
 }
 
 boot() { # HOST…: all at once; those without a disk get a bare one
@@ -153,8 +160,8 @@ status() {
     printf '%-6s %-12s %-6s %-6s %s\n' "$host" "$(host_address "$host")" "$(host_user "$host")" "$(host_port "$host")" "$state"
   done
   port_answers "$REPO_PORT" || { say "the package repository does not answer"; bad=1; }
-  port_answers "$REGISTRY_PORT" || { say "the image registry does not answer"; bad=1; }
-  ! is_upstream || port_answers "$HTTPS_PORT" || { say "what stands in for upstream's servers does not answer"; bad=1; }
+  is_online || port_answers "$REGISTRY_PORT" || { say "the image registry does not answer"; bad=1; }
+  [[ -z $(lab_servers) ]] || port_answers "$HTTPS_PORT" || { say "upstream's servers, or the relay to them, do not answer"; bad=1; }
   return $bad
 }
 

@@ -3,9 +3,12 @@
 
 # served: the lab's own view of the artifacts, made of links into the cache.
 served() {
-  local storage
+  local storage part
+  mkdir -p "$LAB/served/repo"
+  ln -sfn "$(artifact mirror)/debian" "$LAB/served/repo/debian"
+  if is_online; then return; fi
   storage=$(artifact images)/storage/docker/registry/v2
-  mkdir -p "$LAB/served/repo" "$LAB/served/storage/docker/registry/v2"
+  mkdir -p "$LAB/served/storage/docker/registry/v2"
   ln -sfn "$storage/blobs" "$LAB/served/storage/docker/registry/v2/blobs"
   rm -rf "$LAB/served/storage/docker/registry/v2/repositories" "$LAB/served/moved"
   # Only names and digests: the images themselves are blobs.
@@ -19,6 +22,7 @@ move_verb() {
   need_root
   lock_lab
   need_lab
+  ! is_online || die "move: lab $LAB_NAME was made with --online, and serves neither packages nor images"
   case $verb in
   package) [[ $# == 1 ]] || die "move package: which one?"; publish "$1" ;;
   image) [[ $# == 2 ]] || die "move image: takes a NAME:TAG and the one that it becomes"; retag "$1" "$2" ;;

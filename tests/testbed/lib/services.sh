@@ -19,6 +19,10 @@ services_start() {
   local tools
   tools=$(artifact tools)
   served
+  service_start repo "$tools/busybox" httpd -f -p "$GATEWAY:$REPO_PORT" -h "$LAB/served/repo"
+  until_deadline 10 "the package repository; see $LAB/log/repo.log" port_answers "$REPO_PORT"
+  # The images come from elsewhere.
+  if is_online; then return; fi
   cat >"$LAB/registry.yml" <<Y
 version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
@@ -27,8 +31,6 @@ storage:
   maintenance: {uploadpurging: {enabled: false}, readonly: {enabled: true}}
 http: {addr: "$GATEWAY:$REGISTRY_PORT"}
 Y
-  service_start repo "$tools/busybox" httpd -f -p "$GATEWAY:$REPO_PORT" -h "$LAB/served/repo"
   service_start registry "$tools/docker-registry" serve "$LAB/registry.yml"
-  until_deadline 10 "the package repository; see $LAB/log/repo.log" port_answers "$REPO_PORT"
   until_deadline 10 "the image registry; see $LAB/log/registry.log" port_answers "$REGISTRY_PORT"
 }

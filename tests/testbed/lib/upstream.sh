@@ -12,7 +12,7 @@ is_upstream() { [[ -d $LAB/upstream ]]; }
 upstream_start() {
   local dir=$LAB/upstream program
   [[ -f $MACHINE_ROOTS ]] || die "no $MACHINE_ROOTS on this machine: --upstream needs the package ca-certificates"
-  program=$(artifact upstream)/upstream
+  program=$(artifact servers)/upstream
   mkdir -p "$dir/etc"
   # Links into the cache, and beside them what the lab signs.
   cp -rs "$(artifact upstream)/www" "$dir/www"
@@ -24,7 +24,7 @@ upstream_start() {
   ) >"$LAB/log/upstream-keys.log" 2>&1 &
   wait $! || die "the lab's keys were not made; see $LAB/log/upstream-keys.log"
   : >"$dir/faults"
-  service_start upstream "$program" -address "$GATEWAY" -www "$dir/www" -registry "http://$GATEWAY:$REGISTRY_PORT" \
+  service_start upstream "$program" serve -address "$GATEWAY" -www "$dir/www" -registry "http://$GATEWAY:$REGISTRY_PORT" \
     -faults "$dir/faults" -roots "$dir/ca.crt"
   until_deadline 10 "the servers that stand in for upstream's; see $LAB/log/upstream.log" test -f "$dir/ca.crt"
   echo "nameserver $GATEWAY" >"$dir/etc/resolv.conf"
@@ -85,18 +85,18 @@ upstream_exec() { # COMMAND…
     exec "$@"' _ "$LAB/upstream/etc" "$MACHINE_ROOTS" "$@"
 }
 
-upstream_inventory() {
+# What kboot cannot know: the hosts, how to log in to them, and the fingerprints of keys that are the lab's own.
+bare_inventory() {
   local host
-  cat <<Y
-# Nothing but the hosts, how to log in to them, and the fingerprints of the lab's own keys: the rest is kboot's defaults.
-apiVersion: kboot/v1alpha1
-kind: Cluster
-packages:
-  kubernetes: {fingerprint: $(<"$LAB/upstream/kubernetes.fingerprint")}
-  containerd: {fingerprint: $(<"$LAB/upstream/containerd.fingerprint")}
-ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}
-hosts:
-Y
+  echo "# The rest is kboot's defaults."
+  printf 'apiVersion: kboot/v1alpha1\nkind: Cluster\n'
+  if is_upstream; then
+    echo packages:
+    printf '  %s: {fingerprint: %s}\n' kubernetes "$(<"$LAB/upstream/kubernetes.fingerprint")" containerd "$(<"$LAB/upstream/containerd.fingerprint")"
+  else
+    eviction
+  fi
+  printf 'ssh: {user: root, identityFile: ./key, knownHosts: ./known_hosts}\nhosts:\n'
   for host in $(hosts); do
     printf '  - {name: %s, address: %s, ' "$host" "$(host_address "$host")"
     case $host in

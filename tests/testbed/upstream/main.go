@@ -1,12 +1,17 @@
-// Upstream stands in a lab for the servers that kboot's defaults name. It answers for their names and serves, over TLS, a lab's
-// repositories and registry in their layouts, with their redirects and tokens. A file of faults, which may change at any time,
-// makes it misbehave; the README beside this folder describes it.
+// Upstream gives a lab the servers that kboot's defaults name, in one of two ways.
+//
+// `upstream serve` stands for them. It answers for their names and serves, over TLS, a lab's repositories and registry in their
+// layouts, with their redirects and tokens. A file of faults, which may change at any time, makes it misbehave; the README beside
+// this folder describes it.
+//
+// `upstream enter` and `upstream leave` are the two ends of a relay to the real ones. `upstream reach` tells whether they answer.
 package main
 
 import (
 	"context"
 	"crypto/tls"
 	"flag"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -17,15 +22,37 @@ import (
 )
 
 func main() {
-	address := flag.String("address", "", "the IPv4 address to serve at, by DNS on port 53 and HTTPS on port 443")
-	www := flag.String("www", "", "the folder with a subfolder for each host that serves files")
-	registry := flag.String("registry", "", "the URL of the registry that has the images")
-	file := flag.String("faults", "", "the file with the faults")
-	roots := flag.String("roots", "", "where to write the certificate of the CA")
-	flag.Parse()
 	log.SetFlags(log.LstdFlags | log.Lmicroseconds)
-	if err := serve(*address, *www, *registry, &faults{file: *file}, *roots); err != nil {
+	if len(os.Args) < 2 {
+		log.Fatal("usage: upstream serve|enter|leave|reach …")
+	}
+	if err := run(os.Args[1], os.Args[2:]); err != nil {
 		log.Fatal(err)
+	}
+}
+
+func run(command string, arguments []string) error {
+	flags := flag.NewFlagSet(command, flag.ExitOnError)
+	address := flags.String("address", "", "the IPv4 address to serve at, by DNS on port 53 and TLS on port 443")
+	socket := flags.String("socket", "", "enter, leave: the Unix socket between the two")
+	www := flags.String("www", "", "serve: the folder with a subfolder for each host that serves files")
+	registry := flags.String("registry", "", "serve: the URL of the registry that has the images")
+	file := flags.String("faults", "", "serve: the file with the faults")
+	roots := flags.String("roots", "", "serve: where to write the certificate of the CA")
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	switch command {
+	case "serve":
+		return serve(*address, *www, *registry, &faults{file: *file}, *roots)
+	case "enter":
+		return enter(*address, *socket)
+	case "leave":
+		return leave(*socket)
+	case "reach":
+		return reach(flags.Args())
+	default:
+		return fmt.Errorf("unknown command %q", command)
 	}
 }
 
@@ -56,7 +83,7 @@ func serve(address, www, registry string, faults *faults, roots string) error {
 		return err
 	}
 	failed := make(chan error)
-	go func() { failed <- answer(names, at, hosts, faults) }()
+	go func() { failed <- answer(names, resolver(at, hosts, faults)) }()
 	server := &http.Server{
 		Handler:           &front{hosts, faults},
 		ReadHeaderTimeout: time.Minute,

@@ -19,8 +19,24 @@ const (
 // Nobody has this address (RFC 5737), and the lab's gateway drops what is sent there: a host that does not answer.
 var silence = netip.MustParseAddr("192.0.2.1")
 
-// answer is a name server that knows the hosts, all at one address, and no other name.
-func answer(conn net.PacketConn, at netip.Addr, hosts map[string]http.Handler, faults *faults) error {
+// resolver knows these hosts, all at one address, and no other name.
+func resolver(at netip.Addr, hosts map[string]http.Handler, faults *faults) func(string, net.Addr) (netip.Addr, bool) {
+	return func(name string, client net.Addr) (netip.Addr, bool) {
+		fault, err := faults.next(lookup, client, name, "")
+		switch {
+		case err != nil:
+			log.Print(err)
+			return at, false
+		case fault == nil:
+			return at, hosts[name] != nil
+		default:
+			return silence, fault.value == "silent" && hosts[name] != nil
+		}
+	}
+}
+
+// answer is a name server for what a function resolves.
+func answer(conn net.PacketConn, resolve func(name string, client net.Addr) (netip.Addr, bool)) error {
 	buffer := make([]byte, 1500)
 	for {
 		length, client, err := conn.ReadFrom(buffer)
@@ -31,17 +47,7 @@ func answer(conn net.PacketConn, at netip.Addr, hosts map[string]http.Handler, f
 		if !ok {
 			continue
 		}
-		address, known := at, hosts[name] != nil
-		fault, err := faults.next(lookup, client, name, "")
-		switch {
-		case err != nil:
-			log.Print(err)
-			known = false
-		case fault != nil && fault.value == "silent":
-			address = silence
-		case fault != nil:
-			known = false
-		}
+		address, known := resolve(name, client)
 		// A question that cannot be answered any more is its asker's loss.
 		_, _ = conn.WriteTo(reply(buffer[:end], kind, address, known), client)
 	}

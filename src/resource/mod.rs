@@ -35,7 +35,7 @@ mod vetted;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
-pub use apt_removal::{Removal, removal};
+pub use apt_removal::{Removal, marked_manual, removal};
 pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};

@@ -35,27 +35,30 @@ fn run(script: &str) -> Option<String> {
 }
 
 #[test]
-fn undo_keeps_a_package_that_somebody_else_s_package_needs() {
+fn undo_keeps_a_package_that_somebody_needs_or_has_asked_for() {
     let script = r#"
 cd /tmp
-for p in dep free user; do
+for p in auto dep free lib user; do
   mkdir -p $p/DEBIAN
   printf "Package: kb-$p\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n" > $p/DEBIAN/control
 done
 echo "Depends: kb-dep" >> user/DEBIAN/control
-for p in dep free user; do dpkg-deb -b $p kb-$p.deb; dpkg -i kb-$p.deb; done >/dev/null 2>&1
+for p in auto dep free lib user; do dpkg-deb -b $p kb-$p.deb; dpkg -i kb-$p.deb; done >/dev/null 2>&1
 r() { echo "{\"version\":2,\"run\":\"1\",\"at\":1,$1}"; }
 { r '"record":"begin","id":"1","command":"kboot up","owner":"","wanted":""'
-r '"record":"intent","change":0,"step":"s","text":"t","before":[{"thing":"packages","state":"packages","versions":{}}],"wants":{}'
-r '"record":"done","change":0,"after":[{"thing":"packages","state":"packages","versions":{"kb-dep":"1","kb-free":"1"}}]'
+r '"record":"intent","change":0,"step":"s","text":"t","before":[{"thing":"packages","state":"packages","versions":{}}],"wants":{"package kb-dep":"any","package kb-free":"any"}'
+r '"record":"done","change":0,"after":[{"thing":"packages","state":"packages","versions":{"kb-auto":"1","kb-dep":"1","kb-free":"1","kb-lib":"1"}}]'
 } > /var/lib/kboot/journal.jsonl
+# As apt leaves it once `apt-mark manual kb-lib` was said.
+printf 'Package: kb-auto\nArchitecture: all\nAuto-Installed: 1\n\n' > /var/lib/apt/extended_states
 /kboot undo --dry-run; /kboot undo --yes; echo "exit $?"; dpkg-query -W
 "#;
     let Some(told) = run(script) else { return };
-    assert_eq!(told.matches("- remove the packages kb-free\n").count(), 1, "the plan names what goes: {told}");
+    assert_eq!(told.matches("- remove the packages kb-auto, kb-free\n").count(), 1, "the plan names what goes: {told}");
+    assert!(told.contains("the package kb-lib: kept, for it was marked as installed by hand since"), "{told}");
     assert!(told.contains("the package kb-dep: kept, for kb-user needs it"), "{told}");
     assert!(
-        told.contains("exit 0") && told.contains("kb-dep\t1\nkb-user\t1\n") && !told.contains("kb-free\t1"),
+        told.contains("exit 0") && told.contains("kb-dep\t1\nkb-lib\t1\nkb-user\t1\n") && !told.contains("kb-free\t1"),
         "{told}"
     );
 }

@@ -79,3 +79,22 @@ k issue-certificates; stat -c '%n %a %U' /etc/kubernetes/pki/{ca,sa}.key
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains("ca.key 600 root\n") && told.contains("sa.key 600 root\n"), "{told}");
 }
+
+#[test]
+fn each_signal_that_asks_for_an_end_stops_a_run_that_waits() {
+    let script = r#"
+echo '{apiVersion: kboot/v1alpha1, kind: Cluster, hosts: [{name: n2, address: 10.0.0.5, roles: [control-plane]}]}' > /c
+for signal in INT TERM HUP; do
+  /kboot phase init wait-for-api-server --config /c --ignore-preflight all -ojson > /said 2>&1 & p=$!
+  for i in {1..300}; do grep -q '"event":"waiting"' /said && break; sleep 0.1; done
+  asked=$(date +%s%N); kill -$signal $p; code=0; wait $p || code=$?
+  echo "$signal: exit code $code, in time: $(( ($(date +%s%N) - asked) / 1000000 < 2000 ))"
+  grep -c '"interrupted":true' /said; tail -1 /said
+done
+"#;
+    let Some(told) = run(script) else { return };
+    for signal in ["INT", "TERM", "HUP"] {
+        assert!(told.contains(&format!("{signal}: exit code 130, in time: 1\n")), "{told}");
+    }
+    assert_eq!(told.matches("\"event\":\"summary\"").count(), 3, "the report is whole: {told}");
+}

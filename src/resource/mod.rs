@@ -8,6 +8,7 @@ mod apt_fetch;
 mod apt_key;
 mod apt_lock;
 mod apt_removal;
+mod apt_run;
 mod attributes;
 mod ca_certificates;
 mod certificate;

@@ -15,6 +15,7 @@
 
 pub mod adopt;
 pub mod agent;
+mod agree;
 mod alike;
 pub mod baseline;
 pub mod bootstrap;

@@ -112,9 +112,10 @@ fn readme_names_the_packages_that_are_installed() {
 }
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
-const MAY_USE: [(&str, &str); 26] = [
-    ("adopt", "alike engine facts inventory kube kubeadm manifest pki"),
+const MAY_USE: [(&str, &str); 27] = [
+    ("adopt", "agree alike engine facts inventory kube kubeadm manifest pki"),
     ("agent", "adopt baseline engine facts kube lock resource steps"),
+    ("agree", ""),
     ("alike", ""),
     ("baseline", "engine proc"),
     ("bootstrap", "inventory names pki"),
@@ -130,7 +131,7 @@ const MAY_USE: [(&str, &str); 26] = [
     ("inventory", "openpgp"),
     ("kube", "engine names"),
     ("kubeadm", "bootstrap inventory pki"),
-    ("lock", "engine inventory"),
+    ("lock", "agree engine inventory"),
     ("manifest", "inventory"),
     ("names", ""),
     ("openpgp", ""),

@@ -179,6 +179,54 @@ find /var/lib/etcd /etc/cni /etc/kubernetes -type f"#;
     told.says("exit code 0");
 }
 
+/// A network of podman's that was there before the first run.
+const PODMAN: &str = r#"
+mkdir -p /etc/cni/net.d
+echo '{"name": "podman"}' >/etc/cni/net.d/87-podman-bridge.conflist
+"#;
+
+#[test]
+fn what_the_cluster_s_plugins_made_goes_beside_a_network_of_podman_s() {
+    let script = format!(
+        r#"{PODMAN}
+baseline '"file":{{"/etc/cni":"directory 0755 0:0","/etc/cni/net.d":"directory 0755 0:0","/etc/cni/net.d/87-podman-bridge.conflist":"file 0644 0:0 x"}}'
+mkdir -p /var/lib/cni/networks/cbr0 /var/lib/cni/results; echo x >/var/lib/cni/networks/cbr0/10.244.0.2
+reset
+test ! -e /var/lib/cni; cat /etc/cni/net.d/87-podman-bridge.conflist"#
+    );
+    let Some(told) = in_root(&script) else { return };
+    told.says("exit code 0").says("{\"name\": \"podman\"}").is_silent_of("/var/lib/cni: somebody");
+    assert!(!told.text.lines().any(|line| line.contains("\"leftover\"") && line.contains("/var/lib/cni")), "{told}");
+    // Its leases were there before: they stay, and what is beside them goes.
+    let script = format!(
+        r#"{PODMAN}
+mkdir -p /var/lib/cni/networks/{{podman,cbr0}}; echo mine >/var/lib/cni/networks/podman/10.88.0.2
+baseline '"entry":{{"/var/lib/cni":"directory 0755 0:0","/var/lib/cni/networks":"directory 0755 0:0","/var/lib/cni/networks/podman":"directory 0755 0:0"}}'
+reset
+cat /var/lib/cni/networks/podman/10.88.0.2; test ! -e /var/lib/cni/networks/cbr0"#
+    );
+    let Some(told) = in_root(&script) else { return };
+    told.says("exit code 0").says("mine");
+}
+
+#[test]
+fn a_second_reset_removes_nothing_of_others() {
+    let script = format!(
+        r#"{PODMAN}
+rm -r /etc/kubernetes/kubelet.conf /var/lib/kboot
+mkdir -p /etc/kubernetes/pki /var/lib/etcd/{{default/member,member}} /var/log/pods/mine
+echo mine >/etc/kubernetes/pki/ca.key; echo patroni >/var/lib/etcd/default/member/db; echo etcd >/var/lib/etcd/member/db
+ip link add cni0 type dummy || :
+look() {{ find / -xdev ! -path /said ! -path /before ! -path /run/kboot.lock | sort; ip -o link | cut -d: -f2; }}
+look >/before
+reset | tee /said
+look | diff /before - && echo "as before"
+echo "changes: $(grep -c change-finished /said)""#
+    );
+    let Some(told) = in_root(&script) else { return };
+    told.says("exit code 0").says("as before").says("changes: 0").mentions("all on it stays as it is");
+}
+
 #[test]
 fn of_etcd_s_folder_a_member_goes_and_its_copies_are_named() {
     let script = "

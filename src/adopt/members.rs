@@ -1,10 +1,10 @@
 //! Whose nodes the named hosts are, and all nodes of the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Draft, Named};
+use super::{Draft, Named, Survey};
 use crate::engine::{Failure, Result};
 use crate::inventory::{CONTROL_PLANE, Host, Role};
 use crate::kube::node;
@@ -37,6 +37,7 @@ pub fn check(named: &[Named]) -> Result<BTreeMap<String, &Named>> {
             "none of the hosts is a control plane: the cluster is read on one, with its /etc/kubernetes/admin.conf";
         return Err(Failure::new(cause).hint("name a control plane, too: --host USER@ADDRESS"));
     };
+    agree_with(leader, named)?;
     let mut nodes: BTreeMap<String, &Named> = BTreeMap::new();
     for host in named {
         let name = node_name(host);
@@ -52,6 +53,40 @@ pub fn check(named: &[Named]) -> Result<BTreeMap<String, &Named>> {
         }
     }
     if wrong.is_empty() { Ok(nodes) } else { Err(refused(wrong).hint("name hosts of one cluster, each once")) }
+}
+
+/// All that have an administrator's kubeconfig must say the same of the cluster: one that says something else may say what it likes.
+fn agree_with(leader: &Named, named: &[Named]) -> Result<()> {
+    let own = essence(&leader.survey);
+    let others = named.iter().filter(|host| host.survey.objects.is_some() && essence(&host.survey) != own);
+    let others: Vec<&str> = others.map(|host| host.target.as_str()).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} and {} say different things of the cluster", leader.target, others.join(", "))).hint(
+        "if nodes came or went just now, run the same command again; else compare `kubectl get nodes --show-labels` and \
+         `kubectl -n kube-system get configmaps -o yaml` there: one of the hosts is not what it should be",
+    ))
+}
+
+/// What of the cluster an inventory is made of, and does not change by itself.
+fn essence(survey: &Survey) -> BTreeSet<String> {
+    let objects = survey.objects.iter().flatten();
+    objects
+        .map(|object| {
+            let metadata = &object["metadata"];
+            let name = (&object["kind"], &metadata["namespace"], &metadata["name"]);
+            match object["kind"] == "Node" {
+                true => {
+                    format!("{name:?} {:?} {:?} {:?}", labels(object), roles(object), node::internal_address(object))
+                }
+                false => {
+                    let pod = object.pointer("/spec/template/spec").unwrap_or(&Value::Null);
+                    format!("{name:?} {} {pod}", object["data"])
+                }
+            }
+        })
+        .collect()
 }
 
 fn refused(wrong: Vec<String>) -> Failure {

@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use time::OffsetDateTime;
 
+use crate::agree::Said;
 use crate::engine::{Failure, Result};
 use crate::facts::Facts;
-use crate::inventory::{self, Cluster, HostSsh};
+use crate::inventory::{self, Cluster, Host, HostSsh};
 
 pub use survey::{Survey, survey};
 
@@ -72,6 +73,18 @@ impl Draft<'_> {
         if !self.notes.contains(&text) {
             self.notes.push(text);
         }
+    }
+
+    /// What hosts say of something that is one for all of them.
+    fn said<T>(&self, word: impl Fn(&Named) -> Option<T>) -> Vec<Said<T>> {
+        let is_control_plane = |named: &Named| {
+            let mut names = self.nodes.iter().filter(|(_, node)| node.target == named.target).map(|(name, _)| name);
+            names.any(|name| self.cluster.host(name).is_some_and(Host::is_control_plane))
+        };
+        let one = |named: &Named| {
+            Some(Said { host: named.target.clone(), is_control_plane: is_control_plane(named), word: word(named)? })
+        };
+        self.named.iter().filter_map(one).collect()
     }
 
     /// What the cluster itself says.

@@ -1,8 +1,9 @@
 //! Where the hosts' packages and images come from.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{Draft, Named};
+use crate::agree::{Agreed, Said, agree};
 use crate::engine::{Failure, Result};
 use crate::facts::Cgroup;
 use crate::inventory::{Packages, Repository};
@@ -49,9 +50,17 @@ fn runtime_packages(draft: &mut Draft<'_>) {
         }
     }
     if !of_docker.is_empty() && !of_distribution.is_empty() {
-        draft.note("some hosts have Docker's containerd.io and some the distribution's containerd: `up` would give all the former");
+        draft.note(
+            "some hosts have Docker's containerd.io and some the distribution's containerd: `up` would give all the one that \
+             packages.containerd names",
+        );
     }
-    if of_docker.is_empty() && !of_distribution.is_empty() {
+    let is_docker_s = draft.said(|named| match (has(named, "containerd.io"), has(named, "containerd")) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    });
+    if matches!(agree(&is_docker_s), Agreed::Word { word: false, .. }) {
         draft.cluster.packages.containerd = Repository { distribution: true, ..Repository::default() };
     } else if let Some(repository) = repository(draft, "containerd.io", "containerd") {
         draft.cluster.packages.containerd = repository;
@@ -60,27 +69,38 @@ fn runtime_packages(draft: &mut Draft<'_>) {
 
 /// The repository that a package is installed from; None leaves kboot's default.
 fn repository(draft: &mut Draft<'_>, package: &str, name: &str) -> Option<Repository> {
-    let found: Vec<(&Named, Entry)> =
-        draft.named.iter().filter_map(|named| Some((named, entry(&named.survey.policy, package)?))).collect();
-    let Some((named, entry)) = found.first().cloned() else {
-        draft.note(format!("where {package} was installed from can't be told: packages.{name} is kboot's default"));
-        return None;
+    let minor = draft.cluster.minor();
+    let found = match agree(&draft.said(|named| found(named, package, name, &minor))) {
+        Agreed::Silent => {
+            draft.note(format!("where {package} was installed from can't be told: packages.{name} is kboot's default"));
+            return None;
+        }
+        Agreed::Word { word, others } => {
+            for other in others {
+                draft.note(match other.word.url() == word.url() {
+                    true => format!("{} knows {} by another key than the inventory has", other.host, word.url()),
+                    false => {
+                        format!(
+                            "{} has {package} from {}, and the inventory says {}",
+                            other.host,
+                            other.word.url(),
+                            word.url()
+                        )
+                    }
+                });
+            }
+            word
+        }
+        Agreed::Split(words) => {
+            let from = words.iter().map(|said| format!("{} has it from {}", said.host, said.word.url()));
+            draft.note(format!(
+                "the hosts do not agree where {package} comes from, or by which key: {}; packages.{name} is kboot's default",
+                from.collect::<Vec<_>>().join(", ")
+            ));
+            return None;
+        }
     };
-    for (other, elsewhere) in found.iter().filter(|(_, other)| *other != entry) {
-        draft.note(format!(
-            "{} has {package} from {}, and the inventory says {}",
-            other.target, elsewhere.url, entry.url
-        ));
-    }
-    let os = &named.facts.os;
-    let (minor, defaults) = (draft.cluster.minor(), Packages::default());
-    let default = if name == "kubernetes" { defaults.kubernetes } else { defaults.containerd };
-    if default.expand(&minor, &os.id, &os.codename).url.trim_end_matches('/') == entry.url.trim_end_matches('/') {
-        return None;
-    }
-    let sources = named.survey.files.iter().filter(|(path, _)| path.starts_with("/etc/apt/"));
-    let keyring = sources.filter_map(|(_, text)| keyring(text, &entry.url)).next();
-    let key = keyring.as_ref().and_then(|path| named.survey.keys.get(path));
+    let Found::Own { entry, key } = found else { return None };
     let Some(key) = key else {
         draft.note(format!(
             "{package} comes from {}, whose key was not found: packages.{name} is kboot's default",
@@ -97,8 +117,42 @@ fn repository(draft: &mut Draft<'_>, package: &str, name: &str) -> Option<Reposi
         key_file: Some(file.clone()),
         ..Repository::default()
     };
-    draft.keys.insert(file, key.clone());
+    draft.keys.insert(file, key);
     Some(repository)
+}
+
+/// Where a host has a package from.
+#[derive(Debug, Clone, PartialEq)]
+enum Found {
+    /// Of its own distribution, which may be another than that of the next host.
+    Default {
+        url: String,
+    },
+    Own {
+        entry: Entry,
+        key: Option<Vec<u8>>,
+    },
+}
+
+impl Found {
+    fn url(&self) -> &str {
+        match self {
+            Self::Default { url } | Self::Own { entry: Entry { url, .. }, .. } => url,
+        }
+    }
+}
+
+fn found(named: &Named, package: &str, name: &str, minor: &str) -> Option<Found> {
+    let entry = entry(&named.survey.policy, package)?;
+    let (os, defaults) = (&named.facts.os, Packages::default());
+    let default = if name == "kubernetes" { defaults.kubernetes } else { defaults.containerd };
+    if default.expand(minor, &os.id, &os.codename).url.trim_end_matches('/') == entry.url.trim_end_matches('/') {
+        return Some(Found::Default { url: default.url });
+    }
+    let sources = named.survey.files.iter().filter(|(path, _)| path.starts_with("/etc/apt/"));
+    let keyring = sources.filter_map(|(_, text)| keyring(text, &entry.url)).next();
+    let key = keyring.as_ref().and_then(|path| named.survey.keys.get(path)).cloned();
+    Some(Found::Own { entry, key })
 }
 
 /// A repository as apt tells of it.
@@ -159,25 +213,31 @@ pub fn runtime(draft: &mut Draft<'_>) -> Result<()> {
             draft.cluster.containerd.keep_config = true;
         }
     }
-    let mut mirrors: BTreeMap<String, Vec<(&str, Option<String>)>> = BTreeMap::new();
-    for named in draft.named {
-        for (path, text) in &named.survey.files {
-            let registry =
-                path.strip_prefix(&format!("{}/", paths::CERTS_D)).and_then(|rest| rest.strip_suffix("/hosts.toml"));
-            if let Some(registry) = registry {
-                mirrors.entry(registry.into()).or_default().push((&named.target, mirror(registry, text)));
+    let files = draft.named.iter().flat_map(|named| named.survey.files.keys());
+    let registries: BTreeSet<String> = files.filter_map(|path| registry(path)).map(String::from).collect();
+    for registry in registries {
+        // Where there are control planes among the hosts, one without a mirror says that there is none.
+        let said = draft.said(|named| Some(named.survey.file(&paths::mirror_hosts(&registry)).map(ToOwned::to_owned)));
+        let targets = |is_it: &dyn Fn(&Said<Option<String>>) -> bool| {
+            said.iter().filter(|said| is_it(said)).map(|said| said.host.clone()).collect::<Vec<_>>().join(", ")
+        };
+        let agreed = agree(&said);
+        let word = match &agreed {
+            Agreed::Word { word, .. } => word.as_ref(),
+            Agreed::Silent | Agreed::Split(_) => None,
+        };
+        match word.and_then(|text| mirror(&registry, text)) {
+            Some(url) => {
+                let others = targets(&|said| said.word.as_ref() != word);
+                if !others.is_empty() {
+                    draft.note(format!("{others}: the registry {registry} is reached otherwise there than by {url}"));
+                }
+                draft.cluster.images.mirrors.insert(registry, url);
             }
-        }
-    }
-    for (registry, found) in mirrors {
-        let (targets, urls): (Vec<&str>, Vec<Option<String>>) = found.into_iter().unzip();
-        match urls.first() {
-            Some(Some(url)) if urls.iter().all(|other| other.as_ref() == Some(url)) => {
-                draft.cluster.images.mirrors.insert(registry, url.clone());
-            }
-            _ => draft.note(format!(
-                "{}: containerd's settings for the registry {registry} are not such as an inventory can say; they stay as they are",
-                targets.join(", ")
+            None => draft.note(format!(
+                "{}: containerd's settings for the registry {registry} are not such as an inventory can say, or not those of all \
+                 hosts; they stay as they are",
+                targets(&|said| said.word.is_some())
             )),
         }
     }
@@ -187,6 +247,11 @@ pub fn runtime(draft: &mut Draft<'_>) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The registry whose settings a file has.
+fn registry(path: &str) -> Option<&str> {
+    path.strip_prefix(paths::CERTS_D)?.strip_prefix('/')?.strip_suffix("/hosts.toml")
 }
 
 /// The mirror in a `hosts.toml` that says nothing else.

@@ -261,6 +261,53 @@ fn hosts_that_are_not_of_one_cluster_are_refused() {
 }
 
 #[test]
+fn a_worker_s_repositories_and_mirrors_are_nobody_else_s() {
+    let mut named = found(&cluster());
+    named.reverse();
+    let expected = read(&adopted(&named));
+    let survey = &mut named[0].survey;
+    assert!(survey.objects.is_none(), "the worker stands first");
+    survey.policy = survey.policy.replace("http://10.0.0.1/k", "http://evil.example/k");
+    let list = survey.files.get_mut("/etc/apt/sources.list.d/k.list").unwrap();
+    *list = list.replace("http://10.0.0.1/k", "http://evil.example/k");
+    survey.keys.values_mut().for_each(|key| *key = b"their key".to_vec());
+    for registry in ["ghcr.io", "docker.io"] {
+        let text = manifest::mirror_hosts(registry, "http://evil.example").unwrap();
+        survey.files.insert(paths::mirror_hosts(registry), text);
+    }
+    named[0].facts.packages.remove("containerd.io");
+    named[0].facts.packages.insert("containerd".into(), "1.6".into());
+    let told = adopted(&named);
+    let read = read(&told);
+    assert_eq!((&read.packages, &read.images), (&expected.packages, &expected.images));
+    assert_eq!(told.keys.values().collect::<Vec<_>>(), [b"a key"]);
+    let notes = told.notes.join("\n");
+    assert!(notes.contains("root@10.77.0.12 has kubelet from http://evil.example/k/v1.37/deb/"), "{notes}");
+    assert!(notes.contains("root@10.77.0.12: the registry ghcr.io is reached otherwise"), "{notes}");
+    // The right address with another key.
+    let mut named = found(&cluster());
+    named[1].survey.keys.values_mut().for_each(|key| *key = b"their key".to_vec());
+    let told = adopted(&named);
+    assert_eq!(told.keys.values().collect::<Vec<_>>(), [b"a key"]);
+    assert!(told.notes.iter().any(|note| note.contains("by another key than")), "{:?}", told.notes);
+}
+
+#[test]
+fn a_worker_that_speaks_for_the_cluster_is_found_out() {
+    let mut named = found(&cluster());
+    named.reverse();
+    let mut objects = named[1].survey.objects.clone().unwrap();
+    // What moves by itself is no contradiction.
+    objects.iter_mut().for_each(|object| object["metadata"]["resourceVersion"] = json!("7"));
+    named[0].survey.objects = Some(objects);
+    adopted(&named);
+    let text = &mut object(&mut named, "ConfigMap", "kubeadm-config")["data"]["ClusterConfiguration"];
+    *text = json!(text.as_str().unwrap().replace("registry.k8s.io", "evil.example"));
+    let failure = adopt(&named, &Reached::default(), datetime!(2026-11-23 12:00 UTC)).unwrap_err();
+    assert_eq!(failure.cause, "root@10.77.0.12 and root@10.77.0.11 say different things of the cluster");
+}
+
+#[test]
 fn a_node_that_was_not_named_is_there_with_a_word() {
     let told = adopted(&found(&cluster())[..1]);
     assert!(

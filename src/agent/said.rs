@@ -42,6 +42,7 @@ impl Said {
             | Kind::PhaseFinished { .. }
             | Kind::StepStarted { .. }
             | Kind::StepFinished { .. }
+            | Kind::InProgress { .. }
             | Kind::Waiting { .. }
             | Kind::Retrying { .. }
             | Kind::Failed { .. }
@@ -70,6 +71,7 @@ impl Said {
             }
             Kind::Note { text } => Kind::Note { text: line(&text) },
             Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
+            Kind::InProgress { what, millis } => Kind::InProgress { what: line(&what), millis },
             Kind::Retrying { what, why, millis } => Kind::Retrying { what: line(&what), why: line(&why), millis },
             Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
             Kind::Leftover { thing, name, why } => {

@@ -104,6 +104,13 @@ pub(super) fn is_of_nodes(path: &str) -> bool {
         .contains(&path)
 }
 
+/// Folders that a node's parts make, whoever writes into them later.
+pub(super) fn is_made_by_nodes(path: &str) -> bool {
+    const OTHERS: [&str; 6] =
+        ["/etc/cni", "/etc/cni/net.d", "/etc/kubernetes", "/opt/cni", "/opt/cni/bin", "/usr/libexec/kubernetes"];
+    is_of_nodes(path) || OTHERS.contains(&path)
+}
+
 fn is_in_folder_of_nodes(path: &str) -> bool {
     ["/opt/cni/bin/", "/var/lib/cni/", "/var/lib/etcd/", "/var/lib/kubelet/"]
         .iter()

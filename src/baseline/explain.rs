@@ -3,8 +3,9 @@
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
+use super::compare::is_made_by_nodes;
 use super::{Difference, Kind};
-use crate::engine::{Journal, Made, Probe, Result, Run, State, Thing};
+use crate::engine::{Journal, Made, Probe, Result, Run, State, Thing, Trace};
 
 /// Something that is not as it was before kboot came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Ve
             | Kind::User
             | Kind::Group
             | Kind::Cgroup
-            | Kind::Unit => of_presence(difference, "somebody has made it since", "it is gone since the first run"),
+            | Kind::Unit => of_presence(difference, new(difference), "it is gone since the first run"),
         };
         told.push(Leftover { kind: difference.kind, name: difference.name.clone(), why });
     }
@@ -59,11 +60,16 @@ fn own_doing(runs: &[Run], difference: &Difference) -> Option<String> {
         Kind::File | Kind::Entry if is_gone => {
             changes().rfind(|(_, made)| takes(made, Utf8Path::new(&difference.name)))?
         }
+        Kind::File | Kind::Entry if difference.before.is_none() => {
+            let path = Utf8Path::new(&difference.name);
+            let (run, made) = changes().rfind(|(_, made)| makes(made, path) || takes(made, path))?;
+            return makes(made, path).then(|| format!("{} made it, in the step {}", by(run), made.step));
+        }
         Kind::File | Kind::Entry => {
             let (run, made, left) =
                 changes().filter_map(|(run, made)| Some((run, made, left(made, &difference.name)?))).next_back()?;
             let is_as_left = difference.now.as_deref().is_some_and(|now| now.ends_with(&left[..32.min(left.len())]));
-            (difference.before.is_some() && is_as_left).then_some((run, made))?
+            is_as_left.then_some((run, made))?
         }
         Kind::Package if is_gone => {
             changes().filter(|(_, made)| has_package(&made.before, &difference.name)).rfind(|(_, made)| {
@@ -88,9 +94,20 @@ fn own_doing(runs: &[Run], difference: &Difference) -> Option<String> {
         | Kind::Cgroup
         | Kind::Unit => return None,
     };
-    let (what, command) = (if is_gone { "removed" } else { "changed" }, &run.info.command);
-    let by = if command.is_empty() { "kboot".into() } else { format!("`{command}`") };
-    Some(format!("{by} {what} it, in the step {}", made.step))
+    let what = if is_gone { "removed" } else { "changed" };
+    Some(format!("{} {what} it, in the step {}", by(run), made.step))
+}
+
+fn by(run: &Run) -> String {
+    let command = &run.info.command;
+    if command.is_empty() { "kboot".into() } else { format!("`{command}`") }
+}
+
+/// Whether a change made what was not at a path before.
+fn makes(made: &Made, path: &Utf8Path) -> bool {
+    let is_it = |trace: &&Trace| matches!(&trace.thing, Thing::Path { path: touched } if touched == path);
+    let was_absent = made.before.iter().find(is_it).is_some_and(|before| before.state == State::Absent);
+    was_absent && made.after.iter().flatten().find(is_it).is_none_or(|after| after.state != State::Absent)
 }
 
 /// Whether a change took away what was at a path, or a folder above it.
@@ -113,8 +130,13 @@ fn left(made: &Made, path: &str) -> Option<String> {
     })
 }
 
-fn has_package(traces: &[crate::engine::Trace], package: &str) -> bool {
+fn has_package(traces: &[Trace], package: &str) -> bool {
     traces.iter().any(|trace| matches!(&trace.state, State::Packages { versions } if versions.contains_key(package)))
+}
+
+/// Who made what was not there: of somebody is nothing said that only a node's parts make.
+fn new(difference: &Difference) -> &'static str {
+    if difference.is_of_a_node() { "a part of the node made it" } else { "somebody has made it since" }
 }
 
 fn of_presence(difference: &Difference, new: &str, gone: &str) -> String {
@@ -133,7 +155,7 @@ fn of_value(difference: &Difference) -> String {
 fn of_package(difference: &Difference) -> String {
     of_presence(
         difference,
-        "kboot did not install it, or something else needs it",
+        "kboot did not install it, something else needs it, or somebody asked for it",
         "it was there, and somebody has removed it since",
     )
 }
@@ -144,7 +166,12 @@ async fn of_path(probe: &dyn Probe, difference: &Difference) -> Result<String> {
     {
         return Ok(format!("it belongs to the package {package}, which stays"));
     }
-    Ok(of_presence(difference, "somebody has made it since", "somebody has removed it since")
+    if difference.before.is_none() && is_made_by_nodes(&difference.name) {
+        let names = probe.list(Utf8Path::new(&difference.name)).await?.unwrap_or_default();
+        let holds = if names.is_empty() { "nothing".into() } else { names.join(", ") };
+        return Ok(format!("a part of the node made it, and it holds {holds}"));
+    }
+    Ok(of_presence(difference, new(difference), "somebody has removed it since")
         .replace("it was ", "somebody has changed it since: it was "))
 }
 
@@ -227,6 +254,54 @@ mod tests {
                 "the listening port tcp 8080: nginx listens there",
                 "the kernel parameter kernel/panic: it was 0, and somebody has set it to 2 since",
                 "the file /etc/fstab: somebody has changed it since: it was a, and is b",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_is_blamed_for_what_this_cluster_made() {
+        use crate::engine::{Entry, Record, RunInfo};
+        let info = RunInfo { id: "1".into(), command: "kboot up".into(), ..RunInfo::default() };
+        let trace = |path: &str, state| vec![Trace { thing: Thing::path(path), state }];
+        let written = |change, path: &str| {
+            let (step, text, before) = ("write-it".to_string(), "write it".to_string(), trace(path, State::Absent));
+            let after = trace(path, State::file(0o644, 0, 0, b"x".to_vec()));
+            [Entry::Intent { change, step, text, before, wants: Default::default() }, Entry::Done { change, after }]
+        };
+        let removed = Entry::Intent {
+            change: 2,
+            step: "remove-it".into(),
+            text: "remove it".into(),
+            before: trace("/etc/b", State::file(0o644, 0, 0, b"x".to_vec())),
+            wants: Default::default(),
+        };
+        let [a, b] = [written(0, "/etc/a"), written(1, "/etc/b")];
+        let entries = [Entry::Begin(info)].into_iter().chain(a).chain(b).chain([removed]);
+        let record =
+            |entry| serde_json::to_string(&Record { version: 2, run: "1".into(), at: 1, entry }).unwrap() + "\n";
+        let host = FakeHost::default()
+            .file(Journal::PATH, entries.map(record).collect::<String>())
+            .file("/var/lib/cni/networks/podman/10.88.0.2", "");
+        let differences = [
+            new(Kind::Entry, "/var/lib/cni"),
+            new(Kind::Entry, "/var/log/pods"),
+            new(Kind::Link, "cni0"),
+            new(Kind::Link, "wg0"),
+            new(Kind::File, "/etc/a"),
+            // Taken back since, so that it is another one that is there.
+            new(Kind::File, "/etc/b"),
+        ];
+        let told: Vec<String> =
+            explain(&host, &differences).await.unwrap().into_iter().map(|found| found.why).collect();
+        assert_eq!(
+            told,
+            [
+                "a part of the node made it, and it holds networks",
+                "a part of the node made it, and it holds nothing",
+                "a part of the node made it",
+                "somebody has made it since",
+                "`kboot up` made it, in the step write-it",
+                "somebody has made it since",
             ]
         );
     }

@@ -27,7 +27,7 @@ pub struct ControlPlaneArgs {
     // Not parsed by clap, whose errors repeat what was given.
     #[arg(long, value_name = "HEX", requires = "control_plane")]
     certificate_key: Option<String>,
-    /// A file with that key
+    /// A file with that key; - for standard input
     #[arg(long, value_name = "FILE", requires = "control_plane", conflicts_with = "certificate_key")]
     certificate_key_file: Option<String>,
 }
@@ -38,9 +38,13 @@ pub struct UploadArgs {
     /// Keep the authorities in the cluster for two hours, encrypted, for control planes that join by hand, and print their line
     #[arg(long)]
     pub upload_certs: bool,
-    /// The key to encrypt them by. Default: a new one
+    /// The key to encrypt them by. Default: a new one. Other users of this machine can see it while the command runs:
+    /// --certificate-key-file hides it
     #[arg(long, value_name = "HEX", requires = "upload_certs")]
     certificate_key: Option<String>,
+    /// A file with that key; - for standard input
+    #[arg(long, value_name = "FILE", requires = "upload_certs", conflicts_with = "certificate_key")]
+    certificate_key_file: Option<String>,
 }
 
 impl ControlPlaneArgs {
@@ -58,39 +62,60 @@ impl ControlPlaneArgs {
         ]
     }
 
+    /// Whether the key comes from standard input.
+    pub fn reads_input(&self) -> bool {
+        self.certificate_key_file.as_deref() == Some("-")
+    }
+
     pub fn key(&self) -> Result<Option<CertificateKey>, Problem> {
-        let from_file = self.certificate_key_file.as_ref().map(|path| {
-            std::fs::read_to_string(path)
-                .map_err(|error| unreadable(path, &error).hint("name a file that holds the key"))
-        });
-        let text = from_file.transpose()?.or(self.certificate_key.clone());
-        text.map(|text| parse(&text)).transpose()
+        given(self.certificate_key.as_deref(), self.certificate_key_file.as_deref())
     }
 }
 
+/// The key as a flag has it, or the file that another flag names.
+fn given(key: Option<&str>, file: Option<&str>) -> Result<Option<CertificateKey>, Problem> {
+    let read = |path: &str| match path {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        path => std::fs::read_to_string(path),
+    };
+    let from_file =
+        file.map(|path| read(path).map_err(|error| unreadable(path, &error).hint("name a file that holds the key")));
+    let text = from_file.transpose()?.or(key.map(String::from));
+    text.map(|text| parse(&text)).transpose()
+}
+
 impl UploadArgs {
-    /// Whether a key was given that is none.
-    pub fn check(&self) -> Result<(), Problem> {
-        self.certificate_key.as_deref().map(parse).transpose().map(drop)
+    /// The key that the flags give, read once. None where there is none.
+    pub fn read(&self) -> Result<Option<CertificateKey>, Problem> {
+        given(self.certificate_key.as_deref(), self.certificate_key_file.as_deref())
     }
 
-    /// None where nothing is to be uploaded. `from_file` is the key that kubeadm's configuration has.
-    pub fn key(&self, from_file: Option<&CertificateKey>) -> Result<Option<CertificateKey>, Problem> {
-        match (&self.certificate_key, from_file) {
-            _ if !self.upload_certs => {
-                if from_file.is_some() {
-                    remark("warning: certificateKey has no effect without --upload-certs");
-                }
-                Ok(None)
+    /// None where nothing is to be uploaded. `from_flags` is what [`Self::read`] gave, `from_file` the key that kubeadm's
+    /// configuration has.
+    pub fn key(
+        &self,
+        from_flags: Option<CertificateKey>,
+        from_file: Option<&CertificateKey>,
+    ) -> Result<Option<CertificateKey>, Problem> {
+        if !self.upload_certs {
+            if from_file.is_some() {
+                remark("warning: certificateKey has no effect without --upload-certs");
             }
-            (Some(text), _) => parse(text).map(Some),
-            (None, Some(key)) => Ok(Some(key.copy())),
-            (None, None) => Ok(Some(CertificateKey::generate().map_err(failed)?)),
+            return Ok(None);
+        }
+        match from_flags.or_else(|| from_file.map(CertificateKey::copy)) {
+            Some(key) => Ok(Some(key)),
+            None => Ok(Some(CertificateKey::generate().map_err(failed)?)),
         }
     }
 
-    pub fn has_key(&self) -> bool {
-        self.certificate_key.is_some()
+    /// The flag that gives a key.
+    pub fn given(&self) -> [(&'static str, bool, &'static str); 2] {
+        const KEY: &str = "certificateKey";
+        [
+            ("--certificate-key", self.certificate_key.is_some(), KEY),
+            ("--certificate-key-file", self.certificate_key_file.is_some(), KEY),
+        ]
     }
 }
 

@@ -108,9 +108,8 @@ impl Trust {
 }
 
 fn verdict(target: &Target, key: &ssh::ScannedKey) -> Result<Verdict, Problem> {
-    let known =
-        known_hosts::KnownHosts::read(&target.known_hosts).map_err(|error| Problem::usage(error.to_string()))?;
-    let record = known.record(&target.host, target.port).map_err(|error| Problem::usage(error.to_string()))?;
+    let record = known_hosts::record(&target.known_hosts, &target.host, target.port);
+    let record = record.map_err(|error| Problem::usage(error.to_string()))?;
     Ok(record.check(&key.key))
 }
 

@@ -104,9 +104,9 @@ impl Init {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let names = &self.run.ignore_preflight;
         run::ignore(names)?;
-        self.upload.check()?;
+        let own_key = self.upload.read()?;
         let (cluster, mut said) = self.cluster()?;
-        let key = self.upload.key(said.certificate_key.as_ref())?.filter(|_| said.uploads());
+        let key = self.upload.key(own_key, said.certificate_key.as_ref())?.filter(|_| said.uploads());
         let upload = match &key {
             Some(key) => Some((key.copy(), token::generate()?)),
             None => None,
@@ -175,7 +175,8 @@ impl Init {
     }
 
     /// Flags for which kubeadm's configuration has a field, and whether each was given.
-    fn flags(&self) -> [(&'static str, bool, &'static str); 10] {
+    fn flags(&self) -> [(&'static str, bool, &'static str); 11] {
+        let [of_key, of_key_file] = self.upload.given();
         [
             ("--control-plane-endpoint", self.control_plane_endpoint.is_some(), "controlPlaneEndpoint"),
             ("--kubernetes-version", self.kubernetes_version.is_some(), "kubernetesVersion"),
@@ -190,7 +191,8 @@ impl Init {
                 "localAPIEndpoint.advertiseAddress",
             ),
             ("--patches", self.machine.patches.is_some(), "patches.directory"),
-            ("--certificate-key", self.upload.has_key(), "certificateKey"),
+            of_key,
+            of_key_file,
         ]
     }
 }

@@ -217,6 +217,10 @@ impl Join {
             return token::parse(token);
         }
         let path = self.token_file.as_deref().unwrap_or("-");
+        if path == "-" && self.control_plane.reads_input() {
+            return Err(Problem::usage("the token and the certificate key can't both come from standard input")
+                .hint("put the token into a file: --token-file FILE"));
+        }
         let text = match path {
             "-" => std::io::read_to_string(std::io::stdin())?,
             path => std::fs::read_to_string(path).map_err(|error| {

@@ -74,7 +74,9 @@ impl Lock {
         let answers = ask(&cluster, self.inventory.path(), old.as_ref(), self.update, global).await?;
         let empty = LockFile::empty(&cluster);
         let kept = if self.update { None } else { Some(old.as_ref().unwrap_or(&empty)) };
-        let new = lock::compose(&cluster, kept, &answers).map_err(|conflicts| told(conflicts, global))?;
+        let composed = lock::compose(&cluster, kept, &answers).map_err(|conflicts| told(conflicts, global))?;
+        tell_notes(&composed.notes);
+        let new = composed.lock;
         let moves = old.as_ref().map(|old| lock::moves(old, &new)).unwrap_or_default();
         print(&moves.iter().map(|moved| format!("  {}\n", clean_line(&moved.to_string()))).collect::<String>())?;
         let is_same = old.as_ref() == Some(&new);
@@ -121,7 +123,11 @@ async fn ask(
         has_containers: reached.values().any(|(_, facts)| facts.is_container()),
         ..Inputs::default()
     };
-    let installed = installed(cluster, &reached, &inputs);
+    let lock::Begun { pins: installed, notes } = match is_update {
+        true => lock::Begun::default(),
+        false => installed(cluster, old, &reached, &inputs).map_err(|conflicts| told(conflicts, global))?,
+    };
+    tell_notes(&notes);
     let (events, inbox) = mpsc::unbounded_channel();
     let resolved = join_all(cluster.hosts.iter().map(|host| {
         let (client, facts) = &reached[&host.name];
@@ -158,25 +164,27 @@ async fn tell_retries(mut inbox: mpsc::UnboundedReceiver<Event>, global: Global)
     }
 }
 
-/// What hosts have already, by platform: the first host's word counts, in the inventory's order.
+/// What hosts have already of the packages whose versions kboot decides, and the lock does not have.
 fn installed(
     cluster: &Cluster,
+    old: Option<&LockFile>,
     reached: &BTreeMap<String, (Client, Facts)>,
     inputs: &Inputs,
-) -> BTreeMap<String, BTreeMap<String, String>> {
-    let mut installed: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for host in &cluster.hosts {
+) -> Result<lock::Begun, Vec<Failure>> {
+    let of = |host: &Host| {
         let facts = &reached[&host.name].1;
-        let packages = &facts.packages;
         let context = context(cluster, host, facts, inputs);
-        let known = installed.entry(context.platform()).or_default();
-        for name in context.own_packages() {
-            if let Some(version) = packages.get(&name) {
-                known.entry(name).or_insert_with(|| version.clone());
-            }
+        let locked = old.and_then(|old| old.packages.get(&context.platform()));
+        let is_open = |name: &String| locked.is_none_or(|locked| !locked.contains_key(name));
+        let version = |name: String| facts.packages.get(&name).map(|version| (name.clone(), version.clone()));
+        lock::Installed {
+            host: host.name.clone(),
+            is_control_plane: host.is_control_plane(),
+            platform: context.platform(),
+            versions: context.own_packages().into_iter().filter(is_open).filter_map(version).collect(),
         }
-    }
-    installed
+    };
+    lock::installed(&cluster.hosts.iter().map(of).collect::<Vec<_>>())
 }
 
 fn question(
@@ -214,6 +222,12 @@ fn all<T>(
         }
     }
     if bad.is_empty() { Ok(good) } else { Err(told(bad, global)) }
+}
+
+fn tell_notes(notes: &[String]) {
+    for note in notes {
+        remark(note);
+    }
 }
 
 /// Several failures: all but the last are told at once.

@@ -46,6 +46,11 @@ pub enum Kind {
         change: Change,
         millis: u64,
     },
+    /// A change, or a look at the host, takes long: `what` has taken so long by now, and goes on.
+    InProgress {
+        what: String,
+        millis: u64,
+    },
     /// The controller waits for this host, which has said nothing for so long.
     Silent {
         millis: u64,

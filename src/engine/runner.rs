@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(debug_assertions)]
 use super::fault;
+use super::progress::{LONG, telling};
 use super::{
     AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Progress, Proposed,
     Remark, Result, Sink, millis_since, trace,
@@ -20,6 +21,8 @@ use super::{
 const POLL: Duration = Duration::from_millis(100);
 /// Changes that may overlap are made this many at a time.
 const AT_ONCE: usize = 8;
+/// What a step does before and between its changes, for who waits for it.
+const LOOK: &str = "look at the host";
 /// How often a step may want the same change. More means that it works against itself or against someone.
 const ROUNDS: usize = 3;
 
@@ -117,7 +120,7 @@ impl Runner {
     }
 
     async fn plan(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
-        let planned = match step.plan(&self.foresight.over(self.host.probe())).await {
+        let planned = match telling(LONG, sink, LOOK, step.plan(&self.foresight.over(self.host.probe()))).await {
             Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
             planned => planned?,
         };
@@ -186,7 +189,7 @@ impl Runner {
         let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
-            let planned = match step.plan(self.host.probe()).await? {
+            let planned = match telling(LONG, sink, LOOK, step.plan(self.host.probe())).await? {
                 Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
                 Planned::Until { changes, what } => {
                     Planned::until(self.still_wanted(changes, &mut given_up, sink).await, what)
@@ -268,7 +271,7 @@ impl Runner {
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterIntent, change);
         let progress = Progress::new(sink.clone(), self.cancel.clone());
-        let result = self.host.apply(change, &progress).await;
+        let result = telling(LONG, sink, &shown.to_string(), self.host.apply(change, &progress)).await;
         #[cfg(debug_assertions)]
         fault::at(fault::Point::AfterAct, change);
         let looking = Instant::now();

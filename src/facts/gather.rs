@@ -282,6 +282,12 @@ impl Look<'_> {
         Ok(false)
     }
 
+    async fn has_history(&self) -> Result<bool> {
+        // A journal without a word is one of a run that changed nothing.
+        let journal = self.probe.stat(Utf8Path::new("/var/lib/kboot/journal.jsonl")).await?;
+        Ok(journal.is_some_and(|journal| journal.size > 0) || self.exists("/var/lib/kboot/baseline.json").await?)
+    }
+
     async fn given_up(&self) -> Vec<String> {
         let recovery = super::recovery::Recovery::read(self.probe).await.unwrap_or_default();
         recovery.given_up.into_iter().map(|given_up| given_up.member).collect()
@@ -305,6 +311,7 @@ impl Look<'_> {
             // Asked by who gathers, for it is no file.
             serves: false,
             has_lost_authorities: uid == 0 && self.has_lost_authorities(&manifests).await?,
+            has_history: uid == 0 && self.has_history().await?,
             manifests,
             ca: host::certificate_digests(&ca.unwrap_or_default()),
             founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },

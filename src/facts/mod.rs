@@ -174,6 +174,9 @@ pub struct NodeState {
     /// Whether some of the cluster's authorities are missing, that what runs here must have. Their certificates' keys may be, by design.
     #[serde(default)]
     pub has_lost_authorities: bool,
+    /// Whether kboot has changed this host and has not taken all of it back: its journal or its baseline is here.
+    #[serde(default)]
+    pub has_history: bool,
     /// The file names in /etc/kubernetes/manifests.
     pub manifests: Vec<String>,
     /// SHA-256 of each certificate in /etc/kubernetes/pki/ca.crt, in hexadecimal.
@@ -257,6 +260,12 @@ impl NodeState {
     /// Whether the host belongs, or is about to belong, to a cluster.
     pub fn is_member(&self) -> bool {
         self.has_kubelet_conf || self.has_bootstrap_conf || self.is_control_plane()
+    }
+
+    /// Whether kboot changed the host, or anybody made a node of it. Data in etcd's folder may be those of any etcd.
+    pub fn has_traces(&self) -> bool {
+        let has_manifest = CONTROL_PLANE.iter().any(|name| self.has_manifest(name));
+        self.has_history || self.has_kubelet_conf || self.has_bootstrap_conf || has_manifest
     }
 
     /// Whether the host has what only a control plane has. An admin.conf alone may be an administrator's copy.

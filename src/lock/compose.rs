@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::digest::{Digest, digest};
 use super::{ImageDigests, Lock, LockedHost, Package, Packages, Resolved};
+use crate::agree::Said;
 use crate::engine::Failure;
-use crate::inventory::Cluster;
+use crate::inventory::{Cluster, Host};
 
 /// A host's answer, and the SSH key that it showed.
 #[derive(Debug, Clone)]
@@ -16,43 +18,68 @@ pub struct Answer {
 /// Answers by host. Every host of the inventory must have given one.
 pub type Answers = BTreeMap<String, Answer>;
 
+/// A lock, and what people should know of hosts whose word did not count.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Composed {
+    pub lock: Lock,
+    pub notes: Vec<String>,
+}
+
 /// Puts a lock together. What `old` has stays; None takes every answer as it is. What kboot renders is always what it renders now.
 /// All that can't be put together is told at once.
-pub fn compose(cluster: &Cluster, old: Option<&Lock>, answers: &Answers) -> Result<Lock, Vec<Failure>> {
-    let mut conflicts = Vec::new();
+pub fn compose(cluster: &Cluster, old: Option<&Lock>, answers: &Answers) -> Result<Composed, Vec<Failure>> {
+    let (mut conflicts, mut notes) = (Vec::new(), Vec::new());
     let lock = Lock {
         packages: packages(old, answers, &mut conflicts),
-        images: images(old, answers, &mut conflicts),
-        objects: answers
-            .values()
-            .map(|answer| &answer.resolved.objects)
-            .find(|o| !o.is_empty())
-            .cloned()
-            .unwrap_or_default(),
+        images: images(cluster, old, answers, &mut conflicts, &mut notes),
+        objects: objects(cluster, answers, &mut conflicts),
         hosts: answers.iter().map(|(name, answer)| (name.clone(), host(name, old, answer, &mut conflicts))).collect(),
         ..Lock::empty(cluster)
     };
-    if conflicts.is_empty() { Ok(lock) } else { Err(conflicts) }
+    if conflicts.is_empty() { Ok(Composed { lock, notes }) } else { Err(conflicts) }
+}
+
+fn is_control_plane(cluster: &Cluster, host: &str) -> bool {
+    cluster.host(host).is_some_and(Host::is_control_plane)
+}
+
+/// What the control planes render, which is the same on all of them.
+fn objects(cluster: &Cluster, answers: &Answers, conflicts: &mut Vec<Failure>) -> BTreeMap<String, String> {
+    let mut rendered = answers.iter().filter(|(name, _)| is_control_plane(cluster, name));
+    let Some((first, answer)) = rendered.next() else { return BTreeMap::new() };
+    let objects = &answer.resolved.objects;
+    for (other, _) in rendered.filter(|(_, answer)| answer.resolved.objects != *objects) {
+        conflicts.push(
+            Failure::new(format!("{first} and {other} do not render the same objects of the cluster"))
+                .hint("both were sent the same inventory: see whether one of them is what it should be"),
+        );
+    }
+    objects.clone()
 }
 
 fn packages(old: Option<&Lock>, answers: &Answers, conflicts: &mut Vec<Failure>) -> BTreeMap<String, Packages> {
     let mut platforms: BTreeMap<String, Packages> = BTreeMap::new();
-    // Whose answer an entry is; one without is the old lock's.
+    // Whose answer an entry is, and who says of the old lock's that it holds.
     let mut givers: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut holders: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for (host, Answer { resolved, .. }) in answers {
         let locked = old.and_then(|old| old.packages.get(&resolved.platform)).cloned().unwrap_or_default();
         let known = platforms.entry(resolved.platform.clone()).or_insert(locked);
         for (name, package) in resolved.packages() {
-            let giver = givers.get(&(resolved.platform.as_str(), name.as_str())).copied();
+            let entry = (resolved.platform.as_str(), name.as_str());
+            let is_unfit = resolved.unfit.contains(name);
+            let giver = givers.get(&entry).or(holders.get(&entry).filter(|_| is_unfit)).copied();
             match (known.get(name), giver) {
-                (Some(same), _) if same == package => {}
+                (Some(same), _) if same == package => {
+                    holders.entry(entry).or_insert(host);
+                }
                 (Some(other), Some(giver)) => conflicts.push(hosts_differ(name, (giver, other), (host, package))),
-                (Some(locked), None) if !resolved.unfit.contains(name) => {
+                (Some(locked), None) if !is_unfit => {
                     conflicts.extend(moved(host, name, locked, package, resolved.installs.contains_key(name)));
                 }
                 _ => {
                     known.insert(name.clone(), package.clone());
-                    givers.insert((&resolved.platform, name), host);
+                    givers.insert(entry, host);
                 }
             }
         }
@@ -84,7 +111,13 @@ fn hosts_differ(name: &str, one: (&str, &Package), other: (&str, &Package)) -> F
         .hint("let these hosts have the same repositories, and see that mirrors are up to date")
 }
 
-fn images(old: Option<&Lock>, answers: &Answers, conflicts: &mut Vec<Failure>) -> BTreeMap<String, String> {
+fn images(
+    cluster: &Cluster,
+    old: Option<&Lock>,
+    answers: &Answers,
+    conflicts: &mut Vec<Failure>,
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, String> {
     let mut asked: BTreeMap<&str, Vec<(&str, &ImageDigests)>> = BTreeMap::new();
     for (host, answer) in answers {
         for (image, digests) in &answer.resolved.images {
@@ -97,27 +130,38 @@ fn images(old: Option<&Lock>, answers: &Answers, conflicts: &mut Vec<Failure>) -
             images.insert(image.to_string(), locked.clone());
             continue;
         }
-        // A registry was only asked where its word counts more, or where the host had nothing.
-        let by_registry = found.iter().filter_map(|(host, digests)| Some((*host, digests.registry.as_ref()?)));
-        let by_host = found.iter().filter_map(|(host, digests)| Some((*host, digests.host.as_ref()?)));
-        let mut candidates: Vec<(&str, &String)> = by_host.collect();
-        if old.is_none() || candidates.is_empty() {
-            let asked: Vec<_> = by_registry.collect();
-            candidates = if asked.is_empty() { candidates } else { asked };
-        }
-        match candidates.split_first() {
-            Some(((_, digest), rest)) if rest.iter().all(|(_, other)| other == digest) => {
-                images.insert(image.to_string(), (*digest).clone());
+        let said = |digest: fn(&ImageDigests) -> Option<&String>| -> Vec<Said<&String>> {
+            let words = found.iter().filter_map(|(host, digests)| {
+                let (host, is_control_plane) = ((*host).to_string(), is_control_plane(cluster, host));
+                Some(Said { host, is_control_plane, word: digest(digests)? })
+            });
+            words.collect()
+        };
+        let (by_registry, by_host) = (said(|it| it.registry.as_ref()), said(|it| it.host.as_ref()));
+        match digest(&by_registry, &by_host) {
+            Digest::One { digest, others } => {
+                let has_other = |other: &Said<&String>| {
+                    format!("{} has {} as {image}, and {digest} is locked", other.host, other.word)
+                };
+                // Whoever asks for what is newest knows that hosts have something older.
+                notes.extend(old.iter().flat_map(|_| &others).map(has_other));
+                images.insert(image.to_string(), digest.clone());
             }
-            Some(_) => conflicts.push(
-                Failure::new(format!("{image} is not the same image for all hosts"))
-                    .evidence(candidates.iter().map(|(host, digest)| format!("{host}: {digest}")))
-                    .hint("`crictl rmi` it where it is the wrong one, or see that mirrors are up to date"),
-            ),
-            None => conflicts.push(Failure::new(format!("no host and no registry could tell the digest of {image}"))),
+            Digest::Split { by_registry, by_host } => conflicts.push(images_differ(image, &by_registry, &by_host)),
+            Digest::Unknown => {
+                conflicts.push(Failure::new(format!("no host and no registry could tell the digest of {image}")));
+            }
         }
     }
     images
+}
+
+fn images_differ(image: &str, by_registry: &[Said<&String>], by_host: &[Said<&String>]) -> Failure {
+    let heard = by_registry.iter().map(|said| format!("the registry, as {} heard: {}", said.host, said.word));
+    let has = by_host.iter().map(|said| format!("{}: {}", said.host, said.word));
+    Failure::new(format!("{image} is not the same image for all hosts"))
+        .evidence(heard.chain(has))
+        .hint("`crictl rmi` it where it is the wrong one, and see that mirrors are up to date; `kboot lock --update` has every host ask the registry")
 }
 
 fn host(name: &str, old: Option<&Lock>, answer: &Answer, conflicts: &mut Vec<Failure>) -> LockedHost {
@@ -155,7 +199,7 @@ mod tests {
         list.into_iter().enumerate().map(|(i, answer)| (format!("n{}", i + 1), answer)).collect()
     }
 
-    fn causes(result: Result<Lock, Vec<Failure>>) -> Vec<String> {
+    fn causes<T: std::fmt::Debug>(result: Result<T, Vec<Failure>>) -> Vec<String> {
         result.unwrap_err().into_iter().map(|failure| failure.cause).collect()
     }
 
@@ -169,16 +213,17 @@ mod tests {
 
     #[test]
     fn a_first_lock_takes_the_answers() {
-        assert_eq!(compose(&cluster(), None, &answers([answer()])).unwrap(), samples::lock());
+        let composed = compose(&cluster(), None, &answers([answer()])).unwrap();
+        assert_eq!(composed, Composed { lock: samples::lock(), notes: Vec::new() });
     }
 
     #[test]
     fn what_is_locked_stays_where_it_is_not_needed_anew() {
         let mut answer = newer("socat");
         answer.resolved.installs.clear();
-        let lock = compose(&cluster(), Some(&samples::lock()), &answers([answer.clone()])).unwrap();
+        let lock = compose(&cluster(), Some(&samples::lock()), &answers([answer.clone()])).unwrap().lock;
         assert_eq!(lock, samples::lock());
-        let lock = compose(&cluster(), None, &answers([answer])).unwrap();
+        let lock = compose(&cluster(), None, &answers([answer])).unwrap().lock;
         assert_eq!(lock.packages[PLATFORM]["socat"].version, "9.9");
     }
 
@@ -192,7 +237,7 @@ mod tests {
     fn another_inventory_moves_what_no_longer_fits() {
         let mut answer = newer("kubelet");
         answer.resolved.unfit.insert("kubelet".into());
-        let lock = compose(&cluster(), Some(&samples::lock()), &answers([answer])).unwrap();
+        let lock = compose(&cluster(), Some(&samples::lock()), &answers([answer])).unwrap().lock;
         assert_eq!(lock.packages[PLATFORM]["kubelet"].version, "9.9");
         assert_eq!(lock.packages[PLATFORM]["socat"].version, "1.7.4.4-2");
     }
@@ -212,8 +257,33 @@ mod tests {
         assert_eq!(told, ["socat is not the same package for all hosts of a platform"]);
         let mut elsewhere = newer("socat");
         elsewhere.resolved.platform = "ubuntu-noble-amd64".into();
-        let lock = compose(&cluster(), None, &answers([answer(), elsewhere])).unwrap();
+        let lock = compose(&cluster(), None, &answers([answer(), elsewhere])).unwrap().lock;
         assert_eq!(lock.packages.len(), 2);
+    }
+
+    #[test]
+    fn a_locked_package_gives_way_to_no_single_host() {
+        let honest = || {
+            let mut answer = answer();
+            answer.resolved.installs.clear();
+            answer
+        };
+        let mut liar = newer("kubelet");
+        liar.resolved.unfit.insert("kubelet".into());
+        for list in [[honest(), liar.clone()], [liar, honest()]] {
+            let told = causes(compose(&cluster(), Some(&samples::lock()), &answers(list)));
+            assert_eq!(told, ["kubelet is not the same package for all hosts of a platform"]);
+        }
+    }
+
+    #[test]
+    fn only_a_control_plane_s_objects_count() {
+        let mut liar = answer();
+        liar.resolved.objects.insert("ConfigMap kube-system/coredns".into(), samples::digest('9'));
+        let composed = compose(&cluster(), None, &answers([answer(), liar.clone()])).unwrap();
+        assert_eq!(composed.lock.objects, samples::lock().objects);
+        let named = [("a".to_string(), liar.clone()), ("n1".to_string(), answer())];
+        assert_eq!(compose(&cluster(), None, &named.into()).unwrap().lock.objects, samples::lock().objects);
     }
 
     #[test]
@@ -225,17 +295,23 @@ mod tests {
             answer
         };
         let image = |old: Option<&Lock>, list: Vec<Answer>| {
-            compose(&cluster(), old, &answers(list)).map(|lock| lock.images["registry.k8s.io/pause:3.10.2"].clone())
+            compose(&cluster(), old, &answers(list))
+                .map(|composed| composed.lock.images["registry.k8s.io/pause:3.10.2"].clone())
         };
         let bare = Lock { images: BTreeMap::new(), ..samples::lock() };
-        // Added to a lock: what runs already counts.
-        assert_eq!(image(Some(&bare), vec![of(Some('5'), None), of(None, Some('6'))]).unwrap(), samples::digest('5'));
+        // Added to a lock: what runs already counts where the registry says nothing else.
+        assert_eq!(image(Some(&bare), vec![of(Some('5'), None), of(None, Some('5'))]).unwrap(), samples::digest('5'));
+        assert_eq!(image(Some(&bare), vec![of(None, Some('6')), of(Some('5'), None)]).unwrap(), samples::digest('6'));
         // Moved on: what the registry has now.
         assert_eq!(image(None, vec![of(Some('5'), Some('6'))]).unwrap(), samples::digest('6'));
         // Locked: stays.
         assert_eq!(image(Some(&samples::lock()), vec![of(None, Some('6'))]).unwrap(), samples::digest('1'));
-        let told = causes(compose(&cluster(), Some(&bare), &answers([of(Some('5'), None), of(Some('6'), None)])));
+        // n2 is a worker, and n1 has another image than it heard of.
+        let told = causes(compose(&cluster(), Some(&bare), &answers([of(Some('5'), None), of(None, Some('6'))])));
         assert_eq!(told, ["registry.k8s.io/pause:3.10.2 is not the same image for all hosts"]);
+        let composed = compose(&cluster(), Some(&bare), &answers([of(Some('5'), None), of(Some('6'), None)])).unwrap();
+        let (five, six) = (samples::digest('5'), samples::digest('6'));
+        assert_eq!(composed.notes, [format!("n2 has {six} as registry.k8s.io/pause:3.10.2, and {five} is locked")]);
     }
 
     #[test]
@@ -243,6 +319,9 @@ mod tests {
         let answer = Answer { host_key: "ssh-ed25519 other".into(), ..answer() };
         let told = causes(compose(&cluster(), Some(&samples::lock()), &answers([answer.clone()])));
         assert_eq!(told, ["n1 shows another SSH key than the locked one"]);
-        assert_eq!(compose(&cluster(), None, &answers([answer])).unwrap().hosts["n1"].host_key, "ssh-ed25519 other");
+        assert_eq!(
+            compose(&cluster(), None, &answers([answer])).unwrap().lock.hosts["n1"].host_key,
+            "ssh-ed25519 other"
+        );
     }
 }

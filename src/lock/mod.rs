@@ -6,7 +6,9 @@
 //! and neither hosts nor how they are asked. Nothing secret is in a lock, and no time.
 
 mod compose;
+mod digest;
 mod format;
+mod installed;
 mod moves;
 mod resolved;
 mod verify;
@@ -21,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::inventory::{ApiVersion, Cluster};
 
-pub use compose::{Answer, Answers, compose};
+pub use compose::{Answer, Answers, Composed, compose};
 pub use format::{HEAD, head, parse, print};
+pub use installed::{Begun, Installed, installed};
 pub use moves::{Move, moves};
 pub use resolved::{ImageDigests, Question, Resolved};
 pub use verify::{uncovered, verify};

@@ -164,6 +164,7 @@ impl Host {
                 };
             }
             Kind::Connected { .. }
+            | Kind::InProgress { .. }
             | Kind::Planned { .. }
             | Kind::Warning { .. }
             | Kind::Note { .. }

@@ -29,6 +29,7 @@ struct Running {
 }
 
 struct Wait {
+    /// As `waiting for the node object`.
     what: String,
     since: Instant,
     told: usize,
@@ -65,7 +66,16 @@ impl Narrator {
             }
             Kind::Waiting { what } => {
                 let running = self.steps.entry(place).or_insert(Running { title, changes: 0, wait: None });
-                running.wait = Some(Wait { what: what.clone(), since: now, told: 0 });
+                running.wait = Some(Wait { what: format!("waiting for {what}"), since: now, told: 0 });
+            }
+            Kind::InProgress { what, millis } => {
+                let running = self.steps.entry(place).or_insert(Running { title, changes: 0, wait: None });
+                let what = format!("still at it: {what}");
+                // The host says so over and over; what it said first counts on.
+                if running.wait.as_ref().is_none_or(|wait| wait.what != what) {
+                    let since = now.checked_sub(Duration::from_millis(*millis)).unwrap_or(now);
+                    running.wait = Some(Wait { what, since, told: 0 });
+                }
             }
             Kind::Retrying { what, why, millis } => {
                 self.no_longer_waits(&place);
@@ -144,7 +154,7 @@ impl Narrator {
             let hosts: Vec<String> = alike.iter().map(|(_, place, ..)| place.0.clone()).collect();
             let longest = alike.iter().map(|(seconds, ..)| *seconds).max().unwrap_or(0);
             let (_, place, running, what) = alike[0];
-            let text = format!("waiting for {what} ({})", whole_seconds(longest));
+            let text = format!("{what} ({})", whole_seconds(longest));
             page.push(head(&names(&hosts), &place.1, &running.title).text(text));
         }
         page
@@ -334,6 +344,36 @@ mod tests {
             assert_eq!(narrator.due(), None);
             assert!(narrator.tick(start + Duration::from_secs(60)).is_empty());
         }
+    }
+
+    #[test]
+    fn a_change_that_takes_long_is_told_once_and_then_at_growing_intervals() {
+        let start = Instant::now();
+        let mut narrator = Narrator::new(Verbosity::Normal, false);
+        let mut told = Vec::new();
+        for second in 0..130 {
+            let now = start + Duration::from_secs(second);
+            for host in ["n1", "n2"].iter().filter(|_| [10, 20, 40, 80].contains(&second)) {
+                let (what, millis) = ("unmount /a (`umount /a`)".into(), second * 1000);
+                assert!(
+                    narrator.event(&at(host, "reset", "unmount", Kind::InProgress { what, millis }), now).is_empty()
+                );
+            }
+            let text = narrator.tick(now).render(false);
+            told.extend((!text.is_empty()).then_some(text));
+        }
+        assert_eq!(
+            told.concat(),
+            "n1 and n2  reset  unmount: still at it: unmount /a (`umount /a`) (10 s)\n\
+             n1 and n2  reset  unmount: still at it: unmount /a (`umount /a`) (30 s)\n\
+             n1 and n2  reset  unmount: still at it: unmount /a (`umount /a`) (1 min 0 s)\n\
+             n1 and n2  reset  unmount: still at it: unmount /a (`umount /a`) (2 min 0 s)\n"
+        );
+        let finished = Kind::ChangeFinished { change: samples::module("overlay"), millis: 1 };
+        for host in ["n1", "n2"] {
+            let _ = narrator.event(&at(host, "reset", "unmount", finished.clone()), start);
+        }
+        assert_eq!(narrator.due(), None);
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl Tally {
             | Kind::StepStarted { .. }
             | Kind::ChangeStarted { .. }
             | Kind::Waiting { .. }
+            | Kind::InProgress { .. }
             | Kind::Silent { .. }
             | Kind::Retrying { .. }
             | Kind::Warning { .. }

@@ -1,4 +1,4 @@
-//! Packages from apt repositories.
+//! Packages from apt repositories: what is wanted of them. `apt_run` carries it out.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,11 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
-use super::apt_fetch::{FETCH, fetching};
 use super::dpkg::{Status, matches_version};
-use super::{Resource, apt_lock, apt_removal, ca_certificates, command};
+use super::{Resource, apt_removal};
 use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
-use crate::fetch::Retry;
 
 /// A package that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,104 +289,6 @@ impl Resource for Held {
             vec![Change::HoldPackages { packages: free, hold: true }]
         }))
     }
-}
-
-pub(super) const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
-
-/// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
-pub(super) const OPTIONS: [&str; 11] = [
-    "-y",
-    "-q",
-    "--no-install-recommends",
-    "-o",
-    "Dpkg::Options::=--force-confdef",
-    "-o",
-    "Dpkg::Options::=--force-confold",
-    "-o",
-    "DPkg::Lock::Timeout=120",
-    "-oDpkg::Use-Pty=0",
-    "-oAPT::Keep-Downloaded-Packages=false",
-];
-
-/// The versions that are asked for are meant, also where a package is held or newer.
-pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-downgrades"];
-
-pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>, retry: Retry<'_>) -> Result<()> {
-    let named = |package: &PackageChange| match &package.to {
-        Some(version) => format!("{}={version}", package.name),
-        None => package.name.clone(),
-    };
-    let names: Vec<String> = packages.iter().map(named).collect();
-    // Apt itself holds what it downloads against the signed index; what the index says is held against the lock.
-    let preferences = match lock {
-        Some(lock) => Some(apt_lock::check(lock, &names).await?),
-        None => None,
-    };
-    let pinned = preferences.as_ref().map(|file| apt_lock::option(file.path()));
-    let mut arguments = vec!["install"];
-    arguments.extend(OPTIONS);
-    arguments.extend(FETCH);
-    arguments.extend(FREE);
-    arguments.extend(pinned.iter().flat_map(|option| ["-o", option]));
-    arguments.extend(names.iter().map(String::as_str));
-    without_removal(&arguments, "install packages", retry).await.map_err(|failure| explain(failure, packages))
-}
-
-/// Runs apt-get so that it removes no package, but for a container runtime that another one replaces.
-async fn without_removal(arguments: &[&str], what: &str, retry: Retry<'_>) -> Result<()> {
-    let argv = |option| ["apt-get", option].into_iter().chain(arguments.iter().copied()).collect::<Vec<_>>();
-    match fetching(&argv("--no-remove"), &QUIET, what, retry).await {
-        Err(failure) if apt_removal::is_refused(&failure) => {}
-        done => return done,
-    }
-    let simulation = command::run_with(&argv("--simulate"), &QUIET).await?;
-    let others: Vec<String> = apt_removal::foreign(&simulation.stdout).into_iter().collect();
-    if others.is_empty() {
-        return fetching(&argv("-q"), &QUIET, what, retry).await;
-    }
-    Err(Failure::new(format!("apt would remove {}, which kboot did not install", others.join(", ")))
-        .evidence(simulation.stdout.lines().filter(|line| line.starts_with("Inst ") || line.starts_with("Remv ")))
-        .hint(format!("if nobody needs them, remove them first: `apt-get remove {}`", others.join(" "))))
-}
-
-fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
-    let says = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
-    let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
-    if says("No space left on device") || says("You don't have enough free space") {
-        return failure.hint("the disk is full: see `df -h /var`, free some space, then run the same command again");
-    }
-    if says("Unable to locate package") || says("was not found") || says("has no installation candidate") {
-        return failure.hint(format!("no repository of this host has it: see `apt-cache policy {}`", names.join(" ")));
-    }
-    failure
-}
-
-pub(super) async fn remove(packages: &[String]) -> Result<()> {
-    // Somebody may have installed a package that needs one of them since it was planned.
-    apt_removal::refuse_others(packages).await?;
-    if packages.iter().any(|name| name == ca_certificates::PACKAGE) {
-        ca_certificates::remove_links()?;
-    }
-    let mut argv = vec!["apt-get", "purge"];
-    argv.extend(OPTIONS);
-    argv.push("--allow-change-held-packages");
-    argv.extend(packages.iter().map(String::as_str));
-    command::run_with(&argv, &QUIET).await.map(drop)
-}
-
-pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {
-    let mut argv = vec!["apt-mark", if hold { "hold" } else { "unhold" }];
-    argv.extend(packages.iter().map(String::as_str));
-    command::run(&argv).await
-}
-
-pub(super) async fn mend(retry: Retry<'_>) -> Result<()> {
-    let argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"];
-    command::run_with(&argv, &QUIET).await?;
-    let mut arguments = vec!["install", "-f"];
-    arguments.extend(OPTIONS);
-    arguments.extend(FETCH);
-    without_removal(&arguments, "finish an interrupted dpkg run", retry).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use super::apt::{FREE, OPTIONS, Package, QUIET, candidate};
+use super::apt::{Package, candidate};
+use super::apt_run::{FREE, OPTIONS, QUIET};
 use super::command;
 use crate::engine::{Failure, PackageLock, PackagePin, Result};
 

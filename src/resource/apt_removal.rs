@@ -2,20 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::command;
+use camino::Utf8Path;
+
+use super::{command, vetted};
 use crate::engine::{Failure, Probe, Result};
 
-/// A purge that only says what it would do, and writes no cache. Package names follow.
-const SIMULATE: [&str; 8] = [
-    "apt-get",
-    "-s",
-    "-o",
-    "Dir::Cache::pkgcache=",
-    "-o",
-    "Dir::Cache::srcpkgcache=",
-    "--allow-change-held-packages",
-    "purge",
-];
+/// Where apt keeps which packages came only because others need them; of all others somebody asked for.
+const EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
 
 /// The container runtimes exclude each other: the one that kboot installs takes the other's place, as preflight says.
 const REPLACED: [&str; 3] = ["containerd", "containerd.io", "runc"];
@@ -63,14 +56,33 @@ pub(super) async fn others(probe: &dyn Probe, packages: &[String]) -> Result<Opt
 }
 
 async fn removed(probe: &dyn Probe, packages: &[String]) -> Result<Option<BTreeSet<String>>> {
-    let argv: Vec<&str> = SIMULATE.into_iter().chain(packages.iter().map(String::as_str)).collect();
+    let argv = simulated(packages);
     let output = probe.query(&argv).await?;
     Ok(output.is_success().then(|| removals(&output.stdout)))
 }
 
+/// A purge of these packages that only says what it would do.
+fn simulated(packages: &[String]) -> Vec<&str> {
+    let fixed = vetted::PURGE.iter().filter(|word| **word != "*").copied();
+    fixed.chain(packages.iter().map(String::as_str)).collect()
+}
+
+/// Which of these packages, that came because others need them, somebody has asked for since, as with `apt-mark manual`. Where apt
+/// keeps no such list, nobody has.
+pub async fn marked_manual(probe: &dyn Probe, packages: BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let Some(text) = probe.read_text(Utf8Path::new(EXTENDED_STATES)).await? else { return Ok(BTreeSet::new()) };
+    let automatic: BTreeSet<&str> = text
+        .split("\n\n")
+        .filter(|stanza| stanza.lines().any(|line| line.trim() == "Auto-Installed: 1"))
+        .filter_map(|stanza| stanza.lines().find_map(|line| line.strip_prefix("Package: ")))
+        .map(str::trim)
+        .collect();
+    Ok(packages.into_iter().filter(|package| !automatic.contains(package.as_str())).collect())
+}
+
 /// Refuses to remove what would take others along.
 pub(super) async fn refuse_others(packages: &[String]) -> Result<()> {
-    let argv: Vec<&str> = SIMULATE.into_iter().chain(packages.iter().map(String::as_str)).collect();
+    let argv = simulated(packages);
     let output = command::output(&argv, &[], None).await?;
     if !output.is_success() {
         return Err(command::failed(&argv, &output));
@@ -113,7 +125,7 @@ mod tests {
     use crate::engine::fake::FakeHost;
 
     fn asked(packages: &[&str]) -> String {
-        SIMULATE.into_iter().chain(packages.iter().copied()).collect::<Vec<_>>().join(" ")
+        simulated(&names(packages)).join(" ")
     }
 
     fn names(packages: &[&str]) -> Vec<String> {
@@ -142,6 +154,15 @@ mod tests {
         let host = FakeHost::default().answer(&asked(&["a", "b"]), 0, "Purg b [1]\nPurg a [1]\n");
         let removal = removal(&host, &names(&["a", "b"])).await.unwrap();
         assert_eq!(removal, Removal { goes: names(&["a", "b"]), kept: Vec::new() });
+    }
+
+    #[tokio::test]
+    async fn what_is_not_marked_automatic_was_asked_for() {
+        let states = "Package: a\nArchitecture: amd64\nAuto-Installed: 1\n\nPackage: b\nArchitecture: amd64\nAuto-Installed: 0\n";
+        let all = || ["a", "b", "c"].map(String::from).into();
+        let host = FakeHost::default().file(EXTENDED_STATES, states);
+        assert_eq!(marked_manual(&host, all()).await.unwrap(), ["b", "c"].map(String::from).into());
+        assert_eq!(marked_manual(&FakeHost::default(), all()).await.unwrap(), BTreeSet::new());
     }
 
     #[test]

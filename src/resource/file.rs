@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
-use super::Resource;
+use super::{Resource, attributes};
 use crate::engine::{Change, Content, Failure, FileKind, FileMode, Metadata, Planned, Probe, Result};
 
 /// A file with this content and mode.
@@ -141,14 +141,22 @@ impl Resource for Edited {
     fn diff(&self, observed: Self::Observed) -> Result<Planned> {
         let Some((metadata, text)) = observed else { return Ok(Planned::Satisfied) };
         let edited = (self.edit)(&text);
+        if edited == text {
+            return Ok(Planned::Satisfied);
+        }
         // Written through no link, as any file; but here what it leads to is somebody else's.
-        if edited != text && metadata.kind == FileKind::Symlink {
+        if metadata.kind == FileKind::Symlink {
             return Err(Failure::new(format!("{} is a symbolic link, and kboot edits only a file itself", self.path))
                 .hint(format!("see where it leads: `readlink -f {}`; put a copy in its place", self.path)));
         }
-        let edited = Content::Text(edited);
-        let mode = FileMode(metadata.mode);
-        Ok(Planned::of(write_if_different(&self.path, Some((metadata, text.into_bytes())), &edited, mode)))
+        let (before, after) = (Some(Content::Text(text)), Content::Text(edited));
+        let mut changes =
+            vec![Change::WriteFile { path: self.path.clone(), mode: FileMode(metadata.mode), before, after }];
+        // A file that is written anew is root's at first.
+        if disowned(&self.path, &metadata).is_some() {
+            changes.push(Change::SetOwner { path: self.path.clone(), uid: metadata.uid, gid: metadata.gid });
+        }
+        Ok(Planned::Changes(changes))
     }
 }
 
@@ -241,6 +249,8 @@ pub(super) fn write(path: &Utf8Path, bytes: &[u8], mode: FileMode) -> Result<()>
     make_directory(folder, FileMode::DIRECTORY)?;
     let mut temporary = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
     temporary.write_all(bytes)?;
+    attributes::copy(path, temporary.as_file())?;
+    // After the attributes: it bounds what an access control list grants.
     temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode.0))?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| Failure::from(error.error))?;

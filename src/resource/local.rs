@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{
-    apt, apt_fetch, apt_key, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network,
+    apt_fetch, apt_key, apt_run, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network,
     nftables, node, object, removal, state, unit, vetted,
 };
 use crate::engine::{
@@ -135,10 +135,10 @@ impl Host for LocalHost {
             Change::SetOwner { path, uid, gid } => file::set_owner(path, *uid, *gid),
             Change::SetMode { path, mode } => file::set_mode(path, *mode),
             Change::RefreshPackages { source } => apt_fetch::refresh(source.as_ref(), retry).await,
-            Change::InstallPackages { packages, lock } => apt::install(packages, lock.as_ref(), retry).await,
-            Change::RemovePackages { packages } => apt::remove(packages).await,
-            Change::HoldPackages { packages, hold } => apt::hold(packages, *hold).await,
-            Change::MendPackages { .. } => apt::mend(retry).await,
+            Change::InstallPackages { packages, lock } => apt_run::install(packages, lock.as_ref(), retry).await,
+            Change::RemovePackages { packages } => apt_run::remove(packages).await,
+            Change::HoldPackages { packages, hold } => apt_run::hold(packages, *hold).await,
+            Change::MendPackages { .. } => apt_run::mend(retry).await,
             Change::SetUnit(change) => unit::set(change).await,
             Change::LoadModule { module } => kernel::load_module(module).await,
             Change::UnloadModule { module } => kernel::unload_module(module).await,

@@ -8,6 +8,8 @@ mod apt_fetch;
 mod apt_key;
 mod apt_lock;
 mod apt_removal;
+mod apt_run;
+mod attributes;
 mod ca_certificates;
 mod certificate;
 mod cgroup;
@@ -35,7 +37,7 @@ mod vetted;
 
 pub use apt::{CandidateAtLeast, Held, Installed, Package, Removed, SoleSource};
 pub use apt_key::{AptKey, KeySource};
-pub use apt_removal::{Removal, removal};
+pub use apt_removal::{Removal, marked_manual, removal};
 pub use certificate::{Certificate, KeyPair, Names};
 pub use converge::{AnyResource, Converge, Resource};
 pub use dpkg::{PackageState, Status as DpkgStatus};

@@ -1,5 +1,18 @@
 //! The commands that a probe may run: each only reads.
 
+/// A purge that only says what it would do. Without the options it writes caches.
+pub(super) const PURGE: &[&str] = &[
+    "apt-get",
+    "-s",
+    "-o",
+    "Dir::Cache::pkgcache=",
+    "-o",
+    "Dir::Cache::srcpkgcache=",
+    "--allow-change-held-packages",
+    "purge",
+    "*",
+];
+
 /// What may follow a program's name. `*` at the end stands for any further words.
 const VETTED: &[&[&str]] = &[
     &["systemctl", "show", "*"],
@@ -20,18 +33,7 @@ const VETTED: &[&[&str]] = &[
     &["ipvsadm", "-Sn"],
     // Without the options it writes caches.
     &["apt-cache", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "policy", "*"],
-    // A simulation; without the options it writes caches.
-    &[
-        "apt-get",
-        "-s",
-        "-o",
-        "Dir::Cache::pkgcache=",
-        "-o",
-        "Dir::Cache::srcpkgcache=",
-        "--allow-change-held-packages",
-        "purge",
-        "*",
-    ],
+    PURGE,
     &["date", "+%s%3N"],
     &["df", "*"],
     &["ss", "-Hltnp"],

@@ -12,6 +12,8 @@ pub struct CompareWithBaseline {
     is_due: bool,
     keeps_packages: bool,
     was_member: bool,
+    /// There never was a node, and nothing that kboot did is left.
+    is_foreign: bool,
     /// The node that nobody deleted.
     node: Option<String>,
 }
@@ -21,8 +23,10 @@ pub fn step(context: &Context) -> CompareWithBaseline {
     CompareWithBaseline {
         is_due: !inputs.is_rehearsal,
         keeps_packages: inputs.keeps_packages(),
-        was_member: context.facts.node.is_member(),
-        node: (inputs.node_stays && context.facts.node.is_member()).then(|| context.host.clone()),
+        was_member: context.facts.node.has_traces() && context.facts.node.is_member(),
+        is_foreign: !context.facts.node.has_traces(),
+        node: (inputs.node_stays && context.facts.node.has_traces() && context.facts.node.is_member())
+            .then(|| context.host.clone()),
     }
 }
 
@@ -41,6 +45,10 @@ impl AnyStep for CompareWithBaseline {
     }
 
     async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
+        if self.is_foreign {
+            let text = "this host is no node, and nothing that kboot changed is left on it: all on it stays as it is";
+            return Ok(vec![Remark::Note(text.into())]);
+        }
         if !self.is_due {
             return Ok(Vec::new());
         }

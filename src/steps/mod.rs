@@ -43,6 +43,7 @@ mod mark_control_plane;
 mod move_etcd_member;
 mod move_pod_network;
 mod node_address;
+mod of_node;
 mod parting;
 mod protected;
 mod pull_images;
@@ -151,13 +152,13 @@ const STEPS: &[(&str, Maker)] = &[
     ("pull-other-images", |make| boxed(pull_images::other(make.context)?)),
     ("recover-etcd", |make| boxed(recover_etcd::step(make)?)),
     ("remove-bootstrap-kubeconfig", |_| boxed(remove_bootstrap_kubeconfig::step())),
-    ("remove-cluster-state", |make| boxed(remove_cluster_state::step(make.context))),
-    ("remove-control-groups", |_| boxed(remove_control_groups::RemoveControlGroups)),
+    ("remove-cluster-state", |make| of_node(make, boxed(remove_cluster_state::step(make.context)))),
+    ("remove-control-groups", |make| of_node(make, boxed(remove_control_groups::RemoveControlGroups))),
     ("remove-etcd-members", |make| boxed(remove_etcd_members::step(make, remove_etcd_members::Task::Remove)?)),
-    ("remove-node-files", |make| later(make, remove_node_files::step(make.context))),
+    ("remove-node-files", |make| of_node(make, later(make, remove_node_files::step(make.context)))),
     ("remove-own-traces", |make| later(make, remove_own_traces::step(make.context))),
-    ("remove-pod-network", |_| boxed(remove_pod_network::step())),
-    ("remove-pods", |_| boxed(remove_pods::RemovePods)),
+    ("remove-pod-network", |make| of_node(make, boxed(remove_pod_network::step()))),
+    ("remove-pods", |make| of_node(make, boxed(remove_pods::RemovePods))),
     ("restart-controllers", |_| boxed(restart_controllers::RestartControllers)),
     ("restore-settings", |make| later(make, restore_settings::RestoreSettings)),
     ("rotate-kubelet-certificate", |_| boxed(rotate_kubelet_certificate::RotateKubeletCertificate)),
@@ -166,9 +167,9 @@ const STEPS: &[(&str, Maker)] = &[
     ("share-etcd", |make| boxed(share_etcd::step(make))),
     ("share-authorities", |make| boxed(share_authorities::step(make))),
     ("start-kubelet", |_| boxed(start_kubelet::step())),
-    ("stop-kubelet", |_| boxed(stop_kubelet::step())),
+    ("stop-kubelet", |make| of_node(make, boxed(stop_kubelet::step()))),
     ("undo-changes", |make| boxed(undo_changes::step(make))),
-    ("unmount-pod-volumes", |make| later(make, unmount_pod_volumes::UnmountPodVolumes)),
+    ("unmount-pod-volumes", |make| of_node(make, later(make, unmount_pod_volumes::UnmountPodVolumes))),
     ("upload-certificates", |make| boxed(upload_certificates::step(make))),
     ("wait-for-addons", |make| boxed(wait_for_addons::step(make))),
     ("wait-for-api-server", |make| boxed(wait_for_api_server::step(make))),
@@ -196,6 +197,11 @@ fn boxed(step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
 
 fn later(make: &Make<'_>, step: impl AnyStep + 'static) -> Result<Box<dyn AnyStep>> {
     Ok(later::later(make.context, step))
+}
+
+/// A step that takes a node apart, and nothing where there never was one.
+fn of_node(make: &Make<'_>, step: Result<Box<dyn AnyStep>>) -> Result<Box<dyn AnyStep>> {
+    step.map(|step| of_node::of_node(make.context.facts.node.has_traces(), step))
 }
 
 /// Makes the step of this name.

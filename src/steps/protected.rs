@@ -186,8 +186,13 @@ async fn of_other_engines(probe: &dyn Probe) -> Result<BTreeSet<Utf8PathBuf>> {
             continue;
         }
         let network: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if let Some(network) = network["name"].as_str().filter(|network| !network.contains('/')) {
-            found.insert(Utf8Path::new(LEASES).join(network));
+        let name = network["name"].as_str().filter(|name| !name.contains('/'));
+        let leases = name.map(|name| Utf8Path::new(LEASES).join(name));
+        // Those of an engine that keeps its leases elsewhere keep no folder here.
+        if let Some(leases) = leases
+            && probe.stat(&leases).await?.is_some()
+        {
+            found.insert(leases);
         }
         found.insert(path);
     }
@@ -262,6 +267,14 @@ mod tests {
             .file("/var/lib/cni/networks/podman/10.88.0.2", "");
         assert_eq!(removal(&host, "/etc/cni").await, ["remove /etc/cni/net.d/10-flannel.conflist"]);
         assert_eq!(removal(&host, "/var/lib/cni").await, ["remove /var/lib/cni/networks/cbr0"]);
+    }
+
+    #[tokio::test]
+    async fn leases_that_an_engine_does_not_have_here_keep_no_folder() {
+        let host = FakeHost::default()
+            .file("/etc/cni/net.d/87-podman-bridge.conflist", r#"{"name": "podman"}"#)
+            .file("/var/lib/cni/networks/cbr0/10.244.0.2", "");
+        assert_eq!(removal(&host, "/var/lib/cni").await, ["remove /var/lib/cni"]);
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ impl UndoChanges {
                 Verdict::Kept(_) if now == State::Absent && (packages_go || undo.scope == UndoScope::All) => {}
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
-                    for change in self.without_others(probe, changes, &mut way.kept).await? {
+                    for change in without_others(probe, changes, &brought(&chosen), &mut way.kept).await? {
                         if undone.contains(&change.to_string()) {
                             continue;
                         }
@@ -126,31 +126,6 @@ impl UndoChanges {
         Ok(way)
     }
 
-    /// The changes, without the removal of packages that others need.
-    async fn without_others(
-        &self,
-        probe: &dyn Probe,
-        changes: Vec<Change>,
-        kept: &mut Vec<String>,
-    ) -> Result<Vec<Change>> {
-        let mut possible = Vec::new();
-        for change in changes {
-            let Change::RemovePackages { packages } = change else {
-                possible.push(change);
-                continue;
-            };
-            let removal = resource::removal(probe, &packages).await?;
-            for (package, others) in removal.kept {
-                let others: Vec<String> = others.into_iter().collect();
-                kept.push(format!("the package {package}: kept, for {} needs it", others.join(", ")));
-            }
-            if !removal.goes.is_empty() {
-                possible.push(Change::RemovePackages { packages: removal.goes });
-            }
-        }
-        Ok(possible)
-    }
-
     /// How a thing is now; a directory whose whole content goes counts as empty.
     async fn now(&self, probe: &dyn Probe, thing: &Thing, going: &BTreeSet<Utf8PathBuf>) -> Result<State> {
         let now = resource::state(probe, &self.kube, thing).await;
@@ -173,6 +148,49 @@ impl UndoChanges {
             None => Ok(false),
         }
     }
+}
+
+/// The changes, without the removal of packages that others need, or that somebody has asked for since.
+async fn without_others(
+    probe: &dyn Probe,
+    changes: Vec<Change>,
+    asked: &BTreeSet<String>,
+    kept: &mut Vec<String>,
+) -> Result<Vec<Change>> {
+    let mut possible = Vec::new();
+    for change in changes {
+        let Change::RemovePackages { mut packages } = change else {
+            possible.push(change);
+            continue;
+        };
+        // Of those that kboot asked for itself apt can't tell whose they are now.
+        let dependencies = packages.iter().filter(|package| !asked.is_empty() && !asked.contains(*package));
+        let manual = resource::marked_manual(probe, dependencies.cloned().collect()).await?;
+        packages.retain(|package| !manual.contains(package));
+        let is_manual = |package: &String| {
+            format!("the package {package}: kept, for it was marked as installed by hand since (`apt-mark showmanual`)")
+        };
+        kept.extend(manual.iter().map(is_manual));
+        if packages.is_empty() {
+            continue;
+        }
+        let removal = resource::removal(probe, &packages).await?;
+        for (package, others) in removal.kept {
+            let others: Vec<String> = others.into_iter().collect();
+            kept.push(format!("the package {package}: kept, for {} needs it", others.join(", ")));
+        }
+        if !removal.goes.is_empty() {
+            possible.push(Change::RemovePackages { packages: removal.goes });
+        }
+    }
+    Ok(possible)
+}
+
+/// The packages that these runs asked apt for; all others that came are what those need.
+fn brought(runs: &[&Run]) -> BTreeSet<String> {
+    let wants = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.wants);
+    let wants = wants.filter(|(_, value)| value.as_str() != "absent");
+    wants.filter_map(|(name, _)| name.strip_prefix("package ")).map(String::from).collect()
 }
 
 fn restarted(unit: String) -> Change {
@@ -359,6 +377,38 @@ mod tests {
             vec!["remove the packages socat".to_string()],
             vec!["the package iptables: kept, for ufw needs it".to_string()],
         );
+        assert_eq!(way(&host, UndoScope::All).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_dependency_that_was_marked_manual_since_is_kept_and_named() {
+        let versions = |names: &[&str]| State::Packages {
+            versions: names.iter().map(|name| (name.to_string(), "1".to_string())).collect(),
+        };
+        let trace = |state| vec![Trace { thing: Thing::Packages, state }];
+        let intent = Entry::Intent {
+            change: 0,
+            step: "s".into(),
+            text: "install".into(),
+            before: trace(versions(&[])),
+            wants: [("package kubelet".to_string(), "1".to_string())].into(),
+        };
+        let came = ["ethtool", "kubelet", "libmnl0"];
+        let journal =
+            begin("1") + &record("1", intent) + &record("1", Entry::Done { change: 0, after: trace(versions(&came)) });
+        let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n");
+        let host = FakeHost::default()
+            .file(Journal::PATH, journal)
+            .file("/var/lib/dpkg/status", came.map(package).concat())
+            // ethtool is in no list of what came by itself any more; kubelet never was.
+            .file("/var/lib/apt/extended_states", "Package: libmnl0\nArchitecture: amd64\nAuto-Installed: 1\n\n")
+            .answer(
+                "apt-get -s -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= --allow-change-held-packages purge kubelet libmnl0",
+                0,
+                "Purg kubelet [1]\nPurg libmnl0 [1]\n",
+            );
+        let kept = "the package ethtool: kept, for it was marked as installed by hand since (`apt-mark showmanual`)";
+        let expected = (vec!["remove the packages kubelet, libmnl0".to_string()], vec![kept.to_string()]);
         assert_eq!(way(&host, UndoScope::All).await, expected);
     }
 

@@ -225,6 +225,24 @@ fn token_commands() {
     ]);
 }
 
+/// A key may come from a file or from standard input, where nobody else sees it, and is never repeated.
+#[test]
+fn certificate_keys_that_are_none() {
+    let sandbox = Sandbox::new();
+    sandbox.file("key", "not-hexadecimal\n");
+    for (file, input) in [("key", ""), ("-", "not-hexadecimal\n"), ("missing", "")] {
+        let told = sandbox.refused_reading(&["init", "--upload-certs", "--certificate-key-file", file], input);
+        assert!(!told.stderr.contains("not-hexadecimal"), "{told}");
+        let expected = if file == "missing" { "missing" } else { "certificate key: it is 64 hexadecimal digits" };
+        assert!(told.stderr.contains(expected), "{told}");
+    }
+    let hash = format!("sha256:{}", "0".repeat(64));
+    let join = ["join", "192.0.2.1:6443", "--discovery-token-ca-cert-hash", &hash, "--control-plane"];
+    let both = [&join[..], &["--token-file", "-", "--certificate-key-file", "-"]].concat();
+    let told = sandbox.refused_reading(&both, "x\n");
+    assert!(told.stderr.contains("can't both come from standard input"), "{told}");
+}
+
 /// Whatever is wrong with a kubeconfig, what it holds is not shown.
 #[test]
 fn kubeconfigs_that_are_none() {

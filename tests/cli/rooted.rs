@@ -35,27 +35,30 @@ fn run(script: &str) -> Option<String> {
 }
 
 #[test]
-fn undo_keeps_a_package_that_somebody_else_s_package_needs() {
+fn undo_keeps_a_package_that_somebody_needs_or_has_asked_for() {
     let script = r#"
 cd /tmp
-for p in dep free user; do
+for p in auto dep free lib user; do
   mkdir -p $p/DEBIAN
   printf "Package: kb-$p\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n" > $p/DEBIAN/control
 done
 echo "Depends: kb-dep" >> user/DEBIAN/control
-for p in dep free user; do dpkg-deb -b $p kb-$p.deb; dpkg -i kb-$p.deb; done >/dev/null 2>&1
+for p in auto dep free lib user; do dpkg-deb -b $p kb-$p.deb; dpkg -i kb-$p.deb; done >/dev/null 2>&1
 r() { echo "{\"version\":2,\"run\":\"1\",\"at\":1,$1}"; }
 { r '"record":"begin","id":"1","command":"kboot up","owner":"","wanted":""'
-r '"record":"intent","change":0,"step":"s","text":"t","before":[{"thing":"packages","state":"packages","versions":{}}],"wants":{}'
-r '"record":"done","change":0,"after":[{"thing":"packages","state":"packages","versions":{"kb-dep":"1","kb-free":"1"}}]'
+r '"record":"intent","change":0,"step":"s","text":"t","before":[{"thing":"packages","state":"packages","versions":{}}],"wants":{"package kb-dep":"any","package kb-free":"any"}'
+r '"record":"done","change":0,"after":[{"thing":"packages","state":"packages","versions":{"kb-auto":"1","kb-dep":"1","kb-free":"1","kb-lib":"1"}}]'
 } > /var/lib/kboot/journal.jsonl
+# As apt leaves it once `apt-mark manual kb-lib` was said.
+printf 'Package: kb-auto\nArchitecture: all\nAuto-Installed: 1\n\n' > /var/lib/apt/extended_states
 /kboot undo --dry-run; /kboot undo --yes; echo "exit $?"; dpkg-query -W
 "#;
     let Some(told) = run(script) else { return };
-    assert_eq!(told.matches("- remove the packages kb-free\n").count(), 1, "the plan names what goes: {told}");
+    assert_eq!(told.matches("- remove the packages kb-auto, kb-free\n").count(), 1, "the plan names what goes: {told}");
+    assert!(told.contains("the package kb-lib: kept, for it was marked as installed by hand since"), "{told}");
     assert!(told.contains("the package kb-dep: kept, for kb-user needs it"), "{told}");
     assert!(
-        told.contains("exit 0") && told.contains("kb-dep\t1\nkb-user\t1\n") && !told.contains("kb-free\t1"),
+        told.contains("exit 0") && told.contains("kb-dep\t1\nkb-lib\t1\nkb-user\t1\n") && !told.contains("kb-free\t1"),
         "{told}"
     );
 }
@@ -75,4 +78,23 @@ k issue-certificates; stat -c '%n %a %U' /etc/kubernetes/pki/{ca,sa}.key
     assert!(told.contains("-password = ***") && told.contains("/etc/containerd/config.toml"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
     assert!(told.contains("ca.key 600 root\n") && told.contains("sa.key 600 root\n"), "{told}");
+}
+
+#[test]
+fn each_signal_that_asks_for_an_end_stops_a_run_that_waits() {
+    let script = r#"
+echo '{apiVersion: kboot/v1alpha1, kind: Cluster, hosts: [{name: n2, address: 10.0.0.5, roles: [control-plane]}]}' > /c
+for signal in INT TERM HUP; do
+  /kboot phase init wait-for-api-server --config /c --ignore-preflight all -ojson > /said 2>&1 & p=$!
+  for i in {1..300}; do grep -q '"event":"waiting"' /said && break; sleep 0.1; done
+  asked=$(date +%s%N); kill -$signal $p; code=0; wait $p || code=$?
+  echo "$signal: exit code $code, in time: $(( ($(date +%s%N) - asked) / 1000000 < 2000 ))"
+  grep -c '"interrupted":true' /said; tail -1 /said
+done
+"#;
+    let Some(told) = run(script) else { return };
+    for signal in ["INT", "TERM", "HUP"] {
+        assert!(told.contains(&format!("{signal}: exit code 130, in time: 1\n")), "{told}");
+    }
+    assert_eq!(told.matches("\"event\":\"summary\"").count(), 3, "the report is whole: {told}");
 }

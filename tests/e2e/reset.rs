@@ -264,6 +264,11 @@ fn what_was_there_before(lab: &Lab) {
         "! test -e /var/lib/etcd/member && ! test -e /etc/kubernetes/kubelet.conf && ! test -e /data/kubelet/pki",
     )
     .ok();
+    let blamed: Vec<String> = leftovers(&run).into_iter().filter(|leftover| leftover.contains("somebody")).collect();
+    assert_eq!(blamed, Vec::<String>::new(), "{run}");
+    lab.on("n2", "! test -e /var/lib/cni").ok();
+    Run::of(lab, &["reset", "-i", &inventory, "--yes"]).ends(0).is_unchanged();
+    assert_eq!(lab.on("n2", OWN_STATE).ok().stdout, before);
 }
 
 fn a_host_of_kubeadms(lab: &Lab) {

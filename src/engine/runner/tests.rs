@@ -462,7 +462,7 @@ proptest! {
         let sink = Sink::new("n1", sender);
         let runner = |host: &Arc<FakeHost>, mode| runner(host.clone(), mode, Arc::new(Journal::none()), Cancel::default());
         let host = Arc::new(host);
-        let reports = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        let reports = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
             let mut reports = Vec::new();
             for mode in [Mode::Plan, Mode::Apply, Mode::Apply, Mode::Plan] {
                 reports.push(runner(&host, mode).run(&step, &sink).await.unwrap());

@@ -88,6 +88,20 @@ async fn a_system_container() {
 }
 
 #[tokio::test]
+async fn a_host_that_kboot_has_changed_is_known_by_its_baseline() {
+    let bare = facts(machine().answer("uname -m", 0, "x86_64")).await.node;
+    let changed = machine().answer("uname -m", 0, "x86_64").file("/var/lib/kboot/baseline.json", "{}");
+    let node = facts(changed).await.node;
+    assert_eq!((bare.has_history, bare.has_traces()), (false, false));
+    assert_eq!((node.has_history, node.has_traces(), node.is_member()), (true, true, false));
+    // Data of an etcd may be anybody's; a node's kubeconfig is not.
+    let etcd = machine().answer("uname -m", 0, "x86_64").file("/var/lib/etcd/member/snap/db", "");
+    assert!(!facts(etcd).await.node.has_traces());
+    let node = machine().answer("uname -m", 0, "x86_64").file("/etc/kubernetes/kubelet.conf", "");
+    assert!(facts(node).await.node.has_traces());
+}
+
+#[tokio::test]
 async fn sys_resource_needs_all_of_the_initial_namespace_the_first_process_and_kboot() {
     let probe = machine().answer("uname -m", 0, "aarch64").file("/proc/self/uid_map", "0 100000 65536\n");
     let facts = facts(probe).await;

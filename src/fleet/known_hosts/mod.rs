@@ -2,6 +2,8 @@
 //!
 //! The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". Stricter than ssh: a host on another port than 22 is only
 //! found as `[host]:port`, and a line for this host that can't be read is an error rather than no line.
+//! Beside a user's own file the machine's are read, as ssh does (its GlobalKnownHostsFile): a key in any of them is known, and one that
+//! any of them revokes is not trusted.
 //! Knows files and keys; knows nothing of connections.
 
 mod append;
@@ -13,6 +15,9 @@ use russh::keys::{Algorithm, HashAlg, PublicKey};
 pub use append::{Added, add};
 use line::{Line, Marker};
 
+/// The machine's own files, which root keeps for all users.
+const GLOBAL: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+
 /// A known_hosts file's content.
 #[derive(Debug)]
 pub struct KnownHosts {
@@ -20,18 +25,20 @@ pub struct KnownHosts {
     text: String,
 }
 
-/// What a file says of one host.
+/// What files say of one host.
 #[derive(Debug, Clone)]
 pub struct Record {
+    /// The file that kboot would add to.
     file: Utf8PathBuf,
     trusted: Vec<Entry>,
     revoked: Vec<Entry>,
-    authority: Option<usize>,
+    authority: Option<(Utf8PathBuf, usize)>,
 }
 
-/// A key and the line, counted from one, that it stands on.
+/// A key, and the file and line, counted from one, that it stands on.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    pub file: Utf8PathBuf,
     pub line: usize,
     pub key: PublicKey,
 }
@@ -82,6 +89,22 @@ pub enum Error {
     Revoked { file: Utf8PathBuf, line: usize },
 }
 
+/// All that `file` and the machine's own files say of `host` on `port`.
+pub fn record(file: &Utf8Path, host: &str, port: u16) -> Result<Record, Error> {
+    record_in(file, &GLOBAL.map(Utf8Path::new), host, port)
+}
+
+fn record_in(file: &Utf8Path, global: &[&Utf8Path], host: &str, port: u16) -> Result<Record, Error> {
+    let mut record = KnownHosts::read(file)?.record(host, port)?;
+    for other in global.iter().filter(|other| **other != file) {
+        let further = KnownHosts::read(other)?.record(host, port)?;
+        record.trusted.extend(further.trusted);
+        record.revoked.extend(further.revoked);
+        record.authority = record.authority.or(further.authority);
+    }
+    Ok(record)
+}
+
 /// A key's fingerprint as OpenSSH prints it: `SHA256:` and unpadded base64.
 pub fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
@@ -113,12 +136,13 @@ impl KnownHosts {
                 Err(why) if line.marker == Ok(Marker::Revoked) => return Err(error(why)),
                 Ok(false) | Err(_) => continue,
             }
+            let entry = |key| Entry { file: self.file.clone(), line: number, key };
             match line.marker.map_err(|marker| error(format!("unknown marker {marker}")))? {
-                Marker::Authority => record.authority = record.authority.or(Some(number)),
-                Marker::Revoked => record.revoked.push(Entry { line: number, key: line.key().map_err(error)? }),
+                Marker::Authority => record.authority = record.authority.or(Some((self.file.clone(), number))),
+                Marker::Revoked => record.revoked.push(entry(line.key().map_err(error)?)),
                 // A line for many hosts, or of an algorithm that kboot does not know, is no word about this host's keys.
                 Marker::None if line.is_vague() && line.key().is_err() => {}
-                Marker::None => record.trusted.push(Entry { line: number, key: line.key().map_err(error)? }),
+                Marker::None => record.trusted.push(entry(line.key().map_err(error)?)),
             }
         }
         Ok(record)
@@ -148,21 +172,24 @@ impl Record {
 
     pub fn check(&self, key: &PublicKey) -> Verdict {
         let same = |entry: &&Entry| entry.key.key_data() == key.key_data();
-        let file = self.file.clone();
-        if let Some(entry) = self.revoked.iter().find(same) {
-            return Verdict::Revoked { file, line: entry.line };
+        if let Some(Entry { file, line, .. }) = self.revoked.iter().find(same).cloned() {
+            return Verdict::Revoked { file, line };
         }
         if self.trusted.iter().any(|entry| same(&entry)) {
             return Verdict::Match;
         }
         if let Some(entry) = self.trusted.iter().find(|entry| entry.key.algorithm() == key.algorithm()) {
-            return Verdict::Changed { file, line: entry.line, expected: fingerprint(&entry.key) };
+            return Verdict::Changed { file: entry.file.clone(), line: entry.line, expected: fingerprint(&entry.key) };
         }
         if let Some(entry) = self.trusted.first() {
-            return Verdict::OtherAlgorithm { file, line: entry.line, expected: fingerprint(&entry.key) };
+            return Verdict::OtherAlgorithm {
+                file: entry.file.clone(),
+                line: entry.line,
+                expected: fingerprint(&entry.key),
+            };
         }
-        match self.authority {
-            Some(line) => Verdict::OnlyAuthority { file, line },
+        match self.authority.clone() {
+            Some((file, line)) => Verdict::OnlyAuthority { file, line },
             None => Verdict::Unknown,
         }
     }

@@ -224,3 +224,23 @@ fn adds_from_many_threads_without_losing_or_doubling_a_line() {
     assert_eq!((text.lines().count(), lines.len()), (40, 40));
     assert!(lines.iter().all(|line| line.ends_with(ED25519)));
 }
+
+#[test]
+fn the_machine_s_own_files_are_read_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| Utf8Path::from_path(folder.path()).unwrap().join(name);
+    let (own, global, missing) = (path("own"), path("global"), path("missing"));
+    let verdict = |of_own: &str, of_global: &str, shown: &str| {
+        std::fs::write(&own, of_own).unwrap();
+        std::fs::write(&global, of_global).unwrap();
+        record_in(&own, &[&global, &missing], "n1", 22).unwrap().check(&key(shown))
+    };
+    let (known, other) = (format!("n1 {ED25519}\n"), format!("n1 {OTHER}\n"));
+    assert_eq!(verdict("", &known, ED25519), Verdict::Match);
+    assert_eq!(verdict(&other, &known, ED25519), Verdict::Match, "as ssh does: one of them is enough");
+    let expected = ED25519_PRINT.to_string();
+    assert_eq!(verdict("", &known, OTHER), Verdict::Changed { file: global.clone(), line: 1, expected });
+    let revoked = format!("# taken\n@revoked * {ED25519}\n");
+    assert_eq!(verdict(&known, &revoked, ED25519), Verdict::Revoked { file: global.clone(), line: 2 });
+    assert_eq!(verdict("", "", ED25519), Verdict::Unknown);
+}

@@ -17,11 +17,11 @@ use super::handshake::{Greeted, said, timed_out};
 use super::{ConnectError, KeyError, Keyring, Target, keyring};
 use crate::fleet::known_hosts::fingerprint;
 
-/// sshd hangs up after six refused keys; some must be left for the key files.
-const MOST_AGENT_KEYS: usize = 4;
+/// How many of the agent's keys are tried before this user's own: sshd hangs up after six refused keys by default.
+const FIRST_AGENT_KEYS: usize = 4;
 
-/// Logs in with the target's identity file, by the agent if that has the key; or, without one, with the agent's keys and
-/// then this user's own.
+/// Logs in with the target's identity file, by the agent if that has the key; or, without one, with the agent's keys and this
+/// user's own, until one gets in or the host hangs up.
 pub(super) async fn log_in(greeted: &mut Greeted, target: &Target, keys: &Keyring) -> Result<(), ConnectError> {
     let mut attempt = Attempt { greeted, target, tried: Vec::new(), identity: None };
     let mut agent = Agent::connect(keys).await;
@@ -46,20 +46,27 @@ pub(super) async fn log_in(greeted: &mut Greeted, target: &Target, keys: &Keyrin
             }
         }
         None => {
-            let held = agent.as_ref().map(Agent::usable).unwrap_or_default();
-            for key in held {
-                match attempt.by_agent(agent.as_mut(), key).await {
+            let files = keys.default_files();
+            let held = agent.as_ref().map(|agent| agent.ordered(&files)).unwrap_or_default();
+            let (first, rest) = held.split_at(held.len().min(FIRST_AGENT_KEYS));
+            let of_agent = |keys: &[PublicKey]| keys.iter().cloned().map(Way::Agent).collect::<Vec<_>>();
+            // What the agent has of them has been tried by then, or is.
+            let is_held = |file: &Utf8PathBuf| keyring::public_half(file).is_some_and(|key| has(&held, &key));
+            let files = files.iter().filter(|file| !is_held(file)).cloned().map(Way::File);
+            for way in of_agent(first).into_iter().chain(files).chain(of_agent(rest)) {
+                let tried = match way {
+                    Way::Agent(key) => attempt.by_agent(agent.as_mut(), key).await,
+                    Way::File(file) => match keys.key(&file).await {
+                        Ok(key) => attempt.by_file(&file, &key).await,
+                        Err(error) => Err(error.into()),
+                    },
+                };
+                match tried {
                     Ok(true) => return Ok(()),
                     Ok(false) => {}
                     Err(error @ ConnectError::Agent { .. }) => obstacle = Some(error),
+                    Err(error @ ConnectError::Key(_)) => obstacle = obstacle.or(Some(error)),
                     Err(error) => return Err(error),
-                }
-            }
-            for file in keys.default_files() {
-                match keys.key(&file).await {
-                    Ok(key) if attempt.by_file(&file, &key).await? => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) => obstacle = obstacle.or(Some(error.into())),
                 }
             }
         }
@@ -68,6 +75,16 @@ pub(super) async fn log_in(greeted: &mut Greeted, target: &Target, keys: &Keyrin
         return Err(attempt.refused());
     }
     Err(obstacle.unwrap_or(KeyError::Nowhere.into()))
+}
+
+/// A key, and who signs with it.
+enum Way {
+    Agent(PublicKey),
+    File(Utf8PathBuf),
+}
+
+fn has(keys: &[PublicKey], key: &PublicKey) -> bool {
+    keys.iter().any(|held| held.key_data() == key.key_data())
 }
 
 struct Attempt<'a> {
@@ -132,6 +149,11 @@ impl Attempt<'_> {
     }
 
     fn closed(&self, why: String) -> ConnectError {
+        const LIMIT: &str = "Too many authentication failures";
+        if said(&self.greeted.farewell).is_some_and(|said| said.contains(LIMIT)) {
+            let (address, user) = (self.target.address(), self.target.user.clone());
+            return ConnectError::TooManyKeys { address, user, count: self.tried.len() };
+        }
         ConnectError::Closed { address: self.target.address(), why: said(&self.greeted.farewell).unwrap_or(why) }
     }
 
@@ -212,8 +234,11 @@ impl Agent {
         self.held.iter().find(|held| held.key_data() == key.key_data()).cloned()
     }
 
-    fn usable(&self) -> Vec<PublicKey> {
-        self.held.iter().take(MOST_AGENT_KEYS).cloned().collect()
+    /// All keys, first those whose files ssh would try by itself, as ssh does.
+    fn ordered(&self, files: &[Utf8PathBuf]) -> Vec<PublicKey> {
+        let named: Vec<PublicKey> = files.iter().filter_map(|file| keyring::public_half(file)).collect();
+        let (first, others): (Vec<_>, Vec<_>) = self.held.iter().cloned().partition(|key| has(&named, key));
+        [first, others].concat()
     }
 }
 

@@ -55,6 +55,8 @@ pub enum ConnectError {
         /// The first of them that is a file.
         identity: Option<Utf8PathBuf>,
     },
+    #[error("{address} hung up after {count} keys of {user}: it lets nobody try more (MaxAuthTries)")]
+    TooManyKeys { address: String, user: String, count: usize },
     #[error("{address} took the key of {user} and wants more ({wanted})")]
     MoreWanted {
         address: String,
@@ -157,6 +159,9 @@ impl ConnectError {
                 let identity = identity.as_ref().map(|file| format!(" -i {file}")).unwrap_or_default();
                 let port = if port == "22" { String::new() } else { format!(" -p {port}") };
                 format!("let the key in with `ssh-copy-id{identity}{port} {user}@{host}`, or set ssh.user and ssh.identityFile in the inventory")
+            }
+            Self::TooManyKeys { .. } => {
+                "name the right key in the inventory, `ssh.identityFile`: of one that the SSH agent holds the public half is enough; `ssh-add -l` shows what it holds".into()
             }
             Self::MoreWanted { user, .. } => format!(
                 "kboot logs in with a key alone. On the host, in sshd_config: `Match User {user}` and `AuthenticationMethods publickey`, or set ssh.user to another user"

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::error::{ChangedKey, why};
 use super::{ConnectError, Target};
-use crate::fleet::known_hosts::{KnownHosts, Record, Verdict, fingerprint, host_field};
+use crate::fleet::known_hosts::{self, Record, Verdict, fingerprint, host_field};
 
 pub(super) const ED25519: Algorithm = Algorithm::Ed25519;
 /// The ECDSA host keys that can be verified.
@@ -40,7 +40,7 @@ pub(super) enum Trust {
 impl Trust {
     pub fn of(target: &Target) -> Result<Self, ConnectError> {
         let Some(pin) = target.host_key.as_deref().map(str::trim) else {
-            return Ok(Self::OnRecord(KnownHosts::read(&target.known_hosts)?.record(&target.host, target.port)?));
+            return Ok(Self::OnRecord(known_hosts::record(&target.known_hosts, &target.host, target.port)?));
         };
         if pin.starts_with("SHA256:") {
             return Ok(Self::PinnedFingerprint(pin.trim_end_matches('=').to_owned()));
@@ -66,7 +66,7 @@ impl Trust {
                     return Err(ConnectError::HostKeyUnsupported {
                         address: target.address(),
                         algorithm: first.key.algorithm().to_string(),
-                        file: record.file().to_owned(),
+                        file: first.file.clone(),
                         line: first.line,
                     });
                 }

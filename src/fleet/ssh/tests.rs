@@ -271,6 +271,70 @@ async fn an_agent_signs_with_what_kboot_can_t() {
     outcome.unwrap();
 }
 
+/// An agent of the test's own; ends with it.
+struct TestAgent {
+    child: std::process::Child,
+    socket: Utf8PathBuf,
+}
+
+impl TestAgent {
+    async fn start(socket: Utf8PathBuf) -> Self {
+        let arguments = ["-D", "-a", socket.as_str()];
+        let child = Command::new("ssh-agent").args(arguments).stdout(Stdio::null()).spawn().unwrap();
+        while !socket.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Self { child, socket }
+    }
+
+    /// The agent lists its keys in the order in which they were added.
+    fn add(&self, file: &Utf8Path) {
+        let mut command = Command::new("ssh-add");
+        command.args(["-q", file.as_str()]).env("SSH_AUTH_SOCK", &self.socket).stderr(Stdio::null());
+        assert!(command.status().unwrap().success(), "ssh-add {file}");
+    }
+}
+
+impl Drop for TestAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn all_keys_of_an_agent_are_tried_those_of_this_user_s_files_first() {
+    let sshd = sshd!("MaxAuthTries 10\n");
+    let agent = TestAgent::start(sshd.path("agent")).await;
+    let keys: Vec<_> = (0..7).map(|_| new_key("ed25519")).collect();
+    for (at, key) in keys.iter().enumerate() {
+        let file = sshd.path(&format!("id-{at}"));
+        write_key(&file, key);
+        agent.add(&file);
+    }
+    let target = Target { identity_file: None, ..sshd.target() };
+    let ring = || Keyring::default().agent(&agent.socket);
+    let Some(ConnectError::AuthenticationRefused { tried, .. }) = connect(&target, &ring()).await.err() else {
+        panic!("nobody is let in")
+    };
+    assert_eq!(tried.len(), 7);
+    sshd.authorize(keys[6].public_key());
+    connect(&target, &ring()).await.unwrap();
+
+    // With sshd's own limit only the first ones get their turn.
+    let sshd = sshd!();
+    sshd.authorize(keys[6].public_key());
+    let target = Target { identity_file: None, ..sshd.target() };
+    let error = connect(&target, &ring()).await.err().expect("the host hangs up");
+    assert!(matches!(error, ConnectError::TooManyKeys { count: 6, .. }), "{error}");
+    assert!(!error.is_retryable() && error.hint().unwrap().contains("ssh.identityFile"), "{error}");
+    let folder = sshd.path("home/.ssh");
+    std::fs::create_dir_all(&folder).unwrap();
+    // The private one is the agent's alone.
+    std::fs::write(folder.join("id_ed25519"), keys[6].public_key().to_openssh().unwrap()).unwrap();
+    connect(&target, &ring().home(sshd.path("home"))).await.unwrap();
+}
+
 #[tokio::test]
 async fn takes_this_users_own_keys() {
     let sshd = sshd!();

@@ -60,11 +60,14 @@ test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hos
 bench: setup-bench build ## Times against kubeadm, on the testbed
 	tests/bench/run
 
+fuzz: ## Fuzz every parser of bytes from outside: nightly Rust, cargo-fuzz. TARGET=NAME for one, SECONDS=600 for each (fuzz/README.md)
+	fuzz/run "$(or $(SECONDS),600)" $(TARGET)
+
 deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
+SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
 
 ##@ Housekeeping
 
@@ -80,4 +83,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh clean-testbed help
+.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench fuzz deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh clean-testbed help

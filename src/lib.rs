@@ -25,6 +25,8 @@ pub mod etcd;
 pub mod facts;
 mod fetch;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod inventory;
 pub mod kube;
 pub mod kubeadm;

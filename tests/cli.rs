@@ -6,6 +6,8 @@ mod bad_flags;
 mod bad_inventory;
 #[path = "cli/config.rs"]
 mod config;
+#[path = "cli/earlier.rs"]
+mod earlier;
 #[path = "cli/etcd_files.rs"]
 mod etcd_files;
 #[path = "cli/etcd_hosts.rs"]

@@ -84,3 +84,12 @@ go_fault() {
     echo "Go ${found#go} is too old; the testbed builds Kubernetes with $oldest or newer: https://go.dev/dl"
   fi
 }
+fuzz_fault() {
+  if ! cargo +nightly --version >/dev/null 2>&1; then
+    echo "there is no nightly Rust, which fuzzing needs: rustup toolchain install nightly"
+  elif ! cargo fuzz --version >/dev/null 2>&1; then
+    echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked"
+  elif ! command -v c++ >/dev/null; then
+    echo "there is no C++ compiler, which libFuzzer is built with: apt-get install g++"
+  fi
+}

@@ -16,4 +16,6 @@ pub use files::HostFile;
 #[cfg(test)]
 pub use patience::Patience;
 pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+#[cfg(any(test, fuzzing))]
+pub(crate) use serve::request;
 pub use serve::{serve, serve_here};

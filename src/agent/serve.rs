@@ -40,9 +40,7 @@ pub async fn serve(
     let mut lines = BufReader::new(input).lines();
     let mut running: Option<tokio::task::JoinHandle<()>> = None;
     while let Ok(Some(line)) = lines.next_line().await {
-        let request: Request = serde_json::from_str(&line)
-            .map_err(|error| Failure::new(format!("failed to understand the controller: {error}")))?;
-        match request {
+        match request(&line)? {
             Request::Cancel => agent.cancel.cancel(),
             Request::Read { file, offset } => agent.read(file, offset),
             Request::Facts => agent.alive(agent.facts()).await,
@@ -73,6 +71,11 @@ pub async fn serve(
     drop(agent);
     let _ = writer.await;
     Ok(())
+}
+
+/// What the controller asks in a line.
+pub(crate) fn request(line: &str) -> Result<Request> {
+    serde_json::from_str(line).map_err(|error| Failure::new(format!("failed to understand the controller: {error}")))
 }
 
 /// Serves this machine to this very process.

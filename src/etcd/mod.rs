@@ -3,6 +3,8 @@
 
 mod api;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod obstacle;
 mod quorum;
 #[cfg(test)]

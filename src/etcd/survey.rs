@@ -5,12 +5,16 @@
 use std::fmt;
 
 use futures_util::future::join_all;
+use reqwest::Response;
 use serde::Deserialize;
 
-use super::api::StatusRequest;
+use super::api::{StatusRequest, StatusResponse};
 use super::connection::Connection;
 use super::{Credentials, Member, PATIENCE, Quorum, in_order};
 use crate::engine::{Failure, Result};
+
+/// The most that is read of a list of members, in bytes: a thousand times what seven members take.
+const MOST: usize = 1 << 20;
 
 /// What a member says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,9 +42,13 @@ impl Condition {
         let silent = |why: String| Failure::new(format!("{endpoint} does not tell how it is: {why}")).retryable();
         let status = async { Connection::open(endpoint, credentials).await?.call(StatusRequest {}).await }.await;
         let status = status.map_err(|error| silent(error.to_string()))?;
-        let header = status.header.ok_or_else(|| silent("its answer has no header".into()))?;
+        Self::read(status).ok_or_else(|| silent("its answer has no header".into()))
+    }
+
+    pub(super) fn read(status: StatusResponse) -> Option<Self> {
+        let header = status.header?;
         let bytes = |count: i64| u64::try_from(count).unwrap_or_default();
-        Ok(Self {
+        Some(Self {
             id: header.member_id,
             cluster_id: header.cluster_id,
             version: status.version,
@@ -148,11 +156,24 @@ async fn peers(peer_url: &str, credentials: &Credentials) -> Result<Vec<Member>>
         .build()
         .map_err(silent)?;
     let answer = client.get(format!("{peer_url}/members")).send().await.map_err(silent)?;
-    let text = answer.error_for_status().map_err(silent)?.bytes().await.map_err(silent)?;
+    let text = body(answer.error_for_status().map_err(silent)?).await.map_err(silent)?;
+    let text = text.ok_or_else(|| Failure::new(format!("{peer_url}/members has more than {MOST} bytes")))?;
     parse(&text).map_err(|error| Failure::new(format!("{peer_url}/members is not as etcd has it: {error}")))
 }
 
-fn parse(text: &[u8]) -> std::result::Result<Vec<Member>, serde_json::Error> {
+/// The body; None if it has more than [`MOST`] bytes.
+async fn body(mut answer: Response) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > MOST {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+pub(super) fn parse(text: &[u8]) -> std::result::Result<Vec<Member>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Peer {
@@ -183,6 +204,13 @@ mod tests {
 
     fn seen(name: &str, answers: bool) -> Surveyed {
         Surveyed { member: Member::sample(1, name), answers, condition: None }
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_end_is_not_read() {
+        let answer = |length: usize| Response::from(http::Response::new(vec![b' '; length]));
+        assert_eq!(body(answer(MOST)).await.unwrap().map(|body| body.len()), Some(MOST));
+        assert_eq!(body(answer(MOST + 1)).await.unwrap(), None);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::path::{Path, Step};
 const ALIAS_BUDGET: usize = 4 << 20;
 /// What a value takes beside its text.
 const VALUE: usize = 32;
+/// How deep values may be in one another by aliases: about as deep as the parser lets them be without. All who walk a tree recurse.
+const DEPTH: usize = 512;
 
 /// What kind of file a text is, for messages about it as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +92,15 @@ impl Node {
         span
     }
 
+    /// How many values are in one another, itself included.
+    fn depth(&self) -> usize {
+        1 + match &self.kind {
+            Kind::List(items) => items.iter().map(Self::depth).max().unwrap_or_default(),
+            Kind::Map(entries) => entries.iter().map(|entry| entry.value.depth()).max().unwrap_or_default(),
+            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => 0,
+        }
+    }
+
     /// About how many bytes it takes.
     fn size(&self) -> usize {
         VALUE
@@ -108,6 +119,8 @@ struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     anchors: HashMap<usize, Node>,
     budget: usize,
+    /// How many lists and maps the reader is in.
+    depth: usize,
     mistakes: Vec<Mistake>,
 }
 
@@ -121,6 +134,7 @@ impl<'a> Reader<'a> {
             parser: Parser::new_from_str_with_options(text, options),
             anchors: HashMap::new(),
             budget: ALIAS_BUDGET,
+            depth: 0,
             mistakes: Vec::new(),
         }
     }
@@ -175,11 +189,17 @@ impl<'a> Reader<'a> {
             Event::Scalar(text, style, anchor, tag) => (anchor, self.scalar(&text, style, tag.as_deref(), span, path)?),
             Event::SequenceStart(_, anchor, tag) => {
                 refuse_custom(tag.as_deref(), span, path)?;
-                (anchor, Kind::List(self.list(path)?))
+                self.depth += 1;
+                let items = self.list(path)?;
+                self.depth -= 1;
+                (anchor, Kind::List(items))
             }
             Event::MappingStart(_, anchor, tag) => {
                 refuse_custom(tag.as_deref(), span, path)?;
-                (anchor, Kind::Map(self.map(path)?))
+                self.depth += 1;
+                let entries = self.map(path)?;
+                self.depth -= 1;
+                (anchor, Kind::Map(entries))
             }
             Event::Alias(anchor) => return self.alias(anchor, span, path),
             _ => return Err(Mistake::new(path.clone(), "is not a value").at(range(span))),
@@ -241,6 +261,9 @@ impl<'a> Reader<'a> {
         let Some(left) = self.budget.checked_sub(target.size()) else {
             return refuse("aliases make this file too large");
         };
+        if self.depth + target.depth() > DEPTH {
+            return refuse("aliases make this file too deep");
+        }
         self.budget = left;
         Ok(Node { span: range(span), ..target.clone() })
     }
@@ -421,6 +444,17 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
         }
         assert!(Node::read(&text, INVENTORY).is_err());
+    }
+
+    #[test]
+    fn nor_do_deep_values_that_are_in_one_another_by_aliases() {
+        let nested = |inner: &str| format!("{}{inner}{}", "[".repeat(200), "]".repeat(200));
+        let text = |levels: usize| {
+            let first = format!("a0: &a0 {}\n", nested("x"));
+            (1..levels).fold(first, |text, at| text + &format!("a{at}: &a{at} {}\n", nested(&format!("*a{}", at - 1))))
+        };
+        assert!(Node::read(&text(2), INVENTORY).is_ok());
+        assert_eq!(Node::read(&text(3), INVENTORY).unwrap_err().message, "aliases make this file too deep");
     }
 
     #[test]

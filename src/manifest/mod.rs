@@ -33,6 +33,8 @@ pub use kubelet::{
 };
 pub use network::{flannel, pod_network, weave};
 pub use patch::PatchError;
+#[cfg(any(test, fuzzing))]
+pub(crate) use patch::patched;
 pub use static_pod::{
     CA_FOLDERS, EtcdMember, NodeValues, StaticPod, etcd_client_url, etcd_peer_url, flag, joined_members,
     mounted_ca_folders, static_pod,

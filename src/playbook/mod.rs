@@ -25,7 +25,7 @@ mod run;
 mod source;
 mod work;
 mod written;
-mod yaml_objects;
+pub(crate) mod yaml_objects;
 
 pub use load::{load, load_for, parse};
 pub use model::{BUILTIN, Phase, Playbook, Selector, builtin};

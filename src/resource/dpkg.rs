@@ -44,7 +44,7 @@ impl Status {
     }
 
     /// Reads the text of dpkg's status file alone.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn parse(text: &str) -> Self {
         parse(text)
     }

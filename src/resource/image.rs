@@ -48,7 +48,7 @@ async fn list(probe: &dyn Probe) -> Result<Option<List>> {
     if output.is_success() { parse(&output.stdout).map(Some) } else { Ok(None) }
 }
 
-fn parse(text: &str) -> Result<List> {
+pub(super) fn parse(text: &str) -> Result<List> {
     serde_json::from_str(text).map_err(|error| Failure::new(format!("failed to read crictl's list of images: {error}")))
 }
 
@@ -69,13 +69,13 @@ struct Listed {
 }
 
 impl List {
-    fn has(&self, image: &str) -> bool {
+    pub(super) fn has(&self, image: &str) -> bool {
         let (tag, digest) = split(image);
         let of_tag = self.images.iter().find(|listed| listed.repo_tags.iter().any(|known| known == tag));
         of_tag.is_some_and(|listed| digest.is_none_or(|digest| listed.digests(tag).any(|known| known == digest)))
     }
 
-    fn digests(&self) -> BTreeMap<String, String> {
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
         let tags = self.images.iter().flat_map(|listed| listed.repo_tags.iter().map(move |tag| (listed, tag)));
         tags.filter_map(|(listed, tag)| Some((tag.clone(), listed.digests(tag).next()?.to_string()))).collect()
     }

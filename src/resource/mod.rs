@@ -18,6 +18,8 @@ mod converge;
 mod dpkg;
 mod drain;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod guarded;
 mod image;
 mod kernel;

@@ -54,12 +54,8 @@ pub(super) fn delete(family: &str, table: &str) -> Result<()> {
     send(&socket, &request, SendFlags::empty()).map_err(failed)?;
     let mut buffer = vec![0; 1 << 16];
     let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty()).map_err(failed)?;
-    for (kind, body) in messages(&buffer[..length]) {
-        if let (ERROR, Some(code)) = (kind, code(body)) {
-            return if code == 0 { Ok(()) } else { Err(failed(rustix::io::Errno::from_raw_os_error(-code))) };
-        }
-    }
-    Ok(())
+    let refused = messages(&buffer[..length]).into_iter().find_map(|(kind, body)| (kind == ERROR).then(|| errno(body)));
+    refused.flatten().map_or(Ok(()), |error| Err(failed(error)))
 }
 
 fn open() -> rustix::io::Result<OwnedFd> {
@@ -81,18 +77,23 @@ fn tables() -> rustix::io::Result<Vec<(String, String)>> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let (length, _) = recv(&socket, &mut buffer[..], RecvFlags::empty())?;
-        for (kind, body) in messages(&buffer[..length]) {
-            match kind {
-                NEW_TABLE => found.extend(table(body)),
-                DONE => return Ok(found),
-                ERROR => {
-                    let code = code(body).unwrap_or_default();
-                    return if code == 0 { Ok(found) } else { Err(rustix::io::Errno::from_raw_os_error(-code)) };
-                }
-                _ => {}
-            }
+        if listed(&buffer[..length], &mut found)? {
+            return Ok(found);
         }
     }
+}
+
+/// Adds the tables in a part of the kernel's answer; whether it was the last part.
+pub(super) fn listed(answer: &[u8], found: &mut Vec<(String, String)>) -> rustix::io::Result<bool> {
+    for (kind, body) in messages(answer) {
+        match kind {
+            NEW_TABLE => found.extend(table(body)),
+            DONE => return Ok(true),
+            ERROR => return errno(body).map_or(Ok(true), Err),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// A message: netlink's header, the netfilter's of family and number, and attributes.
@@ -151,9 +152,12 @@ fn table(body: &[u8]) -> Option<(String, String)> {
     None
 }
 
-/// Of an acknowledgement: 0, or a negative error number.
-fn code(body: &[u8]) -> Option<i32> {
-    Some(i32::from_ne_bytes(body.get(..4)?.try_into().ok()?))
+/// The error in an acknowledgement, which begins with 0 or a negative error number.
+fn errno(body: &[u8]) -> Option<rustix::io::Errno> {
+    let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
+    // What is no error number of Linux (include/linux/err.h) would panic.
+    let number = code.checked_neg().filter(|number| (1..4096).contains(number));
+    (code != 0).then(|| number.map_or(rustix::io::Errno::IO, rustix::io::Errno::from_raw_os_error))
 }
 
 #[cfg(test)]
@@ -167,6 +171,16 @@ mod tests {
         let found: Vec<_> = messages(&bytes).into_iter().filter_map(|(_, body)| table(body)).collect();
         let pair = |family: &str, name: &str| (family.to_string(), name.to_string());
         assert_eq!(found, [pair("ip", "filter"), pair("ip6", "kube-proxy")]);
+    }
+
+    #[test]
+    fn what_is_no_error_number_is_an_error_all_the_same() {
+        let told = |code: i32| errno(&code.to_ne_bytes());
+        assert_eq!((told(0), told(-1)), (None, Some(rustix::io::Errno::PERM)));
+        for odd in [1, 5, -4096, i32::MIN, i32::MAX] {
+            assert_eq!(told(odd), Some(rustix::io::Errno::IO), "{odd}");
+        }
+        assert_eq!(errno(&[0; 3]), None);
     }
 
     #[test]

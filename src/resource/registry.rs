@@ -37,7 +37,7 @@ pub async fn digest(
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Reference {
+pub(super) struct Reference {
     registry: String,
     repository: String,
     tag: String,
@@ -45,7 +45,7 @@ struct Reference {
 
 impl Reference {
     /// Docker's rules: what comes first is a registry if it could be a host's name.
-    fn parse(image: &str) -> Self {
+    pub(super) fn parse(image: &str) -> Self {
         let (rest, tag) = match image.rsplit_once(':') {
             Some((rest, tag)) if !tag.contains('/') => (rest, tag),
             _ => (image, "latest"),
@@ -113,20 +113,23 @@ impl Reference {
 
     /// What a registry gives to everyone who asks where its answer says.
     async fn token(&self, web: &Web, refusal: &Answer) -> Result<String, Fault> {
-        let refused = |why: String| refusal.fault(Kind::Redirect(why));
         let challenge = refusal.headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some(challenge) = Challenge::parse(challenge) else { return Err(refusal.fault(Kind::Refused(401))) };
-        let mut url = Url::parse(&challenge.realm)
-            .ok()
-            .filter(|realm| is_own_realm(&refusal.url, realm))
-            .ok_or_else(|| refused(format!("sends for a token to {}, which is not its own", challenge.realm)))?;
-        let scope = challenge.scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
-        url.query_pairs_mut().append_pair("service", &challenge.service).append_pair("scope", &scope);
+        let url = self.token_url(&refusal.url, challenge).map_err(|kind| refusal.fault(kind))?;
         let answer = web.ask(Ask::get(url, LARGEST)).await?.success()?;
-        let grant: Option<Grant> = serde_json::from_slice(&answer.body).ok();
         let unread =
             if answer.is_web_page() { Kind::WebPage } else { Kind::Other(format!("{} gives no token", answer.host())) };
-        grant.and_then(|grant| grant.token.or(grant.access_token)).ok_or_else(|| answer.fault(unread))
+        granted(&answer.body).ok_or_else(|| answer.fault(unread))
+    }
+
+    /// Where a challenge of who answers at `registry` sends for a token.
+    pub(super) fn token_url(&self, registry: &Url, challenge: &str) -> Result<Url, Kind> {
+        let challenge = Challenge::parse(challenge).ok_or(Kind::Refused(401))?;
+        let refused = || Kind::Redirect(format!("sends for a token to {}, which is not its own", challenge.realm));
+        let realm = Url::parse(&challenge.realm).ok().filter(|realm| is_own_realm(registry, realm));
+        let mut url = realm.ok_or_else(refused)?;
+        let scope = challenge.scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
+        url.query_pairs_mut().append_pair("service", &challenge.service).append_pair("scope", &scope);
+        Ok(url)
     }
 }
 
@@ -154,6 +157,12 @@ fn domain(host: &str) -> Option<&str> {
     let is_name = host.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()));
     let (dot, _) = host.rmatch_indices('.').nth(1).unwrap_or((usize::MAX, ""));
     (is_name && host.contains('.')).then(|| host.get(dot.wrapping_add(1)..).unwrap_or(host))
+}
+
+/// The token in an answer.
+pub(super) fn granted(body: &[u8]) -> Option<String> {
+    let grant: Grant = serde_json::from_slice(body).ok()?;
+    grant.token.or(grant.access_token)
 }
 
 #[derive(Deserialize)]

@@ -27,6 +27,8 @@ mod drain_nodes;
 mod forget_control_planes;
 mod forget_former_nodes;
 mod forget_lost_nodes;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod held_back;
 mod hold_packages;
 mod install_packages;

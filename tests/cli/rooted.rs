@@ -19,7 +19,7 @@ exec chroot "$r" /bin/bash /script
 "#;
 
 /// What the script printed; None, with a word about it, where this machine can't do that.
-fn run(script: &str) -> Option<String> {
+pub fn run(script: &str) -> Option<String> {
     let sandbox = Sandbox::new();
     sandbox.file("enter", ENTER).file("script", script);
     let namespaces = ["--mount", "--pid", "--net", "--uts", "--fork"];

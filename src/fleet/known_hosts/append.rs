@@ -33,8 +33,7 @@ pub fn add(file: &Utf8Path, host: &str, port: u16, key: &PublicKey) -> Result<Ad
 
     let mut bytes = Vec::new();
     opened.read_to_end(&mut bytes).map_err(failed)?;
-    let known = KnownHosts { file: file.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() };
-    let record = known.record(host, port)?;
+    let record = KnownHosts::of(file, &bytes).record(host, port)?;
     let same = |entry: &&super::Entry| entry.key.key_data() == key.key_data();
     if let Some(entry) = record.revoked.iter().find(same) {
         return Err(Error::Revoked { file: file.to_owned(), line: entry.line });

@@ -114,12 +114,15 @@ impl KnownHosts {
     /// Reads a file. One that does not exist knows no host.
     pub fn read(file: &Utf8Path) -> Result<Self, Error> {
         match fs_err::read(file) {
-            Ok(bytes) => Ok(Self { file: file.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Self { file: file.to_owned(), text: String::new() })
-            }
+            Ok(bytes) => Ok(Self::of(file, &bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::of(file, b"")),
             Err(error) => Err(Error::Read { file: file.to_owned(), why: reason(&error) }),
         }
+    }
+
+    /// What a file has in it.
+    pub(crate) fn of(file: &Utf8Path, bytes: &[u8]) -> Self {
+        Self { file: file.to_owned(), text: String::from_utf8_lossy(bytes).into_owned() }
     }
 
     /// All that the file says of `host`, a name or an address, on `port`.

@@ -2,11 +2,17 @@
 
 use serde_json::Value;
 
+/// How many bytes copies may add to a document: copied into itself again and again, it doubles each time.
+const BUDGET: usize = 4 << 20;
+/// What a value takes beside its text.
+const VALUE: usize = 32;
+
 pub fn apply(document: &mut Value, operations: &Value) -> Result<(), String> {
     let operations = operations.as_array().ok_or("it is not a list of operations")?;
+    let mut budget = BUDGET;
     for (index, operation) in operations.iter().enumerate() {
         let name = operation["op"].as_str().unwrap_or_default();
-        perform(document, name, operation).map_err(|problem| match name {
+        perform(document, name, operation, &mut budget).map_err(|problem| match name {
             "" => format!("operation {}: {problem}", index + 1),
             name => format!("operation {} ({name}): {problem}", index + 1),
         })?;
@@ -14,7 +20,7 @@ pub fn apply(document: &mut Value, operations: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn perform(document: &mut Value, name: &str, operation: &Value) -> Result<(), String> {
+fn perform(document: &mut Value, name: &str, operation: &Value, budget: &mut usize) -> Result<(), String> {
     let text = |field: &str| operation[field].as_str().ok_or_else(|| format!("it has no `{field}`"));
     let value = || operation.get("value").cloned().ok_or("it has no `value`");
     match name {
@@ -34,7 +40,9 @@ fn perform(document: &mut Value, name: &str, operation: &Value) -> Result<(), St
             add(document, path, value)
         }
         "copy" => {
-            let value = find(document, text("from")?)?.clone();
+            let value = find(document, text("from")?)?;
+            *budget = budget.checked_sub(size(value)).ok_or("copies make the document too large")?;
+            let value = value.clone();
             add(document, text("path")?, value)
         }
         "test" => {
@@ -47,6 +55,17 @@ fn perform(document: &mut Value, name: &str, operation: &Value) -> Result<(), St
         "" => Err("it has no `op`".into()),
         _ => Err("the operations are add, remove, replace, move, copy and test".into()),
     }
+}
+
+/// About how many bytes a value takes.
+fn size(value: &Value) -> usize {
+    VALUE
+        + match value {
+            Value::Array(items) => items.iter().map(size).sum(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + size(value)).sum(),
+            Value::String(text) => text.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
 }
 
 fn add(document: &mut Value, path: &str, value: Value) -> Result<(), String> {
@@ -151,6 +170,19 @@ mod tests {
         ] {
             assert_eq!(patched(document.clone(), json!([operation])), Ok(result), "{document} + {operation}");
         }
+    }
+
+    #[test]
+    fn copies_have_an_end() {
+        let copies = |count: usize, from: &str| {
+            let operation = |index| json!({"op": "copy", "from": from, "path": format!("/b{index}")});
+            (0..count).map(operation).collect::<Value>()
+        };
+        assert!(patched(json!({"a": "x"}), copies(10, "")).is_ok());
+        let problem = patched(json!({"a": "x"}), copies(41, "")).unwrap_err();
+        assert!(problem.ends_with("(copy): copies make the document too large"), "{problem}");
+        assert!(patched(json!({"a": "x".repeat(1 << 20)}), copies(3, "/a")).is_ok());
+        assert!(patched(json!({"a": "x".repeat(1 << 20)}), copies(4, "/a")).is_err());
     }
 
     #[test]

@@ -57,6 +57,9 @@ test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hos
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
+vagrant-test: setup-vagrant build ## The labs of docs/labs.md in emulated machines: Vagrant, libvirt, QEMU without KVM; about an hour
+	tests/vagrant/test "$(KBOOT)" 2>&1 | tee $(TARGET_DIR)/vagrant-test.log
+
 bench: setup-bench build ## Times against kubeadm, on the testbed
 	tests/bench/run
 
@@ -67,20 +70,20 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh)
+SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
 
 ##@ Housekeeping
 
 setup-build: ## Check Rust, and install what building needs from Debian; only what is missing (tests/needs.sh)
 setup-test: ## The same for make test, with Go where hosts can be had
 
-setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh:
+setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-vagrant:
 	@tests/setup $(@:setup-%=%)
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
-	@for lab in demo bench lab fresh-bookworm fresh-trixie $$(cd $${KBOOT_LAB_DIR:-/var/lib/kboot-testbed} 2>/dev/null && ls -d e2e[0-9]* fresh-*-e2e* 2>/dev/null); do KBOOT_LAB=$$lab $(TESTBED) down; done
+	@for lab in demo bench lab vagrant fresh-bookworm fresh-trixie $$(cd $${KBOOT_LAB_DIR:-/var/lib/kboot-testbed} 2>/dev/null && ls -d e2e[0-9]* fresh-*-e2e* 2>/dev/null); do KBOOT_LAB=$$lab $(TESTBED) down; done
 
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench fuzz deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh clean-testbed help
+.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench fuzz deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-vagrant vagrant-test clean-testbed help

@@ -4,6 +4,7 @@
 # program, or a library that the compiler finds; its Debian package; what needs it. Debian's essential packages are left out.
 #   build  the binary            lint, unit  those targets of make      testbed  labs and the artifacts that they are made from
 #   e2e    end-to-end tests      bench       make bench                 fresh    make test-fresh
+#   vagrant make vagrant-test
 NEEDS='
 cc             gcc                 build testbed
 libc.a         libc6-dev           build testbed
@@ -28,6 +29,15 @@ strip          binutils            e2e
 /etc/ssl/certs/ca-certificates.crt ca-certificates e2e
 /usr/bin/time  time                bench
 git            git                 fresh
+vagrant        vagrant             vagrant
+/usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt vagrant
+libvirtd       libvirt-daemon-system vagrant
+virsh          libvirt-clients     vagrant
+dnsmasq        dnsmasq-base        vagrant
+qemu-system-x86_64 qemu-system-x86 vagrant
+qemu-img       qemu-utils          vagrant
+bsdtar         libarchive-tools    vagrant
+openssl        openssl             vagrant
 '
 
 NEEDS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -35,7 +45,7 @@ NEEDS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # has PROGRAM: administrators' programs are not on everybody's path.
 has() {
   case $1 in
-  /etc/*) [[ -e $1 ]] ;;
+  /*) [[ -e $1 ]] ;;
   *.a) [[ $(cc -print-file-name="$1" 2>/dev/null) == /* ]] ;;
   *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
   esac

@@ -18,6 +18,8 @@ use super::{
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(100);
+/// The longest time between two looks.
+const LONGEST_POLL: Duration = Duration::from_secs(3);
 /// Changes that may overlap are made this many at a time.
 const AT_ONCE: usize = 8;
 /// How often a step may want the same change. More means that it works against itself or against someone.
@@ -186,6 +188,7 @@ impl Runner {
         let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
+            let looked = Instant::now();
             let planned = match step.plan(self.host.probe()).await? {
                 Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
                 Planned::Until { changes, what } => {
@@ -230,7 +233,7 @@ impl Runner {
                         sink.emit(Kind::Waiting { what: what.clone() });
                         waiting_for = Some(what);
                     }
-                    tokio::time::sleep(POLL).await;
+                    tokio::time::sleep(pause(looked.elapsed())).await;
                 }
             }
         }
@@ -291,6 +294,11 @@ impl Runner {
 fn tell_kept(change: &Change, sink: &Sink) {
     let text = format!("kept as somebody made it, against the inventory: not done: {}", change.redacted());
     sink.emit(Kind::Warning { text, hint: Some("`--drift repair` brings it back".into()) });
+}
+
+/// How long to wait before the next look. Where a look is slow, the host is busy: looks must not keep it from becoming ready.
+fn pause(look: Duration) -> Duration {
+    (look * 2).clamp(POLL, LONGEST_POLL)
 }
 
 fn not_converged(changes: &[Change]) -> Failure {

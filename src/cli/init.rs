@@ -17,6 +17,7 @@ use crate::report::Stream;
 use crate::steps::{Inputs, JoinToken, Secrets};
 
 use super::Global;
+use super::address::{self, Chosen, is_here};
 use super::control_plane::UploadArgs;
 use super::exit::{Problem, print, unreadable};
 use super::kubeadm::{self, Said};
@@ -77,7 +78,8 @@ pub struct MachineArgs {
     /// The node's name. Default: the hostname
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
-    /// The IP address by which the other machines reach this one. Default: that of the default route's interface
+    /// The IP address by which the other machines reach this one. Default: the default route's, or the private one beside a virtual
+    /// machine's NAT; to join, the one from which the API server is reached
     #[arg(long, value_name = "IP")]
     apiserver_advertise_address: Option<IpAddr>,
 }
@@ -105,7 +107,7 @@ impl Init {
         let names = &self.run.ignore_preflight;
         run::ignore(names)?;
         let own_key = self.upload.read()?;
-        let (cluster, mut said) = self.cluster()?;
+        let (cluster, mut said) = self.cluster(&global)?;
         let key = self.upload.key(own_key, said.certificate_key.as_ref())?.filter(|_| said.uploads());
         let upload = match &key {
             Some(key) => Some((key.copy(), token::generate()?)),
@@ -135,17 +137,20 @@ impl Init {
         Ok(self.run.dry.code(&ended))
     }
 
-    fn cluster(&self) -> Result<(Cluster, Said), Problem> {
+    fn cluster(&self, global: &Global) -> Result<(Cluster, Said), Problem> {
         if let Some((text, path)) = self.machine.kubeadm() {
             kubeadm::refuse(&self.flags())?;
-            let (mut cluster, said) = kubeadm::init(&text, path, self.machine.name()?, address().ok())?;
+            let chosen = address::choose(None).ok();
+            let address = chosen.as_ref().map(|chosen| chosen.address);
+            let (mut cluster, said) = kubeadm::init(&text, path, self.machine.name()?, address)?;
+            told(chosen, &cluster, global);
             if let Some(name) = &self.machine.node_name {
                 cluster.hosts[0].name.clone_from(name);
             }
             cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
             return Ok((validated(cluster)?, said));
         }
-        let (mut cluster, host) = self.machine.resolve(Role::ControlPlane)?;
+        let (mut cluster, host) = self.machine.resolve(Role::ControlPlane, |machine| machine.address(None, global))?;
         if cluster.has_etcd_hosts() {
             return Err(Problem::usage(
                 "the configuration has hosts with the role `etcd`, which `kboot init` does not reach",
@@ -242,11 +247,17 @@ pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
     Err(Problem::Usage(Failure::new("the flags do not describe a cluster").evidence(lines)))
 }
 
+/// Says which address was chosen, if the file has none of its own.
+pub fn told(chosen: Option<Chosen>, cluster: &Cluster, global: &Global) {
+    if let Some(chosen) = chosen.filter(|chosen| chosen.address == cluster.hosts[0].address) {
+        chosen.tell(global);
+    }
+}
+
 impl MachineArgs {
     /// This machine as it is, told nothing.
     pub fn here() -> Self {
-        let address = Some(IpAddr::from([127, 0, 0, 1]));
-        Self { config: None, patches: None, node_name: None, apiserver_advertise_address: address }
+        Self { config: None, patches: None, node_name: None, apiserver_advertise_address: None }
     }
 
     /// A `--config` of kubeadm's: its text, and where it is.
@@ -265,6 +276,11 @@ impl MachineArgs {
         self.node_name.as_deref()
     }
 
+    /// The address that the flag gives.
+    pub fn given_address(&self) -> Option<IpAddr> {
+        self.apiserver_advertise_address
+    }
+
     /// Whether the flag names a folder of patches.
     pub fn has_patches(&self) -> bool {
         self.patches.is_some()
@@ -279,18 +295,22 @@ impl MachineArgs {
         Ok(cluster)
     }
 
-    /// The configuration, or the defaults, and this machine in it.
-    pub fn resolve(&self, role: Role) -> Result<(Cluster, Host), Problem> {
+    /// The configuration, or the defaults, and this machine in it. `address` is its address where the configuration has none.
+    pub fn resolve(
+        &self,
+        role: Role,
+        address: impl FnOnce(&Self) -> Result<IpAddr, Problem>,
+    ) -> Result<(Cluster, Host), Problem> {
         let name = self.node_name.clone().map_or_else(hostname, Ok)?;
         let Some(path) = &self.config else {
-            let host = Host::new(name, self.address()?, vec![role]);
+            let host = Host::new(name, address(self)?, vec![role]);
             return Ok((Cluster::single(host.clone()), host));
         };
         let cluster = read(path)?;
         let known = cluster.hosts.iter().find(|host| host.name == name || is_here(host.address));
         let mut host = match known {
             Some(host) => host.clone(),
-            None => Host::new(name, self.address()?, vec![role]),
+            None => Host::new(name, address(self)?, vec![role]),
         };
         if let Some(name) = &self.node_name {
             host.name = name.clone();
@@ -301,19 +321,14 @@ impl MachineArgs {
         Ok((cluster, host))
     }
 
-    pub fn address(&self) -> Result<IpAddr, Problem> {
-        self.apiserver_advertise_address.map_or_else(address, Ok)
-    }
-}
-
-/// This machine's address: that of the default route's interface.
-pub fn address() -> Result<IpAddr, Problem> {
-    // Connecting a UDP socket sends nothing: the kernel only chooses the route, and with it the address.
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    match socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) {
-        Ok(local) if !local.ip().is_loopback() => Ok(local.ip()),
-        _ => Err(Problem::usage("this machine has no default route, so its address can't be told")
-            .hint("give it: --apiserver-advertise-address IP")),
+    /// The address that the flag gives, or else the one that is chosen and told; to join, by the API server at `endpoint`.
+    pub fn address(&self, endpoint: Option<&str>, global: &Global) -> Result<IpAddr, Problem> {
+        if let Some(address) = self.apiserver_advertise_address {
+            return Ok(address);
+        }
+        let chosen = address::choose(endpoint)?;
+        chosen.tell(global);
+        Ok(chosen.address)
     }
 }
 
@@ -338,11 +353,6 @@ pub fn resolve_keys(cluster: &mut Cluster, path: &Utf8Path) {
     for file in cluster.etcd.iter_mut().flat_map(|etcd| etcd.external.files_mut()) {
         *file = folder.join(&*file).into_string();
     }
-}
-
-/// Whether an address is this machine's: only then can a socket be bound to it.
-fn is_here(address: IpAddr) -> bool {
-    std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// This machine's name.

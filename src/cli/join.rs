@@ -24,9 +24,10 @@ use crate::report::Stream;
 use crate::steps::{Inputs, Join as JoinInputs, KUBELET_CONF, Secrets};
 
 use super::Global;
+use super::address;
 use super::control_plane::{self, ControlPlaneArgs};
 use super::exit::{Problem, remark, unreadable};
-use super::init::{MachineArgs, require_root, validated};
+use super::init::{MachineArgs, require_root, told, validated};
 use super::kubeadm::{self, Said, Way};
 use super::phase::Of;
 use super::run::{self, Job, Reach, RunArgs};
@@ -77,8 +78,8 @@ impl Join {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         self.run.ignore()?;
         let (mut cluster, way, said) = match self.machine.kubeadm() {
-            Some((text, path)) => self.by_file(&text, path)?,
-            None => self.by_flags()?,
+            Some((text, path)) => self.by_file(&text, path, &global)?,
+            None => self.by_flags(&global)?,
         };
         let (mode, ignore) = (said.mode(self.run.dry.mode()), said.ignore(&self.run.ignore_preflight)?);
         let own = &cluster.hosts[0];
@@ -137,7 +138,7 @@ impl Join {
     }
 
     /// What the flags say, and an inventory that they name.
-    fn by_flags(&self) -> Result<(Cluster, Way, Said), Problem> {
+    fn by_flags(&self, global: &Global) -> Result<(Cluster, Way, Said), Problem> {
         let Some(endpoint) = self.endpoint.clone().filter(|_| self.token.is_some() || self.token_file.is_some()) else {
             let hint = "`kboot token create --print-join-command` prints the whole line on a control plane";
             return Err(Problem::usage("`kboot join` takes HOST:PORT and --token or --token-file").hint(hint));
@@ -149,7 +150,8 @@ impl Join {
             .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
         // Preflight says so too, but comes after the cluster has been asked for its settings.
         require_root()?;
-        let (mut cluster, host) = self.machine.resolve(self.control_plane.role())?;
+        let by_route = |machine: &MachineArgs| machine.address(Some(&endpoint), global);
+        let (mut cluster, host) = self.machine.resolve(self.control_plane.role(), by_route)?;
         if host.is_etcd() {
             return Err(Problem::usage(format!("{} is an etcd host in the configuration, and no node", host.name))
                 .hint("`kboot up` makes it a member of etcd"));
@@ -171,7 +173,7 @@ impl Join {
     }
 
     /// What kubeadm's configuration says.
-    fn by_file(&self, text: &str, path: &Utf8Path) -> Result<(Cluster, Way, Said), Problem> {
+    fn by_file(&self, text: &str, path: &Utf8Path, global: &Global) -> Result<(Cluster, Way, Said), Problem> {
         const TOKEN: &str = "discovery.bootstrapToken.token";
         let mut flags = self.control_plane.given().to_vec();
         flags.extend([
@@ -187,7 +189,12 @@ impl Join {
             ("--patches", self.machine.has_patches(), "patches.directory"),
         ]);
         kubeadm::refuse(&flags)?;
-        let (mut cluster, way, said) = kubeadm::join(text, path, self.machine.name()?, self.machine.address().ok())?;
+        let server = kubeadm::server(text);
+        let given = self.machine.given_address();
+        let chosen = if given.is_some() { None } else { address::choose(server.as_deref()).ok() };
+        let address = given.or(chosen.as_ref().map(|chosen| chosen.address));
+        let (mut cluster, way, said) = kubeadm::join(text, path, self.machine.name()?, address)?;
+        told(chosen, &cluster, global);
         if let Some(name) = self.machine.node_name() {
             cluster.hosts[0].name = name.to_owned();
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use camino::Utf8Path;
+use serde::Deserialize as _;
 use time::OffsetDateTime;
 
 use crate::bootstrap::token_secret::Grant;
@@ -13,6 +14,7 @@ use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Cluster, Mistakes, Patch};
 use crate::kubeadm::{self, Discovery, Here, Options};
 use crate::manifest;
+use crate::pki::kubeconfig::Kubeconfig;
 use crate::preflight::{Check, Ignore};
 
 use super::exit::{Problem, remark, remark_lines, unreadable};
@@ -115,11 +117,26 @@ pub fn init(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) 
 
 /// The cluster that a file for `init` describes, where nothing is to be run.
 pub fn cluster(text: &str, path: &Utf8Path) -> Result<Cluster, Problem> {
-    let (cluster, said) = init(text, path, super::init::hostname()?, super::init::address().ok())?;
+    let (cluster, said) =
+        init(text, path, super::init::hostname()?, super::address::choose(None).ok().map(|chosen| chosen.address))?;
     if !said.tokens.is_empty() || said.certificate_key.is_some() || said.options != Options::default() {
         remark("warning: what the file says of tokens and of the run itself has no place in an inventory");
     }
     Ok(cluster)
+}
+
+/// The API server that a file for `join` names. What is wrong with the file is told by who reads it as such.
+pub fn server(text: &str) -> Option<String> {
+    let documents =
+        serde_yaml::Deserializer::from_str(text).map_while(|document| serde_json::Value::deserialize(document).ok());
+    let join = documents.into_iter().find(|document| document["kind"] == "JoinConfiguration")?;
+    let discovery = &join["discovery"];
+    if let Some(endpoint) = discovery["bootstrapToken"]["apiServerEndpoint"].as_str() {
+        return Some(endpoint.to_owned());
+    }
+    let file = std::fs::read_to_string(discovery["file"]["kubeConfigPath"].as_str()?).ok()?;
+    let server = Kubeconfig::parse(&file).ok()?.server;
+    Some(server.trim_start_matches("https://").trim_end_matches('/').to_owned())
 }
 
 pub fn join(
@@ -195,6 +212,21 @@ pub fn fit(cluster: &Cluster) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::preflight::samples::sample;
+
+    #[test]
+    fn the_server_of_a_file_is_known_before_the_rest() {
+        let file = "kind: ClusterConfiguration\n---\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken:\n    \
+                    apiServerEndpoint: 192.0.2.1:6443\n";
+        assert_eq!(server(file).as_deref(), Some("192.0.2.1:6443"));
+        assert_eq!(server("kind: JoinConfiguration\ndiscovery: {}\n"), None);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("discovery.conf");
+        let kubeconfig =
+            Kubeconfig::bootstrap("c", "https://192.0.2.2:6443", "PEM", "abcdef.0123456789abcdef".into()).to_yaml();
+        std::fs::write(&path, secrecy::ExposeSecret::expose_secret(&kubeconfig)).unwrap();
+        let file = format!("kind: JoinConfiguration\ndiscovery: {{file: {{kubeConfigPath: {}}}}}\n", path.display());
+        assert_eq!(server(&file).as_deref(), Some("192.0.2.2:6443"));
+    }
 
     #[test]
     fn a_cgroup_driver_that_the_host_has_not_is_refused() {

@@ -1,5 +1,6 @@
 //! The command line: one file a command. The only place that knows about flags and exit codes.
 
+mod address;
 mod adopt;
 mod agent;
 mod apply;

@@ -19,6 +19,8 @@ use super::{
 
 /// How often a step that waits looks again.
 const POLL: Duration = Duration::from_millis(100);
+/// The longest time between two looks.
+const LONGEST_POLL: Duration = Duration::from_secs(3);
 /// Changes that may overlap are made this many at a time.
 const AT_ONCE: usize = 8;
 /// What a step does before and between its changes, for who waits for it.
@@ -189,6 +191,7 @@ impl Runner {
         let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
+            let looked = Instant::now();
             let planned = match telling(LONG, sink, LOOK, step.plan(self.host.probe())).await? {
                 Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
                 Planned::Until { changes, what } => {
@@ -233,7 +236,7 @@ impl Runner {
                         sink.emit(Kind::Waiting { what: what.clone() });
                         waiting_for = Some(what);
                     }
-                    tokio::time::sleep(POLL).await;
+                    tokio::time::sleep(pause(looked.elapsed())).await;
                 }
             }
         }
@@ -294,6 +297,11 @@ impl Runner {
 fn tell_kept(change: &Change, sink: &Sink) {
     let text = format!("kept as somebody made it, against the inventory: not done: {}", change.redacted());
     sink.emit(Kind::Warning { text, hint: Some("`--drift repair` brings it back".into()) });
+}
+
+/// How long to wait before the next look. Where a look is slow, the host is busy: looks must not keep it from becoming ready.
+fn pause(look: Duration) -> Duration {
+    (look * 2).clamp(POLL, LONGEST_POLL)
 }
 
 fn not_converged(changes: &[Change]) -> Failure {

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use balancer::{CONFIGS, ConfigOrigin};
 pub use etcd::{EtcdEndpoint, EtcdState, EtcdView};
 pub use gather::gather;
+pub use network::Files as NetworkFiles;
 pub use recovery::{GivenUp, RECOVERY, Recovery, member_id};
 
 /// The ports that a node's components listen on: API server, kubelet, controller manager, scheduler, etcd's two.

@@ -29,6 +29,7 @@ use crate::inventory::{Cluster, Host};
 pub use catalogue::Check;
 pub use etcd::{ExpectedData, external_etcd};
 pub use ignore::{Ignore, UnknownCheck};
+pub use membership::is_pod_network;
 
 /// One thing that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

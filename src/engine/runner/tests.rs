@@ -285,6 +285,13 @@ async fn asked_to_stop_it_finishes_the_change_in_hand_and_begins_no_other() {
     assert_eq!(bench.journal(), done(loading("overlay")));
 }
 
+#[test]
+fn the_slower_a_look_the_longer_the_pause_after_it() {
+    assert_eq!(pause(Duration::from_millis(10)), POLL);
+    assert_eq!(pause(Duration::from_millis(700)), Duration::from_millis(1400));
+    assert_eq!(pause(Duration::from_secs(60)), LONGEST_POLL);
+}
+
 #[tokio::test]
 async fn asked_to_stop_while_it_waits_it_stops() {
     let cancel = Cancel::default();

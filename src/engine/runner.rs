@@ -301,7 +301,7 @@ fn tell_kept(change: &Change, sink: &Sink) {
 
 /// How long to wait before the next look. Where a look is slow, the host is busy: looks must not keep it from becoming ready.
 fn pause(look: Duration) -> Duration {
-    (look * 2).clamp(POLL, LONGEST_POLL)
+    look.clamp(POLL, LONGEST_POLL)
 }
 
 fn not_converged(changes: &[Change]) -> Failure {

@@ -288,7 +288,7 @@ async fn asked_to_stop_it_finishes_the_change_in_hand_and_begins_no_other() {
 #[test]
 fn the_slower_a_look_the_longer_the_pause_after_it() {
     assert_eq!(pause(Duration::from_millis(10)), POLL);
-    assert_eq!(pause(Duration::from_millis(700)), Duration::from_millis(1400));
+    assert_eq!(pause(Duration::from_millis(700)), Duration::from_millis(700));
     assert_eq!(pause(Duration::from_secs(60)), LONGEST_POLL);
 }
 

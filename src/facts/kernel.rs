@@ -38,7 +38,7 @@ pub fn is_user_namespace(uid_map: &str) -> bool {
 /// MemTotal of /proc/meminfo, in bytes.
 pub fn memory_bytes(meminfo: &str) -> Option<u64> {
     let kibibytes: u64 = field(meminfo, "MemTotal")?.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    kibibytes.checked_mul(1024)
 }
 
 /// The file names in /proc/swaps.
@@ -133,6 +133,7 @@ mod tests {
     fn memory_and_swaps() {
         assert_eq!(memory_bytes("MemTotal:       24684096 kB\nMemFree:  1 kB\n"), Some(24_684_096 * 1024));
         assert_eq!(memory_bytes("MemFree:  1 kB\n"), None);
+        assert_eq!(memory_bytes("MemTotal: 18446744073709551615 kB\n"), None);
         let header = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
         assert_eq!(swaps(header), Vec::<String>::new());
         let text = format!(

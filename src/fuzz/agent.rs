@@ -12,7 +12,7 @@ use crate::agent::{Client, HostFile, PhaseRun, Request, ResolveRun, request};
 use crate::engine::{Event, Failure, Item, Journal, Kind, Mode, Outcome, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
-use crate::lock::{self, Answer, Question, Resolved};
+use crate::lock::{self, Answer, Composed, Question, Resolved};
 use crate::playbook::roster;
 use crate::preflight;
 use crate::report::{self, Json, Plain, Reporter, SummaryBuilder, Verbosity, render_failure};
@@ -150,7 +150,7 @@ fn judge_cluster(host: &str, facts: Facts, survey: crate::adopt::Survey) {
 
 fn judge_lock(cluster: &Cluster, host: &str, resolved: Resolved) {
     let answer = Answer { resolved, host_key: "ssh-ed25519 AAAA".into() };
-    if let Ok(lock) = lock::compose(cluster, None, &[(host.to_owned(), answer)].into()) {
+    if let Ok(Composed { lock, .. }) = lock::compose(cluster, None, &[(host.to_owned(), answer)].into()) {
         let text = lock::print(&lock, lock::HEAD);
         // A lie may be no lock; it must not become another one.
         if let Ok(again) = lock::parse(&text, "kboot.lock".into()) {

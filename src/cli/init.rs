@@ -143,14 +143,17 @@ impl Init {
             let chosen = address::choose(None).ok();
             let address = chosen.as_ref().map(|chosen| chosen.address);
             let (mut cluster, said) = kubeadm::init(&text, path, self.machine.name()?, address)?;
-            told(chosen, &cluster, global);
             if let Some(name) = &self.machine.node_name {
                 cluster.hosts[0].name.clone_from(name);
             }
             cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
-            return Ok((validated(cluster)?, said));
+            cluster = validated(cluster)?;
+            told(chosen, &cluster, global);
+            return Ok((cluster, said));
         }
-        let (mut cluster, host) = self.machine.resolve(Role::ControlPlane, |machine| machine.address(None, global))?;
+        let mut chosen = None;
+        let own = |machine: &MachineArgs| machine.address(None, &mut chosen);
+        let (mut cluster, host) = self.machine.resolve(Role::ControlPlane, own)?;
         if cluster.has_etcd_hosts() {
             return Err(Problem::usage(
                 "the configuration has hosts with the role `etcd`, which `kboot init` does not reach",
@@ -175,8 +178,9 @@ impl Init {
         cluster.network.service_subnet = self.service_cidr.unwrap_or(cluster.network.service_subnet);
         cluster.network.cni = self.cni.unwrap_or(cluster.network.cni);
         cluster.certificates.extra_sans.extend(self.apiserver_cert_extra_sans.iter().cloned());
-        cluster = self.machine.patched(cluster)?;
-        Ok((validated(cluster)?, Said::default()))
+        cluster = validated(self.machine.patched(cluster)?)?;
+        told(chosen, &cluster, global);
+        Ok((cluster, Said::default()))
     }
 
     /// Flags for which kubeadm's configuration has a field, and whether each was given.
@@ -321,14 +325,12 @@ impl MachineArgs {
         Ok((cluster, host))
     }
 
-    /// The address that the flag gives, or else the one that is chosen and told; to join, by the API server at `endpoint`.
-    pub fn address(&self, endpoint: Option<&str>, global: &Global) -> Result<IpAddr, Problem> {
-        if let Some(address) = self.apiserver_advertise_address {
-            return Ok(address);
+    /// The address that the flag gives, or else the one that is chosen, to be told; to join, by the API server at `endpoint`.
+    pub fn address(&self, endpoint: Option<&str>, chosen: &mut Option<Chosen>) -> Result<IpAddr, Problem> {
+        match self.apiserver_advertise_address {
+            Some(address) => Ok(address),
+            None => Ok(chosen.insert(address::choose(endpoint)?).address),
         }
-        let chosen = address::choose(endpoint)?;
-        chosen.tell(global);
-        Ok(chosen.address)
     }
 }
 

@@ -150,7 +150,8 @@ impl Join {
             .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
         // Preflight says so too, but comes after the cluster has been asked for its settings.
         require_root()?;
-        let by_route = |machine: &MachineArgs| machine.address(Some(&endpoint), global);
+        let mut chosen = None;
+        let by_route = |machine: &MachineArgs| machine.address(Some(&endpoint), &mut chosen);
         let (mut cluster, host) = self.machine.resolve(self.control_plane.role(), by_route)?;
         if host.is_etcd() {
             return Err(Problem::usage(format!("{} is an etcd host in the configuration, and no node", host.name))
@@ -167,6 +168,7 @@ impl Join {
         cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
         let mut cluster = validated(self.machine.patched(cluster)?)?;
         cluster.hosts = vec![host];
+        told(chosen, &cluster, global);
         cluster.endpoint = Some(endpoint.clone());
         let discovery = Discovery::Token { endpoint, token: token.copy(), pins };
         Ok((cluster, Way { discovery, token: Some(token) }, Said::default()))
@@ -194,7 +196,6 @@ impl Join {
         let chosen = if given.is_some() { None } else { address::choose(server.as_deref()).ok() };
         let address = given.or(chosen.as_ref().map(|chosen| chosen.address));
         let (mut cluster, way, said) = kubeadm::join(text, path, self.machine.name()?, address)?;
-        told(chosen, &cluster, global);
         if let Some(name) = self.machine.node_name() {
             cluster.hosts[0].name = name.to_owned();
         }
@@ -206,6 +207,7 @@ impl Join {
             }
         };
         require_root()?;
+        told(chosen, &cluster, global);
         Ok((cluster, way, said))
     }
 

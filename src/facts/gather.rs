@@ -285,7 +285,10 @@ impl Look<'_> {
     async fn has_history(&self) -> Result<bool> {
         // A journal without a word is one of a run that changed nothing.
         let journal = self.probe.stat(Utf8Path::new("/var/lib/kboot/journal.jsonl")).await?;
-        Ok(journal.is_some_and(|journal| journal.size > 0) || self.exists("/var/lib/kboot/baseline.json").await?)
+        Ok(journal.is_some_and(|journal| journal.size > 0)
+            || self.exists("/var/lib/kboot/baseline.json").await?
+            // A reset that had to leave a volume is repeated once the volume is free, and its journal is gone by then.
+            || self.exists("/var/lib/kubelet/pods").await?)
     }
 
     async fn given_up(&self) -> Vec<String> {

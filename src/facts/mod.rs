@@ -175,7 +175,7 @@ pub struct NodeState {
     /// Whether some of the cluster's authorities are missing, that what runs here must have. Their certificates' keys may be, by design.
     #[serde(default)]
     pub has_lost_authorities: bool,
-    /// Whether kboot has changed this host and has not taken all of it back: its journal or its baseline is here.
+    /// Whether kboot has changed this host and has not taken all of it back: its journal, its baseline or a pod's folder is here.
     #[serde(default)]
     pub has_history: bool,
     /// The file names in /etc/kubernetes/manifests.

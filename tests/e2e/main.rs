@@ -33,6 +33,7 @@ mod killed;
 mod kubeadm;
 mod lab;
 mod lock;
+mod online;
 mod oracle;
 mod phases;
 mod plan;
@@ -59,6 +60,7 @@ const TESTS: &[&[Test]] = &[
     endpoint::TESTS,
     up::TESTS,
     upstream::TESTS,
+    online::TESTS,
     control_planes::TESTS,
     recover::TESTS,
     interop::TESTS,

@@ -28,7 +28,7 @@ sysctls_save() {
 
 sysctls_restore() { # only when no lab is left
   local key value path
-  [[ -z $(find "$(anchor)" -maxdepth 1 -type d -name 'kboot-testbed-*' -print -quit) ]] || return 0
+  [[ -d $(anchor) && -z $(find "$(anchor)" -maxdepth 1 -type d -name 'kboot-testbed-*' -print -quit) ]] || return 0
   while read -r key value; do
     path=$(sysctl_path "$key")
     [[ $(<"$path") == "$value" ]] || echo "$value" >"$path"

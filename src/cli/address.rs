@@ -171,7 +171,7 @@ fn source(to: &SocketAddr) -> Option<IpAddr> {
     (!local.ip().is_loopback()).then_some(local.ip())
 }
 
-/// Where an API server is; None where its name is not known, which is told when it is asked.
+/// The address of an API server; None if its name does not resolve. The first request to it reports that.
 fn reach(endpoint: &str) -> Option<SocketAddr> {
     let url = endpoint_url(endpoint, API_PORT).ok()?;
     url.trim_start_matches("https://").trim_end_matches('/').to_socket_addrs().ok()?.next()

@@ -125,7 +125,7 @@ pub fn cluster(text: &str, path: &Utf8Path) -> Result<Cluster, Problem> {
     Ok(cluster)
 }
 
-/// The API server that a file for `join` names. What is wrong with the file is told by who reads it as such.
+/// The API server that a file for `join` names. `join` reports what is wrong with the file.
 pub fn server(text: &str) -> Option<String> {
     let documents =
         serde_yaml::Deserializer::from_str(text).map_while(|document| serde_json::Value::deserialize(document).ok());

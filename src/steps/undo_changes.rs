@@ -345,23 +345,22 @@ mod tests {
         assert_eq!(told(UndoScope::All, false), [false, true]);
     }
 
+    /// The journal of a run by which these packages came, of which it wanted some.
+    fn installed(names: &[&str], wants: &[&str]) -> String {
+        let ones = |names: &[&str]| names.iter().map(|name| (name.to_string(), "1".to_string())).collect();
+        let trace = |names| vec![Trace { thing: Thing::Packages, state: State::Packages { versions: ones(names) } }];
+        let (step, text) = ("s".into(), "install".into());
+        let intent = Entry::Intent { change: 0, step, text, before: trace(&[]), wants: ones(wants) };
+        begin("1") + &record("1", intent) + &record("1", Entry::Done { change: 0, after: trace(names) })
+    }
+
+    fn package(name: &str) -> String {
+        format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n")
+    }
+
     #[tokio::test]
     async fn a_package_that_somebody_else_s_package_needs_is_kept_and_named() {
-        let versions = |names: &[&str]| State::Packages {
-            versions: names.iter().map(|name| (name.to_string(), "1".to_string())).collect(),
-        };
-        let trace = |state| vec![Trace { thing: Thing::Packages, state }];
-        let intent = Entry::Intent {
-            change: 0,
-            step: "s".into(),
-            text: "install".into(),
-            before: trace(versions(&[])),
-            wants: Default::default(),
-        };
-        let journal = begin("1")
-            + &record("1", intent)
-            + &record("1", Entry::Done { change: 0, after: trace(versions(&["iptables", "socat"])) });
-        let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n");
+        let journal = installed(&["iptables", "socat"], &[]);
         let purge = |names: &str| {
             format!(
                 "apt-get -s -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= --allow-change-held-packages purge {names}"
@@ -382,21 +381,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_dependency_that_was_marked_manual_since_is_kept_and_named() {
-        let versions = |names: &[&str]| State::Packages {
-            versions: names.iter().map(|name| (name.to_string(), "1".to_string())).collect(),
-        };
-        let trace = |state| vec![Trace { thing: Thing::Packages, state }];
-        let intent = Entry::Intent {
-            change: 0,
-            step: "s".into(),
-            text: "install".into(),
-            before: trace(versions(&[])),
-            wants: [("package kubelet".to_string(), "1".to_string())].into(),
-        };
         let came = ["ethtool", "kubelet", "libmnl0"];
-        let journal =
-            begin("1") + &record("1", intent) + &record("1", Entry::Done { change: 0, after: trace(versions(&came)) });
-        let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n");
+        let journal = installed(&came, &["package kubelet"]);
         let host = FakeHost::default()
             .file(Journal::PATH, journal)
             .file("/var/lib/dpkg/status", came.map(package).concat())

@@ -14,7 +14,7 @@ pub const TESTS: &[Test] = &[Test {
     run: by_a_relay,
 }];
 
-/// In the outer lab's network, with its names and its CA: `outside TESTBED OUTER SCRIPT`. `ip netns exec` would hide the control groups.
+/// In the outer lab's network, with its names and its CA. `ip netns exec` would hide the control groups.
 const OUTSIDE: &str = r#"
 testbed=$1 outer=$2
 [ ! -e /etc/resolv.conf ] || mount --bind "$outer/upstream/etc/resolv.conf" /etc/resolv.conf

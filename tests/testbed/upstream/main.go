@@ -70,11 +70,7 @@ func serve(address, www, registry string, faults *faults, roots string) error {
 	if err != nil {
 		return err
 	}
-	names, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "443"))
+	names, listener, err := listen(address)
 	if err != nil {
 		return err
 	}
@@ -95,6 +91,16 @@ func serve(address, www, registry string, faults *faults, roots string) error {
 	}
 	go func() { failed <- server.ServeTLS(listener, "", "") }()
 	return <-failed
+}
+
+// listen opens the ports of DNS and of TLS.
+func listen(address string) (net.PacketConn, net.Listener, error) {
+	names, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, "443"))
+	return names, listener, err
 }
 
 // replace writes a file so that nobody reads half of it.

@@ -26,11 +26,7 @@ func enter(address, socket string) error {
 	if err != nil {
 		return err
 	}
-	names, err := net.ListenPacket("udp", net.JoinHostPort(address, "53"))
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, "443"))
+	names, listener, err := listen(address)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
+use super::within;
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// Asks a health endpoint, as `https://127.0.0.1:10259/readyz`, without credentials. The certificate may be any: the answer says how the
 /// component is and nothing else. Err is why it is not well.
 pub async fn ask(url: &str) -> Result<(), String> {
@@ -13,12 +18,11 @@ pub async fn ask(url: &str) -> Result<(), String> {
     config.accept_invalid_certs = true;
     config.proxy_url = None;
     config.connect_timeout = Some(Duration::from_secs(2));
-    config.read_timeout = Some(Duration::from_secs(5));
     // What a path is asked for comes with the request.
     config.cluster_url = root(&config.cluster_url)?;
     let client = Client::try_from(config).map_err(|error| error.to_string())?;
     let request = http::Request::get(path).body(Vec::new()).map_err(|error| error.to_string())?;
-    client.request_text(request).await.map(drop).map_err(|error| error.to_string())
+    within(LIMIT, client.request_text(request)).await.map(drop).map_err(|error| error.to_string())
 }
 
 fn root(uri: &http::Uri) -> Result<http::Uri, String> {

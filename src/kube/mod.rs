@@ -10,3 +10,27 @@ mod objects;
 
 pub use connect::Connector;
 pub use objects::{Applied, Evicted, View, Writer};
+
+use std::time::Duration;
+
+/// How long one request may take. An API server ends its own work on one after a minute (`--request-timeout`).
+const LIMIT: Duration = Duration::from_secs(75);
+
+/// An overloaded API server may lose an answer. Its connection stays alive then, so a limit on reading would not end the wait.
+async fn within<T>(limit: Duration, request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let late = || kube::Error::Service(format!("no answer within {} s", limit.as_secs()).into());
+    tokio::time::timeout(limit, request).await.unwrap_or_else(|_| Err(late()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_ends() {
+        let limit = Duration::from_millis(10);
+        let error = within(limit, std::future::pending::<kube::Result<()>>()).await.unwrap_err();
+        assert!(error.to_string().contains("no answer within"), "{error}");
+        within(LIMIT, async { Ok(()) }).await.unwrap();
+    }
+}

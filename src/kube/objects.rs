@@ -1,15 +1,21 @@
 //! Objects of any kind, as JSON.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::{LIMIT, within};
 use crate::engine::{Failure, Result, comparable};
 
 /// The name under which kboot owns fields.
 const MANAGER: &str = "kboot";
+
+/// How long an answer about the API server itself may take. What waits for it asks again.
+const RAW_LIMIT: Duration = Duration::from_secs(20);
 
 /// Reads objects, and asks what applying one would make of it.
 #[derive(Clone)]
@@ -38,7 +44,8 @@ impl View {
         name: &str,
     ) -> Result<Option<Value>> {
         let api = api(&self.client, api_version, kind, namespace);
-        let found = api.get_opt(name).await.map_err(|error| explain(error, &format!("read {kind} {name}")))?;
+        let found =
+            within(LIMIT, api.get_opt(name)).await.map_err(|error| explain(error, &format!("read {kind} {name}")))?;
         Ok(found.map(|object| to_value(&object)))
     }
 
@@ -51,7 +58,9 @@ impl View {
     ) -> Result<Vec<Value>> {
         let api = api(&self.client, api_version, kind, namespace);
         let parameters = ListParams::default().labels(labels);
-        let list = api.list(&parameters).await.map_err(|error| explain(error, &format!("list {kind} objects")))?;
+        let list = within(LIMIT, api.list(&parameters))
+            .await
+            .map_err(|error| explain(error, &format!("list {kind} objects")))?;
         Ok(list.items.iter().map(to_value).collect())
     }
 
@@ -59,7 +68,8 @@ impl View {
     pub async fn pods_on(&self, node: &str) -> Result<Vec<Value>> {
         let api = api(&self.client, "v1", "Pod", None);
         let parameters = ListParams::default().fields(&format!("spec.nodeName={node}"));
-        let list = api.list(&parameters).await.map_err(|error| explain(error, "list the node's pods"))?;
+        let list =
+            within(LIMIT, api.list(&parameters)).await.map_err(|error| explain(error, "list the node's pods"))?;
         Ok(list.items.iter().map(to_value).collect())
     }
 
@@ -80,8 +90,7 @@ impl View {
         let Some(before) = before else { return Ok(Applied { before: None, is_same: false }) };
         let api = api(&self.client, target.api_version, target.kind, target.namespace);
         let parameters = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER).force() };
-        let after = api
-            .patch(target.name, &parameters, &Patch::Apply(object))
+        let after = within(LIMIT, api.patch(target.name, &parameters, &Patch::Apply(object)))
             .await
             .map_err(|error| explain(error, &format!("compare {} {}", target.kind, target.name)))?;
         let is_same = comparable(&before) == comparable(&to_value(&after));
@@ -91,7 +100,9 @@ impl View {
     /// Asks for a path of the API server itself, as `/readyz`; Ok is the text of an answer of status 200.
     pub async fn raw(&self, path: &str) -> Result<String> {
         let request = http_get(path)?;
-        self.client.request_text(request).await.map_err(|error| explain(error, &format!("ask for {path}")))
+        within(RAW_LIMIT, self.client.request_text(request))
+            .await
+            .map_err(|error| explain(error, &format!("ask for {path}")))
     }
 }
 
@@ -114,14 +125,14 @@ impl Writer {
         let target = Target::of(object)?;
         let api = api(&self.client, target.api_version, target.kind, target.namespace);
         let parameters = PatchParams::apply(MANAGER).force();
-        api.patch(target.name, &parameters, &Patch::Apply(object))
+        within(LIMIT, api.patch(target.name, &parameters, &Patch::Apply(object)))
             .await
             .map(drop)
             .map_err(|error| explain(error, &format!("apply {} {}", target.kind, target.name)))
     }
 
     pub async fn exists(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<bool> {
-        let found = api(&self.client, api_version, kind, namespace).get_opt(name).await;
+        let found = within(LIMIT, api(&self.client, api_version, kind, namespace).get_opt(name)).await;
         Ok(found.map_err(|error| explain(error, &format!("read {kind} {name}")))?.is_some())
     }
 
@@ -129,14 +140,14 @@ impl Writer {
     pub async fn evict(&self, namespace: &str, name: &str, node: &str) -> Result<Evicted> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("evict the pod {namespace}/{name}");
-        let pod = api.get_opt(name).await.map_err(|error| explain(error, &what))?;
+        let pod = within(LIMIT, api.get_opt(name)).await.map_err(|error| explain(error, &what))?;
         // One of the same name may have begun elsewhere.
         let pod = pod.filter(|pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node));
         let Some(pod) = pod else { return Ok(Evicted::Gone) };
         if pod.metadata.deletion_timestamp.is_some() {
             return Ok(Evicted::Ending);
         }
-        match api.evict(name, &EvictParams::default()).await {
+        match within(LIMIT, api.evict(name, &EvictParams::default())).await {
             Ok(_) => Ok(Evicted::Ending),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(Evicted::Gone),
             // A disruption budget, or another eviction at the same time.
@@ -148,7 +159,7 @@ impl Writer {
     /// No error where there is no such object.
     pub async fn delete(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
         let api = api(&self.client, api_version, kind, namespace);
-        match api.delete(name, &DeleteParams::background()).await {
+        match within(LIMIT, api.delete(name, &DeleteParams::background())).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(explain(error, &format!("delete {kind} {name}"))),
@@ -167,13 +178,13 @@ impl Writer {
         let api = api(&self.client, api_version, kind, namespace);
         let what = format!("update {kind} {name}");
         for _ in 0..10 {
-            let object = api.get(name).await.map_err(|error| explain(error, &what))?;
+            let object = within(LIMIT, api.get(name)).await.map_err(|error| explain(error, &what))?;
             let mut value = to_value(&object);
             edit(&mut value);
             let edited: DynamicObject =
                 serde_json::from_value(value).map_err(|error| Failure::new(format!("failed to {what}: {error}")))?;
             let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
-            match api.replace(name, &parameters, &edited).await {
+            match within(LIMIT, api.replace(name, &parameters, &edited)).await {
                 Ok(_) => return Ok(()),
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => return Err(explain(error, &what)),

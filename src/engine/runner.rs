@@ -192,7 +192,13 @@ impl Runner {
         loop {
             self.stop_if_cancelled()?;
             let looked = Instant::now();
-            let planned = match telling(LONG, sink, LOOK, step.plan(self.host.probe())).await? {
+            let look = step.plan(self.host.probe());
+            // While it waits, what it waits for is the news.
+            let planned = match waiting_for {
+                None => telling(LONG, sink, LOOK, look).await?,
+                Some(_) => look.await?,
+            };
+            let planned = match planned {
                 Planned::Changes(changes) => Planned::of(self.still_wanted(changes, &mut given_up, sink).await),
                 Planned::Until { changes, what } => {
                     Planned::until(self.still_wanted(changes, &mut given_up, sink).await, what)
@@ -223,6 +229,7 @@ impl Runner {
                         }
                     }
                     deadline = Instant::now() + step.deadline();
+                    waiting_for = None;
                 }
                 Planned::After { what } => {
                     if Instant::now() >= deadline {

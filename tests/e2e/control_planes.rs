@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::chains::{Start, Test};
 use crate::cluster;
-use crate::command::eventually;
+use crate::command::{Done, eventually};
 use crate::events::{Run, text};
 use crate::hard::stripped;
 use crate::lab::Lab;
@@ -15,13 +15,15 @@ pub const TESTS: &[Test] = &[
     Test { name: "control_planes::three_come_up_at_once", start: Start::bare(3), run: three_come_up_at_once },
     Test { name: "control_planes::a_majority_is_never_given_away", start: THREE, run: a_majority_is_kept },
     Test { name: "control_planes::the_first_is_replaced_without_it", start: KEPT, run: the_first_is_replaced },
-    Test { name: "control_planes::three_become_one_and_three_again", start: THREE, run: shrink_and_grow },
+    Test { name: "control_planes::three_become_one", start: THREE, run: three_become_one },
+    Test { name: "control_planes::one_becomes_three_again", start: ONE, run: one_becomes_three_again },
     Test { name: "control_planes::three_become_five_and_two_may_die", start: THREE, run: five },
     Test { name: "control_planes::by_hand_and_by_kubeadm", start: Start::bare(3), run: by_hand_and_by_kubeadm },
 ];
 
 pub const THREE: Start = Start::Shared("control_planes::three_come_up_at_once");
 const KEPT: Start = Start::After("control_planes::a_majority_is_never_given_away");
+const ONE: Start = Start::After("control_planes::three_become_one");
 pub const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
 
 /// All three are control planes, and take pods as well.
@@ -36,13 +38,19 @@ pub fn inventory(lab: &Lab, hosts: &[&str]) -> String {
     })
 }
 
-/// Each member's name and whether it has a vote, as etcd's own tool on this control plane tells.
+/// Runs etcd's own tool on this control plane.
 #[track_caller]
-fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
+fn etcdctl(lab: &Lab, host: &str, words: &str) -> Done {
     let script = "id=$(crictl ps -q --name '^etcd$')
         pki=/etc/kubernetes/pki/etcd
-        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key -w json member list";
-    let done = lab.on(host, script).ok();
+        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key";
+    lab.on(host, &format!("{script} {words}")).ok()
+}
+
+/// Each member's name and whether it has a vote, as this control plane's etcd reports it.
+#[track_caller]
+fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
+    let done = etcdctl(lab, host, "-w json member list");
     let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
     // One that never started has no name.
     let member =
@@ -136,6 +144,8 @@ fn the_first_is_replaced(lab: &Lab) {
     assert!(run.done.stdout.contains("n1 is a member of etcd and does not answer"), "{run}");
     all_vote(lab, "n2", &HOSTS);
     age_leases(lab, "n2", &["n1"]);
+    // Another one was added and never started: it has no name, and etcd takes no further learner beside it.
+    etcdctl(lab, "n2", "member add n4 --learner --peer-urls=https://10.77.0.14:2380");
     Run::of(lab, &["up", "-i", &two]).ends(0);
     all_vote(lab, "n2", &["n2", "n3"]);
     nodes_are(lab, "n2", &["n2", "n3"]);
@@ -153,7 +163,7 @@ fn the_first_is_replaced(lab: &Lab) {
     nodes_are(lab, "n1", &HOSTS);
 }
 
-fn shrink_and_grow(lab: &Lab) {
+fn three_become_one(lab: &Lab) {
     let three = inventory(lab, &HOSTS);
     for (host, left) in [("n1", &["n2", "n3"][..]), ("n3", &["n2"])] {
         Run::of(lab, &["reset", "-i", &three, "--host", host, "--yes", "--drain-timeout", "0"]).ends(0);
@@ -162,6 +172,10 @@ fn shrink_and_grow(lab: &Lab) {
     }
     let one = inventory(lab, &["n2"]);
     Run::of(lab, &["up", "-i", &one]).ends(0);
+}
+
+fn one_becomes_three_again(lab: &Lab) {
+    let three = inventory(lab, &HOSTS);
     let two = inventory(lab, &["n2", "n3"]);
     killed_at_each_step(lab, &two, "n3");
     all_vote(lab, "n2", &["n2", "n3"]);

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::chains::{Start, Test};
 use crate::command::eventually;
-use crate::control_planes::nodes_are;
-use crate::events::{Run, text};
+use crate::control_planes::{all_vote, nodes_are};
+use crate::events::Run;
 use crate::lab::Lab;
 
-pub const TESTS: &[Test] = &[Test {
-    name: "etcd_role::one_becomes_three_a_dead_one_is_replaced_and_all_go",
-    start: Start::bare(5),
-    run: life,
-}];
+pub const TESTS: &[Test] = &[
+    Test { name: THREE, start: Start::bare(5), run: one_becomes_three },
+    Test { name: "etcd_role::a_dead_one_is_replaced", start: Start::After(THREE), run: dead_one_is_replaced },
+    Test { name: "etcd_role::all_go", start: Start::After("etcd_role::a_dead_one_is_replaced"), run: all_go },
+];
+const THREE: &str = "etcd_role::one_becomes_three";
 
 fn inventory(lab: &Lab, members: &[&str]) -> String {
     lab.inventory_with(&format!("etcd-role-{}", members.join("-")), |inventory| {
@@ -32,18 +31,10 @@ fn inventory(lab: &Lab, members: &[&str]) -> String {
     })
 }
 
-/// The members as this one tells, all of which must have a vote, and the API server's endpoints, which must be theirs.
+/// These are the members, each with a vote, and the API server's endpoints are theirs.
 #[track_caller]
 fn members_are(lab: &Lab, host: &str, names: &[&str]) {
-    let script = "pki=/etc/kubernetes/pki/etcd
-        crictl exec $(crictl ps -q --name '^etcd$') etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key \
-        -w json member list";
-    let done = lab.on(host, script).ok();
-    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
-    let members = list["members"].as_array().expect("it has members");
-    let mut found: Vec<String> = members.iter().map(|member| text(&member["name"])).collect();
-    found.sort();
-    assert!(found == names && members.iter().all(|member| member["isLearner"] != true), "{done}");
+    all_vote(lab, host, names);
     let urls: Vec<String> =
         names.iter().map(|name| format!("https://10.77.0.1{}:2379", name.trim_start_matches('n'))).collect();
     let line =
@@ -56,7 +47,7 @@ fn kubectl(lab: &Lab, words: &str) {
     lab.on("n1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {words}")).ok();
 }
 
-fn life(lab: &Lab) {
+fn one_becomes_three(lab: &Lab) {
     let one = inventory(lab, &["n2"]);
     Run::of(lab, &["up", "-i", &one]).ends(0);
     nodes_are(lab, "n1", &["n1"]);
@@ -80,7 +71,10 @@ fn life(lab: &Lab) {
     let three = inventory(lab, &["n2", "n3", "n4"]);
     Run::of(lab, &["up", "-i", &three]).ends(0);
     members_are(lab, "n2", &["n2", "n3", "n4"]);
+}
 
+fn dead_one_is_replaced(lab: &Lab) {
+    let three = inventory(lab, &["n2", "n3", "n4"]);
     // The first of them is nobody special. While it is dead no other may go, and nobody takes its place unasked.
     lab.testbed(&["host", "kill", "n2"]).ok();
     eventually(Duration::from_secs(60), "those that are left elect another leader", || {
@@ -112,10 +106,9 @@ fn life(lab: &Lab) {
         "{run}"
     );
     assert_eq!(run.changes(), Vec::<String>::new(), "{run}");
-    reset(lab);
 }
 
-fn reset(lab: &Lab) {
+fn all_go(lab: &Lab) {
     let three = inventory(lab, &["n3", "n4", "n5"]);
     // A member that leaves takes nothing with it and leaves nothing behind.
     let run = Run::of(lab, &["reset", "-i", &three, "--host", "n5", "--yes"]).ends(0);

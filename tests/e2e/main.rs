@@ -105,6 +105,12 @@ const FULL: &[(&str, &str)] = &[
         "endpoint::one_control_plane_grows_to_three_under_load and control_planes::the_first_is_replaced_without_it show it",
     ),
     (
+        "control_planes::one_becomes_three_again",
+        "endpoint::one_control_plane_grows_to_three_under_load and docs/kill-matrix.md show it",
+    ),
+    ("etcd_role::a_dead_one_is_replaced", "control_planes::the_first_is_replaced_without_it shows it"),
+    ("etcd_role::all_go", "control_planes::three_become_one and external_etcd::a_reset_leaves_it_alone show it"),
+    (
         "external_etcd::by_hand_and_by_kubeadm",
         "external_etcd::two_control_planes_keep_their_state_in_it and control_planes::by_hand_and_by_kubeadm show it",
     ),

@@ -6,7 +6,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::engine::{Failure, Result, comparable};
+use crate::engine::{Failure, Hint, Result, comparable};
 
 /// The name under which kboot owns fields.
 const MANAGER: &str = "kboot";
@@ -238,7 +238,7 @@ fn explain(error: kube::Error, what: &str) -> Failure {
             }
         }
         other => Failure::new(format!("failed to {what}: the API server does not answer: {}", chain(&other)))
-            .hint("on a control plane, `crictl ps -a` shows whether it runs and `journalctl -u kubelet -n 50` why not")
+            .hint(Hint::ApiServerIsSilent)
             .retryable(),
     }
 }

@@ -88,6 +88,35 @@ fn commands_print_through_one_place() {
     }
 }
 
+/// What runs on a host gives hints that have a code: its words would be dropped on the way. These modules run on the controller alone.
+#[test]
+fn only_the_controller_words_hints_itself() {
+    const CONTROLLERS: [&str; 8] = [
+        "src/adopt/",
+        "src/cli/",
+        "src/fleet/",
+        "src/lock/",
+        "src/plan/",
+        "src/playbook/",
+        "src/preflight/",
+        "src/report/",
+    ];
+    const DEFINITIONS: [&str; 2] = ["src/engine/failure.rs", "src/engine/hint/mod.rs"];
+    for file in sources(&Utf8Path::new(ROOT).join("src")) {
+        let relative = file.strip_prefix(ROOT).unwrap().as_str();
+        let is_survey = relative == "src/adopt/survey.rs";
+        let is_controller = CONTROLLERS.iter().any(|folder| relative.starts_with(folder)) && !is_survey;
+        if is_controller || DEFINITIONS.contains(&relative) {
+            continue;
+        }
+        let text = read(&file);
+        let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for words in ["hint_text(", "Hint::text", "Hint::Text"] {
+            assert!(!product.contains(words), "{relative} may run on a host and has `{words}`: add a hint with a code");
+        }
+    }
+}
+
 /// tests/needs.sh installs by its list; README says beforehand what that is.
 #[test]
 fn readme_names_the_packages_that_are_installed() {

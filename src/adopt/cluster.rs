@@ -38,7 +38,7 @@ pub fn read(named: &[Named]) -> Result<(Cluster, Vec<String>)> {
         return Err(Failure::new(
             "the cluster has no ConfigMap kube-system/kubeadm-config, so kubeadm did not make it",
         )
-        .hint("kboot adopts clusters of kubeadm's only"));
+        .hint_text("kboot adopts clusters of kubeadm's only"));
     };
     let mut documents = vec![alike::without_nothing(&configuration)];
     if let Some(kubelet) = document("kubelet-config", "kubelet")? {
@@ -92,7 +92,7 @@ fn carried_over(mut documents: Vec<Value>, notes: &mut Vec<String>) -> Result<Cl
         let mistakes = match kubeadm::init(&texts.join("---\n"), Utf8Path::new("the cluster"), &here) {
             Ok(read) if read.cluster.etcd.is_some() => {
                 return Err(Failure::new("the cluster has an etcd of its own, and kboot can't adopt such a one yet")
-                    .hint("write the inventory by hand: docs/external-etcd.md has the fields of `etcd`"));
+                    .hint_text("write the inventory by hand: docs/external-etcd.md has the fields of `etcd`"));
             }
             Ok(read) => return Ok(Cluster { hosts: Vec::new(), ..read.cluster }),
             Err(mistakes) => mistakes,
@@ -130,5 +130,5 @@ fn carried_over(mut documents: Vec<Value>, notes: &mut Vec<String>) -> Result<Cl
 fn refused(mistakes: &[&Mistake]) -> Failure {
     Failure::new("the cluster is one that kboot can't look after")
         .evidence(mistakes.iter().map(ToString::to_string))
-        .hint("these would become others, and with them the cluster: no inventory was written")
+        .hint_text("these would become others, and with them the cluster: no inventory was written")
 }

@@ -35,7 +35,7 @@ pub fn settings(draft: &mut Draft<'_>) -> Result<()> {
         if let Some(field) = GRAVE.iter().find(|field| fields.contains_key(**field)) {
             let value = &fields[*field];
             return Err(Failure::new(format!("{name}: the kubelet has `{field}: {value}`, and kboot would set up another"))
-                .hint("kboot uses containerd, with systemd's cgroup driver on cgroup v2 and cgroupfs on v1: change that first"));
+                .hint_text("kboot uses containerd, with systemd's cgroup driver on cgroup v2 and cgroupfs on v1: change that first"));
         }
     }
     let Some(((_, first), others)) = found.split_first() else { return Ok(()) };

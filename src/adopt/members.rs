@@ -29,13 +29,13 @@ pub fn check(named: &[Named]) -> Result<BTreeMap<String, &Named>> {
     }
     if !wrong.is_empty() {
         return Err(
-            refused(wrong).hint("leave it out: a host that is to become a node goes into the inventory by hand")
+            refused(wrong).hint_text("leave it out: a host that is to become a node goes into the inventory by hand")
         );
     }
     let Some(leader) = named.iter().find(|host| host.survey.objects.is_some()) else {
         let cause =
             "none of the hosts is a control plane: the cluster is read on one, with its /etc/kubernetes/admin.conf";
-        return Err(Failure::new(cause).hint("name a control plane, too: --host USER@ADDRESS"));
+        return Err(Failure::new(cause).hint_text("name a control plane, too: --host USER@ADDRESS"));
     };
     agree_with(leader, named)?;
     let mut nodes: BTreeMap<String, &Named> = BTreeMap::new();
@@ -52,7 +52,7 @@ pub fn check(named: &[Named]) -> Result<BTreeMap<String, &Named>> {
             wrong.push(format!("{}: node {name}, which {} is, too", host.target, other.target));
         }
     }
-    if wrong.is_empty() { Ok(nodes) } else { Err(refused(wrong).hint("name hosts of one cluster, each once")) }
+    if wrong.is_empty() { Ok(nodes) } else { Err(refused(wrong).hint_text("name hosts of one cluster, each once")) }
 }
 
 /// All that have an administrator's kubeconfig must say the same of the cluster: one that says something else may say what it likes.
@@ -63,7 +63,7 @@ fn agree_with(leader: &Named, named: &[Named]) -> Result<()> {
     if others.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!("{} and {} say different things of the cluster", leader.target, others.join(", "))).hint(
+    Err(Failure::new(format!("{} and {} say different things of the cluster", leader.target, others.join(", "))).hint_text(
         "if nodes came or went just now, run the same command again; else compare `kubectl get nodes --show-labels` and \
          `kubectl -n kube-system get configmaps -o yaml` there: one of the hosts is not what it should be",
     ))
@@ -107,7 +107,7 @@ pub fn hosts(draft: &mut Draft<'_>) -> Result<()> {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
         let Some(address) = node::internal_address(node).and_then(|address| address.parse().ok()) else {
             return Err(Failure::new(format!("the node {name} has no address in the cluster"))
-                .hint(format!("see `kubectl get node {name} -o yaml`: its kubelet reports one")));
+                .hint_text(format!("see `kubectl get node {name} -o yaml`: its kubelet reports one")));
         };
         let mut host = Host::new(name, address, Vec::new());
         (host.roles, host.taints) = roles(node);

@@ -13,7 +13,7 @@ use super::patience::{self, NOTICE, Patience, SEND, STOP};
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use super::said::Said;
 use crate::adopt::Survey;
-use crate::engine::{Event, Failure, Kind, Outcome, Result, Sink};
+use crate::engine::{Event, Failure, Hint, Kind, Outcome, Result, Sink};
 use crate::facts::{EtcdView, Facts};
 use crate::lock::Resolved;
 use crate::steps::{Context, Outputs};
@@ -26,8 +26,8 @@ type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// A host is not trusted to answer at all, nor to answer what it is asked: every request has a limit, and a host that breaks one is not
 /// listened to any more.
 pub struct Client {
-    /// Whose agent it is; None for this very process, which is trusted.
-    host: Option<String>,
+    /// Whether it is a host's. This very process is trusted.
+    is_foreign: bool,
     /// None once the host was given up.
     replies: Mutex<Option<Lines<BufReader<Reader>>>>,
     requests: Arc<Mutex<Writer>>,
@@ -39,11 +39,10 @@ pub struct Client {
 impl Client {
     /// The agent of a host.
     pub fn new(
-        host: impl Into<String>,
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self::with(Some(host.into()), input, output)
+        Self::with(true, input, output)
     }
 
     /// An agent in this process.
@@ -51,18 +50,19 @@ impl Client {
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self::with(None, input, output)
+        Self::with(false, input, output)
     }
 
     fn with(
-        host: Option<String>,
+        is_foreign: bool,
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
         let reader: Reader = Box::new(input);
         let writer: Writer = Box::new(output);
         let replies = Mutex::new(Some(Lines::new(BufReader::new(reader))));
-        Self { host, replies, requests: Arc::new(Mutex::new(writer)), stop: CancellationToken::new(), patience: None }
+        let requests = Arc::new(Mutex::new(writer));
+        Self { is_foreign, replies, requests, stop: CancellationToken::new(), patience: None }
     }
 
     /// With limits that a test can wait for.
@@ -119,7 +119,7 @@ impl Client {
     /// Runs a phase to its end; its events go to `events` as they come. A failure that was no step's is told there, too.
     pub async fn run(&self, run: PhaseRun, events: &mpsc::UnboundedSender<Event>) -> Result<Outputs> {
         let sink = Sink::new(&run.context.host, events.clone()).phase(&run.phase);
-        let mut said = Said::of(&run, self.host.is_some());
+        let mut said = Said::of(&run, self.is_foreign);
         let result = self.exchange(run, &sink, &mut said).await;
         if let Err(failure) = &result
             && !said.has_failed
@@ -181,10 +181,7 @@ impl Client {
 
     /// A failure in a host's own words.
     fn worded(&self, failure: Failure) -> Failure {
-        match &self.host {
-            Some(host) => super::said::failure(host, failure),
-            None => failure,
-        }
+        if self.is_foreign { super::said::failure(failure) } else { failure }
     }
 
     /// Asks the running phase to stop after the change in hand. A host that does not stop soon after it is waited for no longer.
@@ -276,9 +273,7 @@ impl Client {
                 Ok(Reply::Alive) => {}
                 Ok(reply) => return Ok(reply),
                 // The error may repeat what was said, and that may be anything.
-                Err(_) => return Err(Failure::new("failed to understand the agent").hint(
-                    "another program answers in its place: see what starts on the host at login, and run the same command again",
-                )),
+                Err(_) => return Err(Failure::new("failed to understand the agent").hint(Hint::OtherProgramAnswers)),
             }
         }
     }
@@ -342,9 +337,7 @@ impl Wait {
 }
 
 fn lost() -> Failure {
-    Failure::new("the connection to the host was lost")
-        .hint("see that the host is up, then run the same command again: it goes on where this one stopped")
-        .retryable()
+    Failure::new("the connection to the host was lost").hint(Hint::ReconnectAndRunAgain).retryable()
 }
 
 /// The run was stopped, and the host did not follow.
@@ -357,12 +350,14 @@ fn unstopped() -> Failure {
 }
 
 fn unheard(why: Unheard) -> Failure {
-    const HINT: &str = "kboot's own agent does not do this: see what runs on that host before you use it again";
     match why {
         Unheard::Lost => lost(),
-        Unheard::TooLong => Failure::new(format!("the host sent a line of more than {} MiB", LONGEST >> 20)).hint(HINT),
+        Unheard::TooLong => {
+            Failure::new(format!("the host sent a line of more than {} MiB", LONGEST >> 20)).hint(Hint::SuspectHost)
+        }
         Unheard::TooMuch => {
-            Failure::new(format!("the host sent more than {} MiB in answer to one request", MOST >> 20)).hint(HINT)
+            Failure::new(format!("the host sent more than {} MiB in answer to one request", MOST >> 20))
+                .hint(Hint::SuspectHost)
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Client;
 use super::protocol::{Reply, Request};
-use crate::engine::{Failure, Journal, Result};
+use crate::engine::{Failure, Hint, Journal, Result};
 
 /// A file that a controller may ask for. There are no others: a path is no part of the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl Client {
             whole.extend(bytes.map_err(|_| Failure::new(format!("the host's answer is no part of {}", file.path())))?);
             if *inode.get_or_insert(piece.inode) != piece.inode {
                 return Err(Failure::new(format!("{} was replaced while it was read", file.path()))
-                    .hint("another kboot works on this host: run the same command again")
+                    .hint(Hint::OtherRunWrites)
                     .retryable());
             }
             let is_stuck = piece.content.is_empty() && !piece.is_last;
@@ -151,7 +151,7 @@ mod tests {
             }
         };
         let (input, output) = tokio::io::split(ours);
-        let client = Client::new("n1", input, output);
+        let client = Client::new(input, output);
         let read = async move { client.read(HostFile::Journal).await };
         let ((), read) = tokio::join!(host, read);
         read

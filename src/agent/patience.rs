@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::protocol::{PhaseRun, Request};
-use crate::engine::{Failure, Item};
+use crate::engine::{Failure, Hint, Item};
 use crate::steps::task::{Task, Wanted};
 
 /// How often an agent says that it is at work.
@@ -69,17 +69,10 @@ fn of_phase(run: &PhaseRun) -> Duration {
 
 /// The host has said nothing for this long.
 pub fn silent(limit: Duration) -> Failure {
-    Failure::new(format!("the host has not answered for {} s", limit.as_secs()))
-        .hint(
-            "see whether it still works: a disk that hangs or a full memory stops it (`journalctl -k -n 20` there); then run the same \
-             command again",
-        )
-        .retryable()
+    Failure::new(format!("the host has not answered for {} s", limit.as_secs())).hint(Hint::HostIsSilent).retryable()
 }
 
 /// The host is at it still.
 pub fn overdue(limit: Duration) -> Failure {
-    Failure::new(format!("the host did not finish within {} s", limit.as_secs()))
-        .hint("see on the host what it does: `journalctl -n 50`, `ps auxf`")
-        .retryable()
+    Failure::new(format!("the host did not finish within {} s", limit.as_secs())).hint(Hint::HostIsSlow).retryable()
 }

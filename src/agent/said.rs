@@ -54,31 +54,29 @@ impl Said {
             return None;
         }
         let step = if self.steps.contains(&step) { step } else { String::new() };
-        let kind = if self.is_foreign { self.worded(kind, is_stopped) } else { kind };
+        let kind = if self.is_foreign { worded(kind, is_stopped) } else { kind };
         self.has_failed |= matches!(kind, Kind::Failed { .. });
         Some(Event { host: self.host.clone(), phase: self.phase.clone(), step, kind })
     }
+}
 
-    fn worded(&self, kind: Kind, is_stopped: bool) -> Kind {
-        match kind {
-            Kind::Failed { failure } => {
-                let failure = self::failure(&self.host, failure);
-                // Nobody but the person who runs kboot stops a run.
-                Kind::Failed { failure: Failure { interrupted: failure.interrupted && is_stopped, ..failure } }
-            }
-            Kind::Warning { text, hint } => {
-                Kind::Warning { text: line(&text), hint: hint.map(|hint| quoted(&self.host, &hint)) }
-            }
-            Kind::Note { text } => Kind::Note { text: line(&text) },
-            Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
-            Kind::InProgress { what, millis } => Kind::InProgress { what: line(&what), millis },
-            Kind::Retrying { what, why, millis } => Kind::Retrying { what: line(&what), why: line(&why), millis },
-            Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
-            Kind::Leftover { thing, name, why } => {
-                Kind::Leftover { thing: line(&thing), name: line(&name), why: line(&why) }
-            }
-            other => other,
+fn worded(kind: Kind, is_stopped: bool) -> Kind {
+    match kind {
+        Kind::Failed { failure } => {
+            let failure = self::failure(failure);
+            // Nobody but the person who runs kboot stops a run.
+            Kind::Failed { failure: Failure { interrupted: failure.interrupted && is_stopped, ..failure } }
         }
+        Kind::Warning { text, hint } => Kind::Warning { text: line(&text), hint },
+        Kind::Note { text } => Kind::Note { text: line(&text) },
+        Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
+        Kind::InProgress { what, millis } => Kind::InProgress { what: line(&what), millis },
+        Kind::Retrying { what, why, millis } => Kind::Retrying { what: line(&what), why: line(&why), millis },
+        Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
+        Kind::Leftover { thing, name, why } => {
+            Kind::Leftover { thing: line(&thing), name: line(&name), why: line(&why) }
+        }
+        other => other,
     }
 }
 
@@ -88,16 +86,10 @@ pub(super) fn retrying(kind: Kind) -> Option<Kind> {
     Some(Kind::Retrying { what: line(&what), why: line(&why), millis })
 }
 
-/// A failure in a host's words: its cause can't pass for more lines of a report, and its hint names who gives it.
-pub fn failure(host: &str, failure: Failure) -> Failure {
-    let hint = failure.hint.as_deref().map(|hint| quoted(host, hint));
+/// A failure in a host's words, but for its hint: a host chose that, and kboot words it. The cause can't pass for more lines of a report.
+pub fn failure(failure: Failure) -> Failure {
     let evidence = failure.evidence.iter().flat_map(|line| line.lines()).map(String::from).collect();
-    Failure { cause: line(&failure.cause), evidence, hint, ..failure }
-}
-
-/// Advice that a host gives is shown as the host's, never as kboot's.
-fn quoted(host: &str, hint: &str) -> String {
-    format!("{host} says: {}", line(hint))
+    Failure { cause: line(&failure.cause), evidence, ..failure }
 }
 
 /// One line of it.

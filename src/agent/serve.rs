@@ -15,7 +15,7 @@ use super::patience::BEAT;
 use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
-    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Host as _, HostLock, Journal, Kind,
+    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Hint, Host as _, HostLock, Journal, Kind,
     LastApplied, Mode, Outcome, Probe as _, Progress, Promise, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
@@ -302,10 +302,7 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
         && let Err(failure) = write_baseline(&host, &run.context).await
     {
         let text = format!("what this host was before the first run can't be written down: {failure}");
-        sink.emit(Kind::Warning {
-            text,
-            hint: Some("`kboot reset` won't be able to tell what it leaves behind".into()),
-        });
+        sink.emit(Kind::Warning { text, hint: Some(Hint::BaselineUnwritten) });
     }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
@@ -396,11 +393,10 @@ async fn take(run: &PhaseRun, cancel: &Cancel, sink: &Sink) -> Result<(HostLock,
 
 fn busy(holder: &str, waited: Duration) -> Failure {
     if waited.is_zero() {
-        return Failure::new(format!("another kboot works on this host: {holder}"))
-            .hint("wait until it is done, then run the same command again; with `--wait-lock 10m` it waits by itself");
+        return Failure::new(format!("another kboot works on this host: {holder}")).hint(Hint::WaitForOtherRun);
     }
     Failure::new(format!("another kboot still works on this host after {} s: {holder}", waited.as_secs()))
-        .hint("see what it waits for where it was started; it ends with Ctrl-C there, after the change in hand")
+        .hint(Hint::LookAtOtherRun)
 }
 
 /// Writes down what the host is, before anything on it is changed for the first time: not where kboot or anybody else has made

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Failure, Probe, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Failure, Hint, Probe, Result};
 
 pub use compare::Difference;
 pub use explain::{Leftover, explain};
@@ -68,10 +69,12 @@ impl Baseline {
     /// The host's own; None where none was taken.
     pub async fn load(probe: &dyn Probe) -> Result<Option<Self>> {
         let Some(bytes) = probe.read(Utf8Path::new(PATH)).await? else { return Ok(None) };
-        let baseline: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(format!("{PATH} can't be read: {error}")).hint(format!("`rm {PATH}`")))?;
+        let baseline: Self = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new(format!("{PATH} can't be read: {error}"))
+                .hint(Hint::RemoveBaseline { path: PathWord::of(PATH) })
+        })?;
         if baseline.version > VERSION {
-            return Err(Failure::new(format!("{PATH} is of a newer kboot")).hint("run that version"));
+            return Err(Failure::new(format!("{PATH} is of a newer kboot")).hint(Hint::RunNewerKboot));
         }
         Ok(Some(baseline))
     }

@@ -235,7 +235,7 @@ mod tests {
         match machine.choose() {
             Ok(chosen) => chosen.line(),
             Err(Problem::Usage(failure)) => {
-                format!("error: {}; hint: {}", failure.cause, failure.hint.unwrap_or_default())
+                format!("error: {}; hint: {}", failure.cause, failure.hint.unwrap())
             }
             Err(_) => "another error".into(),
         }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use time::OffsetDateTime;
 
 use crate::adopt::{self, Named, Reached};
-use crate::engine::Failure;
+use crate::engine::{Failure, Hint};
 use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host, HostSsh, Role};
 
@@ -173,8 +173,10 @@ impl Target {
     /// There is no inventory yet by which host keys could be trusted.
     fn told(&self, failure: Failure) -> Failure {
         let ssh = format!("ssh -p {} {}@{}", self.port, self.user, self.address);
-        let hint = failure.hint.clone().map(|hint| match hint.contains("kboot hosts trust") {
-            true => format!("compare the key with what the host shows on its console, and have it remembered: `{ssh}`"),
+        let hint = failure.hint.clone().map(|hint| match hint.to_string().contains("kboot hosts trust") {
+            true => Hint::text(format!(
+                "compare the key with what the host shows on its console, and have it remembered: `{ssh}`"
+            )),
             false => hint,
         });
         let failure = failure.context(format_args!("look at {}", self.text));

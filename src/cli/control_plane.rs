@@ -152,10 +152,11 @@ pub async fn authorities(
             .hint("add --certificate-key, which `kboot init --upload-certs` prints on a control plane"));
     };
     let secret = view.get("v1", "Secret", Some(NAMESPACE), NAME).await?;
-    let secret = secret
-        .ok_or_else(|| Failure::new(format!("the cluster has no Secret {NAMESPACE}/{NAME} (any more)")).hint(HINT))?;
+    let secret = secret.ok_or_else(|| {
+        Failure::new(format!("the cluster has no Secret {NAMESPACE}/{NAME} (any more)")).hint_text(HINT)
+    })?;
     let names: Vec<&str> = shared(cluster).into_iter().chain(external.map(|(name, _)| name)).collect();
-    let mut files = certificates::read(&secret, key, &names).map_err(|error| failed(error).hint(HINT))?;
+    let mut files = certificates::read(&secret, key, &names).map_err(|error| failed(error).hint_text(HINT))?;
     let [authority, certificate, key] = EXTERNAL_ETCD.map(|(name, _)| files.remove(name));
     let etcd = authority.zip(certificate).zip(key);
     let key = |key: String| EtcdKey::Whole(key.into());
@@ -173,7 +174,7 @@ pub fn take_over(configuration: &Value, cluster: &mut Cluster) -> Result<(), Fai
         .map_err(|mistakes| {
             Failure::new("the cluster's configuration has what kboot does not make control planes with")
                 .evidence(mistakes.to_string().lines().map(String::from).collect::<Vec<_>>())
-                .hint("join this control plane with kubeadm")
+                .hint_text("join this control plane with kubeadm")
         })?
         .cluster;
     cluster.endpoint = read.endpoint.or(cluster.endpoint.take());
@@ -186,7 +187,7 @@ pub fn take_over(configuration: &Value, cluster: &mut Cluster) -> Result<(), Fai
             return Err(Failure::new(format!(
                 "the cluster's control planes ask etcd with {file}, and kboot has that at {path}"
             ))
-            .hint("join this control plane with kubeadm"));
+            .hint_text("join this control plane with kubeadm"));
         }
     }
     Ok(())

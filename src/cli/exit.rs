@@ -36,8 +36,8 @@ impl Problem {
 
     pub fn hint(self, hint: impl Into<String>) -> Self {
         match self {
-            Self::Usage(failure) => Self::Usage(failure.hint(hint)),
-            Self::Failed(failure) => Self::Failed(failure.hint(hint)),
+            Self::Usage(failure) => Self::Usage(failure.hint_text(hint)),
+            Self::Failed(failure) => Self::Failed(failure.hint_text(hint)),
             Self::Report(text) => Self::Report(text),
         }
     }
@@ -145,7 +145,7 @@ impl From<InventoryError> for Problem {
             error => {
                 let failure = Failure::new(error.to_string());
                 Self::Usage(match error.hint() {
-                    Some(hint) => failure.hint(hint),
+                    Some(hint) => failure.hint_text(hint),
                     None => failure,
                 })
             }

@@ -223,9 +223,9 @@ const FLAGS: [(&str, &str); 9] = [
 pub fn require_root() -> Result<(), Problem> {
     match rustix::process::geteuid().is_root() {
         true => Ok(()),
-        false => {
-            Err(Problem::Failed(Failure::new("kboot does not run as root here").hint("run the same command with sudo")))
-        }
+        false => Err(Problem::Failed(
+            Failure::new("kboot does not run as root here").hint_text("run the same command with sudo"),
+        )),
     }
 }
 

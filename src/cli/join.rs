@@ -265,7 +265,7 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View),
             let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
             let found = bootstrap::discover(&endpoint, &token, &pins, deadline)
                 .await
-                .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+                .map_err(|error| Failure::new(format!("failed to {error}")).hint_text(error.hint()))?;
             let named = endpoint_url(&endpoint, API_PORT).unwrap_or_else(|_| found.server.clone());
             (found, way.token.unwrap_or(token), named)
         }
@@ -383,7 +383,7 @@ async fn document(view: &View, name: &str, key: &str) -> Result<Value, Failure> 
     let text = map.as_ref().and_then(|map| map["data"][key].as_str());
     let text = text.ok_or_else(|| {
         Failure::new(format!("the cluster has no ConfigMap kube-system/{name} with {key}"))
-            .hint("the cluster was made neither by kboot nor by kubeadm, or its bootstrap has not ended yet")
+            .hint_text("the cluster was made neither by kboot nor by kubeadm, or its bootstrap has not ended yet")
     })?;
     serde_yaml::from_str(text).map_err(|error| Failure::new(format!("failed to read ConfigMap {name}: {error}")))
 }

@@ -83,7 +83,7 @@ impl Said {
                     "the file wants cgroupDriver {wanted}, but this host has cgroups {version}, where kboot sets up {driver} for \
                      the kubelet and containerd"
                 );
-                return Err(Failure::new(cause).hint("take `cgroupDriver` out of the KubeletConfiguration"));
+                return Err(Failure::new(cause).hint_text("take `cgroupDriver` out of the KubeletConfiguration"));
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ impl Kubeconfig {
             other => other.map_err(|error| unreadable(&path, &error))?,
         };
         let merged = kubeconfig::merge(&existing, &new, &context)
-            .map_err(|error| Failure::new(format!("{path}: failed to {error}")).hint(error.hint()))?;
+            .map_err(|error| Failure::new(format!("{path}: failed to {error}")).hint_text(error.hint()))?;
         file::replace(&path, merged.expose_secret(), 0o600)?;
         remark(format_args!("{path}: the context {context} is the current one"));
         Ok(ExitCode::SUCCESS)
@@ -86,10 +86,10 @@ async fn fetch(cluster: &Cluster) -> Result<kubeconfig::Kubeconfig, Failure> {
 async fn fetch_from(fleet: &Fleet, cluster: &Cluster, host: &Host) -> Result<kubeconfig::Kubeconfig, Failure> {
     let bytes = fleet.read(cluster, host, HostFile::AdminConf).await?.ok_or_else(|| {
         Failure::new(format!("{} has no /etc/kubernetes/admin.conf", host.name))
-            .hint("make the cluster first: kboot up")
+            .hint_text("make the cluster first: kboot up")
     })?;
     let found = kubeconfig::Kubeconfig::parse(&String::from_utf8_lossy(&bytes))
-        .map_err(|error| Failure::new(format!("failed to {error}")).hint(error.hint()))?;
+        .map_err(|error| Failure::new(format!("failed to {error}")).hint_text(error.hint()))?;
     // Anything else would have this machine run a command or read a file at the next kubectl, as the host wants it.
     match (&found.authority, &found.credentials) {
         (Authority::Pem(_), Credentials::Certificate { .. } | Credentials::Token(_)) => Ok(found),
@@ -97,7 +97,7 @@ async fn fetch_from(fleet: &Fleet, cluster: &Cluster, host: &Host) -> Result<kub
             "/etc/kubernetes/admin.conf of {} has no certificate authority, client certificate or token of its own",
             host.name
         ))
-        .hint("kboot takes no kubeconfig that names commands or files: look at it on the host, and make it anew with `kboot up`")),
+        .hint_text("kboot takes no kubeconfig that names commands or files: look at it on the host, and make it anew with `kboot up`")),
     }
 }
 
@@ -107,6 +107,6 @@ fn locked(path: &Utf8Path, error: std::io::Error) -> Problem {
     }
     Problem::Failed(
         Failure::new(format!("{path}.lock is there: another program changes {path}"))
-            .hint(format!("if no kubectl is at work any more: `rm {path}.lock`")),
+            .hint_text(format!("if no kubectl is at work any more: `rm {path}.lock`")),
     )
 }

@@ -183,7 +183,7 @@ async fn signed(view: &View, token: &BootstrapToken) -> Result<(), Failure> {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     Err(Failure::new("the token was made, but cluster-info was not signed with it within 10 s")
-        .hint("see that the controller manager runs: kubectl -n kube-system get pods"))
+        .hint_text("see that the controller manager runs: kubectl -n kube-system get pods"))
 }
 
 fn expiry(ttl: &str) -> Result<Option<OffsetDateTime>, Problem> {
@@ -244,7 +244,7 @@ impl Delete {
             let name = format!("{}{id}", token_secret::SECRET_PREFIX);
             if view.get("v1", "Secret", Some(NAMESPACE), &name).await?.is_none() {
                 return Err(Problem::Failed(
-                    Failure::new(format!("there is no token {id}")).hint("see `kboot token list`"),
+                    Failure::new(format!("there is no token {id}")).hint_text("see `kboot token list`"),
                 ));
             }
             writer.delete("v1", "Secret", Some(NAMESPACE), &name).await?;
@@ -297,7 +297,7 @@ pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Probl
 async fn join_line(view: &View, token: &BootstrapToken) -> Result<String, Failure> {
     let unreadable = || {
         Failure::new("the cluster has no usable ConfigMap kube-public/cluster-info")
-            .hint("run `kboot init` or `kboot up` again")
+            .hint_text("run `kboot init` or `kboot up` again")
     };
     let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
     let text = info.as_ref().and_then(|info| info["data"]["kubeconfig"].as_str()).ok_or_else(unreadable)?;

@@ -25,7 +25,7 @@ pub fn failure(error: &clap::Error, root: &Command, arguments: impl Iterator<Ite
         true => format!("see `{} --help`", command_line(root, arguments)),
         false => tips.join("\n"),
     };
-    Some(Failure::new(cause.strip_prefix("error: ").unwrap_or(&cause)).hint(hint))
+    Some(Failure::new(cause.strip_prefix("error: ").unwrap_or(&cause)).hint_text(hint))
 }
 
 /// The command that was meant, as far as it was right.
@@ -168,6 +168,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+    use crate::engine::Hint;
 
     fn told(arguments: &[&str]) -> Option<Failure> {
         let error = Cli::command().try_get_matches_from(arguments).expect_err("a mistake");
@@ -183,9 +184,9 @@ mod tests {
     fn a_mistake_has_a_hint_of_its_own_or_leads_to_the_help_of_its_command() {
         let failure = told(&["kboot", "up", "--dryrun"]).unwrap();
         assert_eq!(failure.cause, "unexpected argument '--dryrun' found");
-        assert_eq!(failure.hint.as_deref(), Some("a similar argument exists: '--dry-run'"));
+        assert_eq!(failure.hint, Some(Hint::text("a similar argument exists: '--dry-run'")));
         let failure = told(&["kboot", "-q", "token", "create", "--nonsense"]).unwrap();
-        assert_eq!(failure.hint.as_deref(), Some("see `kboot token create --help`"));
+        assert_eq!(failure.hint, Some(Hint::text("see `kboot token create --help`")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hint::{self, Hint};
 use super::{Change, Failure, Proposed};
 
 /// Something that happened on a host.
@@ -80,7 +81,8 @@ pub enum Kind {
     },
     Warning {
         text: String,
-        hint: Option<String>,
+        #[serde(flatten, with = "hint::wire::nullable")]
+        hint: Option<Hint>,
     },
     Note {
         text: String,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hint::{self, Hint};
+
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// A failure of a step or of a whole host. It travels from the agent to the controller.
@@ -14,8 +16,8 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
     /// What to do about it, with the command that mends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[serde(flatten, with = "hint::wire")]
+    pub hint: Option<Hint>,
     /// Whether the same attempt may well succeed a moment later.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retryable: bool,
@@ -44,10 +46,7 @@ impl Failure {
     }
 
     pub fn interrupted() -> Self {
-        Self {
-            interrupted: true,
-            ..Self::new("interrupted").hint("run the same command again: it goes on where this one stopped")
-        }
+        Self { interrupted: true, ..Self::new("interrupted").hint(Hint::RunAgain) }
     }
 
     /// `what` can't be looked at before a planned change has made it.
@@ -60,8 +59,13 @@ impl Failure {
         self.unforeseen
     }
 
-    pub fn hint(self, hint: impl Into<String>) -> Self {
+    pub fn hint(self, hint: impl Into<Hint>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// A hint in the controller's own words. What may run on a host gives a [`Hint`] with a code: its words would be dropped.
+    pub fn hint_text(self, hint: impl Into<String>) -> Self {
+        self.hint(Hint::text(hint))
     }
 
     pub fn evidence(self, lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -94,19 +98,11 @@ impl Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let hint = match error.raw_os_error() {
-            Some(libc_errno::ENOSPC) => {
-                Some("the disk is full: free some space (`df -h`), then run the same command again")
-            }
-            Some(libc_errno::EROFS) => {
-                Some("the file system is read-only: see `dmesg` for why, `mount -o remount,rw` mends it")
-            }
+            Some(libc_errno::ENOSPC) => Some(Hint::DiskFull),
+            Some(libc_errno::EROFS) => Some(Hint::FileSystemReadOnly),
             _ => None,
         };
-        let failure = Self::new(error.to_string());
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        Self { hint, ..Self::new(error.to_string()) }
     }
 }
 

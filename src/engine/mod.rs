@@ -15,6 +15,7 @@ pub(crate) mod fake;
 #[cfg(debug_assertions)]
 pub mod fault;
 mod foresight;
+pub mod hint;
 mod item;
 mod journal;
 mod lock;
@@ -39,6 +40,7 @@ pub use digest::sha256;
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
 pub use foresight::Foresight;
+pub use hint::Hint;
 pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo, make_private_folder};
 pub use lock::{Busy, HostLock};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnyStep, Change, Evidence, Failure, Planned, Probe, Remark, Result, UnitChange};
+use super::{AnyStep, Change, Evidence, Failure, Hint, Planned, Probe, Remark, Result, UnitChange};
 
 /// What was planned for one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ impl<'a> Bound<'a> {
         }
         Err(Failure::new("the host moved while the plan was carried out: what is to be done now was not planned")
             .evidence(unplanned.iter().map(|change| format!("not in the plan: {}", change.redacted())))
-            .hint("make a new plan, and see what it says"))
+            .hint(Hint::MakeNewPlan))
     }
 }
 

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use super::progress::{LONG, telling};
 use super::{
-    AnyStep, Cause, Change, Failure, Foresight, Host, Journal, Kind, LastApplied, Outcome, Planned, Progress, Proposed,
-    Remark, Result, Sink, millis_since, trace,
+    AnyStep, Cause, Change, Failure, Foresight, Hint, Host, Journal, Kind, LastApplied, Outcome, Planned, Progress,
+    Proposed, Remark, Result, Sink, millis_since, trace,
 };
 
 /// How often a step that waits looks again.
@@ -303,7 +303,7 @@ impl Runner {
 
 fn tell_kept(change: &Change, sink: &Sink) {
     let text = format!("kept as somebody made it, against the inventory: not done: {}", change.redacted());
-    sink.emit(Kind::Warning { text, hint: Some("`--drift repair` brings it back".into()) });
+    sink.emit(Kind::Warning { text, hint: Some(Hint::RepairDrift) });
 }
 
 /// How long to wait before the next look. Where a look is slow, the host is busy: looks must not keep it from becoming ready.
@@ -314,7 +314,7 @@ fn pause(look: Duration) -> Duration {
 fn not_converged(changes: &[Change]) -> Failure {
     Failure::new("the host does not stay as it was made")
         .evidence(changes.iter().map(|change| format!("still to do: {}", change.redacted())))
-        .hint("something else on the host changes it back: look for configuration management or a package hook")
+        .hint(Hint::FindOtherManager)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Change, Probe, Result};
+use super::{Change, Hint, Probe, Result};
 
 /// How long a step waits that says nothing else.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -51,7 +51,7 @@ pub trait Step: Send + Sync {
 pub struct Evidence {
     pub lines: Vec<String>,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
 }
 
 /// What a step says of what it left as it is.

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::engine::{Change, Failure, MemberAction, MemberChange, Result};
+use crate::engine::{Change, Failure, Hint, MemberAction, MemberChange, Result};
 use api::{
     AlarmRequest, Call, MemberAddRequest, MemberListRequest, MemberPromoteRequest, MemberRemoveRequest,
     MemberUpdateRequest, RangeRequest,
@@ -113,10 +113,7 @@ impl Client {
                 Err(error) => said.push(format!("{endpoint}: {error}")),
             }
         }
-        Err(Failure::new("no member of etcd answers for the cluster")
-            .evidence(said)
-            .hint("see on a control plane how etcd is: `crictl ps -a --name etcd` and `crictl logs ID`")
-            .retryable())
+        Err(Failure::new("no member of etcd answers for the cluster").evidence(said).hint(Hint::CheckEtcd).retryable())
     }
 
     /// Adds a member that gets the data and has no vote yet.

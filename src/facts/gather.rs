@@ -6,7 +6,7 @@ use camino::Utf8Path;
 
 use super::*;
 use super::{founded, host, kernel, network, packages};
-use crate::engine::{Failure, Probe, Result};
+use crate::engine::{Failure, Hint, Probe, Result};
 
 /// Where root's programs are, whatever PATH the agent was started with.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -357,8 +357,7 @@ fn for_root<T>(uid: u32, found: Result<Option<T>>) -> Result<Option<T>> {
 }
 
 fn unreadable(path: &str) -> Failure {
-    Failure::new(format!("failed to read {path}: it is missing or not as Linux has it"))
-        .hint("kboot needs a Linux host with /proc mounted")
+    Failure::new(format!("failed to read {path}: it is missing or not as Linux has it")).hint(Hint::MountProc)
 }
 
 #[cfg(test)]

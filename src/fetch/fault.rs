@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::Failure;
+use crate::engine::hint::{Instead, Machine, ServerWord};
+use crate::engine::{Failure, Hint};
 
 /// Why an attempt to fetch something failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,72 +183,38 @@ impl Fault {
         }
     }
 
-    pub fn hint(&self, sort: Sort) -> String {
-        let host = &self.host;
-        let otherwise = match sort {
-            Sort::Key => "give the key as `keyFile` in the inventory",
-            Sort::Packages => "name a mirror of the repository in `packages` in the inventory",
-            Sort::Image => "name a mirror of the registry in `images.mirrors` in the inventory",
+    pub fn hint(&self, sort: Sort) -> Hint {
+        let server = ServerWord::of(&self.host);
+        let instead = match sort {
+            Sort::Key => Instead::KeyFile,
+            Sort::Packages => Instead::PackageMirror,
+            Sort::Image => Instead::ImageMirror,
         };
         match &self.kind {
-            Kind::UnknownName => {
-                format!("mend the host's DNS (`getent hosts {}` shows it), or {otherwise}", bare(host))
-            }
-            Kind::Unreachable(_) | Kind::Silent => {
-                format!("let this host reach {host} (a route, a firewall, a proxy), or {otherwise}")
-            }
-            Kind::Cut => {
-                format!("a proxy or firewall on the way to {host} ends long downloads: let them pass, or {otherwise}")
-            }
-            Kind::Damaged => {
-                format!(
-                    "wait until {host} has the same state everywhere, then run the same command again, or {otherwise}"
-                )
-            }
-            Kind::Busy(..) => format!("run the same command again when {host} is well, or {otherwise}"),
-            Kind::RateLimit(_) => format!("run the same command again later, or {otherwise}"),
+            Kind::UnknownName => Hint::FixDns { name: ServerWord::of(bare(&self.host)), instead },
+            Kind::Unreachable(_) | Kind::Silent => Hint::OpenWay { server, instead },
+            Kind::Cut => Hint::LetDownloadsPass { server, instead },
+            Kind::Damaged => Hint::WaitForMirror { server, instead },
+            Kind::Busy(..) => Hint::WaitForServer { server, instead },
+            Kind::RateLimit(_) => Hint::WaitForRate { instead },
             Kind::Missing => match sort {
-                Sort::Key => "check `keyUrl` in the inventory".into(),
-                Sort::Packages => "check `url`, `suite` and `components` in `packages` in the inventory".into(),
-                Sort::Image => "check the image's name and tag, and `images.repository` in the inventory".into(),
+                Sort::Key => Hint::CheckKeyUrl,
+                Sort::Packages => Hint::CheckRepository,
+                Sort::Image => Hint::CheckImage,
             },
-            Kind::Refused(_) => {
-                format!("find out what {host} wants of this host (a login, an address that it allows), or {otherwise}")
-            }
-            Kind::UnknownIssuer(trust) => {
-                let place = match trust {
-                    Trust::Host => "on this host",
-                    Trust::Controller => "on the machine that runs kboot",
-                };
-                format!(
-                    "if you trust that CA, put its certificate into /usr/local/share/ca-certificates/NAME.crt {place} and run \
-                     `update-ca-certificates`"
-                )
-            }
-            Kind::Expired(_) => format!("the owner of {host} has to renew it; until then {otherwise}"),
-            Kind::NotYetValid | Kind::Clock(..) | Kind::ListTime => {
-                "set the host's clock: `timedatectl set-ntp true`, or `date -s 'YYYY-MM-DD HH:MM'`".into()
-            }
-            Kind::WrongName => format!("check the name in the address, and what answers for {host} on this network"),
-            Kind::Tls(_) => format!("check the address: whether {host} speaks TLS there, and what is on the way to it"),
-            Kind::WebPage => format!(
-                "something between this host and {host} wants a login, or the address is wrong: open it in a browser on this \
-                 network, or {otherwise}"
-            ),
-            Kind::TooLarge(_) | Kind::Redirect(_) => format!("check the address, or {otherwise}"),
-            Kind::UnknownKey(_) => {
-                "if the repository's owner has published that key, add its fingerprint to `fingerprint` in the \
-                 inventory (it takes a list), remove the repository's file in /etc/apt/keyrings on the host, and run \
-                 the same command again"
-                    .into()
-            }
-            Kind::ExpiredKey(_) => "owners extend a key under the same fingerprint: remove the repository's file in \
-                 /etc/apt/keyrings on the host, and run the same command again"
-                .into(),
-            Kind::BadSignature => {
-                format!("do not install from it: find out what answers for {host} on this network, or {otherwise}")
-            }
-            Kind::Other(_) => format!("see that this host reaches {host}, or {otherwise}"),
+            Kind::Refused(_) => Hint::AskForAccess { server, instead },
+            Kind::UnknownIssuer(Trust::Host) => Hint::TrustIssuer { machine: Machine::Host },
+            Kind::UnknownIssuer(Trust::Controller) => Hint::TrustIssuer { machine: Machine::Controller },
+            Kind::Expired(_) => Hint::RenewCertificate { server, instead },
+            Kind::NotYetValid | Kind::Clock(..) | Kind::ListTime => Hint::SetClock,
+            Kind::WrongName => Hint::CheckServerName { server },
+            Kind::Tls(_) => Hint::CheckTls { server },
+            Kind::WebPage => Hint::LogIn { server, instead },
+            Kind::TooLarge(_) | Kind::Redirect(_) => Hint::CheckAddress { instead },
+            Kind::UnknownKey(_) => Hint::AddSigningKey,
+            Kind::ExpiredKey(_) => Hint::RenewSigningKey,
+            Kind::BadSignature => Hint::DoNotInstall { server, instead },
+            Kind::Other(_) => Hint::CheckWay { server, instead },
         }
     }
 
@@ -300,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_fix_is_for_what_was_fetched() {
-        let hint = |sort| Fault::new(Kind::RateLimit(None), "ghcr.io").hint(sort);
+        let hint = |sort| Fault::new(Kind::RateLimit(None), "ghcr.io").hint(sort).to_string();
         assert!(hint(Sort::Image).contains("`images.mirrors`"));
         assert!(hint(Sort::Key).contains("`keyFile`"));
         assert_eq!(bare("10.0.0.1:5000"), "10.0.0.1");

@@ -55,7 +55,7 @@ impl Fleet {
         self.shown.lock().expect("no panic while held").insert(host.name.clone(), connection.host_key().to_string());
         let process = start_agent(&connection, &target, AgentBinary::current()?, stays).await?;
         let input = Attached { output: process.stdout, _connection: connection, _status: process.status };
-        Ok(Client::new(&host.name, input, process.stdin))
+        Ok(Client::new(input, process.stdin))
     }
 
     /// The SSH key, as `ssh-ed25519 AAAA…`, of a host that an agent was started on.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::assert_harmless;
 use crate::adopt::{Named, Reached, adopt};
 use crate::agent::{Client, HostFile, PhaseRun, Request, ResolveRun, request};
-use crate::engine::{Event, Failure, Item, Journal, Kind, Mode, Outcome, Sink};
+use crate::engine::{Event, Failure, Hint, Item, Journal, Kind, Mode, Outcome, Sink};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::lock::{self, Answer, Composed, Question, Resolved};
@@ -56,7 +56,7 @@ pub fn replies(data: &[u8]) {
 async fn converse(asked: &str, said: &[u8]) {
     let sample = sample();
     let (cluster, host) = (sample.context.cluster.clone(), sample.context.host.clone());
-    let client = Client::new(&host, Cursor::new(said.to_vec()), tokio::io::sink());
+    let client = Client::new(Cursor::new(said.to_vec()), tokio::io::sink());
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut facts = None;
     for word in asked.split_whitespace().take(8) {
@@ -98,11 +98,20 @@ async fn converse(asked: &str, said: &[u8]) {
     judge_events(&sample, &heard);
 }
 
-/// A host's failure is one line as it stands, and its advice bears its name.
+/// A host's failure is one line as it stands, and its advice is kboot's.
 fn judge_failure(failure: &Failure) {
     assert!(!failure.cause.contains(['\n', '\r']), "{failure:?}");
     assert!(failure.evidence.iter().all(|line| !line.contains('\n')), "{failure:?}");
+    judge_hint(failure.hint.as_ref());
     assert_harmless(&render_failure(&["n1"], failure, Verbosity::Verbose, false));
+}
+
+/// A hint survives another way over the wire, as no words of a host's would.
+fn judge_hint(hint: Option<&Hint>) {
+    let sent = Failure { hint: hint.cloned(), ..Failure::new("x") };
+    let read = serde_json::to_value(&sent).and_then(serde_json::from_value::<Failure>);
+    assert_eq!(read.expect("failures are plain data").hint.as_ref(), hint);
+    assert!(hint.is_none_or(|hint| !hint.to_string().contains(['\n', '\r'])), "{hint:?}");
 }
 
 /// A host speaks of itself, of the phase in hand and of its steps. What is shown of it does nothing to a terminal.
@@ -121,6 +130,9 @@ fn judge_events(run: &PhaseRun, events: &[Event]) {
         let is_of_phase =
             event.phase == run.phase || event.phase.is_empty() && matches!(event.kind, Kind::Retrying { .. });
         assert!(is_of_phase && (event.step.is_empty() || is_known(&event.step)), "{event:?}");
+        if let Kind::Failed { failure: Failure { hint, .. } } | Kind::Warning { hint, .. } = &event.kind {
+            judge_hint(hint.as_ref());
+        }
         summary.event(event);
         reporters.iter_mut().for_each(|reporter| reporter.event(event));
     }

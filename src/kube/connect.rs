@@ -10,7 +10,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::{View, Writer};
-use crate::engine::{Failure, Probe, Result};
+use crate::engine::{Failure, Hint, Probe, Result};
 
 /// The files by which a control plane's own host reaches the API, the first that is there: super-admin needs no RBAC objects.
 pub const ADMIN_FILES: [&str; 2] = ["/etc/kubernetes/super-admin.conf", "/etc/kubernetes/admin.conf"];
@@ -59,7 +59,7 @@ impl Connector {
                 return Ok(Writer::new(self.client(Utf8Path::new(path), text).await?));
             }
         }
-        Err(Failure::new(format!("this host has no {}", ADMIN_FILES[1])).hint("run this on a control plane"))
+        Err(Failure::new(format!("this host has no {}", ADMIN_FILES[1])).hint(Hint::UseControlPlane))
     }
 
     /// What reads and what writes by a kubeconfig file.

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::{LIMIT, within};
-use crate::engine::{Failure, Result, comparable};
+use crate::engine::{Failure, Hint, Result, comparable};
 
 /// The name under which kboot owns fields.
 const MANAGER: &str = "kboot";
@@ -249,7 +249,7 @@ fn explain(error: kube::Error, what: &str) -> Failure {
             }
         }
         other => Failure::new(format!("failed to {what}: the API server does not answer: {}", chain(&other)))
-            .hint("on a control plane, `crictl ps -a` shows whether it runs and `journalctl -u kubelet -n 50` why not")
+            .hint(Hint::ApiServerIsSilent)
             .retryable(),
     }
 }

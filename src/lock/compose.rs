@@ -51,7 +51,7 @@ fn objects(cluster: &Cluster, answers: &Answers, conflicts: &mut Vec<Failure>) -
     for (other, _) in rendered.filter(|(_, answer)| answer.resolved.objects != *objects) {
         conflicts.push(
             Failure::new(format!("{first} and {other} do not render the same objects of the cluster"))
-                .hint("both were sent the same inventory: see whether one of them is what it should be"),
+                .hint_text("both were sent the same inventory: see whether one of them is what it should be"),
         );
     }
     objects.clone()
@@ -94,13 +94,13 @@ fn moved(host: &str, name: &str, locked: &Package, found: &Package, is_needed: b
         return Some(
             Failure::new(format!("{name} {} is another package than the locked one", locked.version))
                 .evidence([format!("locked:     sha256:{}", locked.sha256), format!("from {host}: sha256:{}", found.sha256)])
-                .hint("a repository that replaces a version is rare, and one that was broken into may do it: ask its owner. ".to_string() + HINT),
+                .hint_text("a repository that replaces a version is rare, and one that was broken into may do it: ask its owner. ".to_string() + HINT),
         );
     }
     is_needed.then(|| {
         Failure::new(format!("{host} needs {name} {}, which none of its repositories has any more", locked.version))
             .evidence([format!("there is {}", found.version)])
-            .hint(HINT)
+            .hint_text(HINT)
     })
 }
 
@@ -108,7 +108,7 @@ fn hosts_differ(name: &str, one: (&str, &Package), other: (&str, &Package)) -> F
     let line = |(host, package): (&str, &Package)| format!("{host}: {} sha256:{}", package.version, package.sha256);
     Failure::new(format!("{name} is not the same package for all hosts of a platform"))
         .evidence([line(one), line(other)])
-        .hint("let these hosts have the same repositories, and see that mirrors are up to date")
+        .hint_text("let these hosts have the same repositories, and see that mirrors are up to date")
 }
 
 fn images(
@@ -161,7 +161,7 @@ fn images_differ(image: &str, by_registry: &[Said<&String>], by_host: &[Said<&St
     let has = by_host.iter().map(|said| format!("{}: {}", said.host, said.word));
     Failure::new(format!("{image} is not the same image for all hosts"))
         .evidence(heard.chain(has))
-        .hint("`crictl rmi` it where it is the wrong one, and see that mirrors are up to date; `kboot lock --update` has every host ask the registry")
+        .hint_text("`crictl rmi` it where it is the wrong one, and see that mirrors are up to date; `kboot lock --update` has every host ask the registry")
 }
 
 fn host(name: &str, old: Option<&Lock>, answer: &Answer, conflicts: &mut Vec<Failure>) -> LockedHost {
@@ -171,7 +171,7 @@ fn host(name: &str, old: Option<&Lock>, answer: &Answer, conflicts: &mut Vec<Fai
         conflicts.push(
             Failure::new(format!("{name} shows another SSH key than the locked one"))
                 .evidence([format!("locked: {}", locked.host_key), format!("shown:  {}", answer.host_key)])
-                .hint("if the host was installed anew, `kboot lock --update` takes its new key"),
+                .hint_text("if the host was installed anew, `kboot lock --update` takes its new key"),
         );
     }
     LockedHost {

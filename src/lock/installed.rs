@@ -59,7 +59,7 @@ fn said<'a>(host: &'a Installed, name: &str) -> Option<Said<&'a String>> {
 fn split(name: &str, platform: &str, words: &[Said<&String>]) -> Failure {
     Failure::new(format!("the hosts of {platform} have different versions of {name}, and none has a majority"))
         .evidence(words.iter().map(|said| format!("{}: {}", said.host, said.word)))
-        .hint("bring them to one version first, or take what is newest: `kboot lock --update`")
+        .hint_text("bring them to one version first, or take what is newest: `kboot lock --update`")
 }
 
 #[cfg(test)]

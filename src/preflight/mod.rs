@@ -94,7 +94,7 @@ pub fn verdict(findings: &[Finding]) -> Result<(), Failure> {
     };
     Err(Failure::new(format!("the preflight checks found {count} not to begin"))
         .evidence(errors.iter().map(|finding| finding.to_string()))
-        .hint("mend this and run the same command again; `--ignore-preflight NAME,…` goes on in spite of a check"))
+        .hint_text("mend this and run the same command again; `--ignore-preflight NAME,…` goes on in spite of a check"))
 }
 
 /// A host in the light of its inventory.

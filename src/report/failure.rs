@@ -2,7 +2,7 @@
 
 use super::page::{Line, Page, Style};
 use super::{Verbosity, clean};
-use crate::engine::Failure;
+use crate::engine::{Failure, Hint};
 
 /// How many lines of evidence are shown, unless in verbose mode: the last ones, since logs end with what went wrong.
 const MOST_EVIDENCE: usize = 40;
@@ -27,16 +27,16 @@ pub(super) fn error(place: &[&str], failure: &Failure, verbosity: Verbosity) -> 
     for line in evidence(failure, verbosity) {
         page.push(Line::of(Style::Faint, format!("    {line}")));
     }
-    if let Some(text) = &failure.hint {
-        page.append(hint(text));
+    if let Some(found) = &failure.hint {
+        page.append(hint(found));
     }
     page
 }
 
 /// `hint: …`, further lines below the first one's text.
-pub(super) fn hint(text: &str) -> Page {
+pub(super) fn hint(hint: &Hint) -> Page {
     let mark = |at: usize| if at == 0 { Line::of(Style::Good, "  hint:").text(" ") } else { Line::plain("        ") };
-    clean::lines(text).iter().enumerate().map(|(at, line)| mark(at).text(line)).collect()
+    clean::lines(&hint.to_string()).iter().enumerate().map(|(at, line)| mark(at).text(line)).collect()
 }
 
 fn evidence(failure: &Failure, verbosity: Verbosity) -> Vec<String> {
@@ -57,7 +57,7 @@ mod tests {
     fn full() -> Failure {
         Failure::new("install kubelet: apt-get exited with 100")
             .evidence(["E: Unable to fetch \x1b[31msome\x1b[0m archives", "E: 404\nE: Not Found"])
-            .hint("see whether the repository answers:\ncurl -I https://pkgs.k8s.io/")
+            .hint_text("see whether the repository answers:\ncurl -I https://pkgs.k8s.io/")
             .context("prepare the host")
     }
 
@@ -100,7 +100,7 @@ mod tests {
             name in any::<Vec<u8>>(),
         ) {
             let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-            let failure = Failure::new(text(&cause)).evidence(evidence.iter().map(text)).hint(text(&hint));
+            let failure = Failure::new(text(&cause)).evidence(evidence.iter().map(text)).hint_text(text(&hint));
             let shown = render(&[&text(&name)], &failure, Verbosity::Verbose, false);
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
         }

@@ -1,7 +1,8 @@
 //! Events as a run sends them, for the tests of everything that reads them.
 
+use crate::engine::hint::PackageWords;
 use crate::engine::{
-    Cause, Change, Content, Event, Failure, FileMode, Kind, MarkNode, MemberAction, MemberChange, Outcome,
+    Cause, Change, Content, Event, Failure, FileMode, Hint, Kind, MarkNode, MemberAction, MemberChange, Outcome,
     PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
 };
 
@@ -53,10 +54,10 @@ pub(super) fn apply() -> Vec<Event> {
     };
     let failure = Failure::new("failed to install kubelet 1.37.2-*: apt-get exited with 100")
         .evidence(["E: Unable to locate package kubelet", "E: \x1b[31mgiving up\x1b[0m\rdone"])
-        .hint("see whether the repository answers: `curl -I https://pkgs.k8s.io/`");
+        .hint(Hint::ShowPolicy { packages: PackageWords::of(["kubelet"]) });
     let warning = Kind::Warning {
         text: "the clock is 3 s behind the others".into(),
-        hint: Some("let chrony or systemd-timesyncd set it".into()),
+        hint: Some(Hint::text("let chrony or systemd-timesyncd set it")),
     };
     let join = "join";
     let prepare = "prepare";

@@ -8,7 +8,8 @@ use camino::Utf8PathBuf;
 
 use super::dpkg::{Status, matches_version};
 use super::{Resource, apt_removal};
-use crate::engine::{Change, Failure, PackageChange, PackageLock, Planned, Probe, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Change, Failure, Hint, PackageChange, PackageLock, Planned, Probe, Result};
 
 /// A package that must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,10 +173,8 @@ impl Resource for SoleSource {
 
     fn diff(&self, others: Self::Observed) -> Result<Planned> {
         let Some(other) = others.first() else { return Ok(Planned::Satisfied) };
-        Err(Failure::new(format!("{other} names the repository {}, too", self.url)).hint(format!(
-            "kboot writes {} with the repository's key; two files with different keys stop apt altogether: `rm {other}`",
-            self.own
-        )))
+        Err(Failure::new(format!("{other} names the repository {}, too", self.url))
+            .hint(Hint::RemoveSource { own: PathWord::of(&self.own), other: PathWord::of(other) }))
     }
 }
 
@@ -229,7 +228,7 @@ pub struct CandidateAtLeast {
     pub package: &'static str,
     pub major: u64,
     pub reason: &'static str,
-    pub hint: &'static str,
+    pub hint: Hint,
 }
 
 #[async_trait]
@@ -255,7 +254,7 @@ impl Resource for CandidateAtLeast {
         Err(Failure::new(format!(
             "the distribution's {package} is {version}, and {major}.0 or newer is needed: {reason}"
         ))
-        .hint(self.hint))
+        .hint(self.hint.clone()))
     }
 }
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use reqwest::Url;
 
 use super::{Resource, file};
-use crate::engine::{Change, Content, Failure, FileMode, Planned, Probe, Remark, Result, now_millis};
+use crate::engine::{Change, Content, Failure, FileMode, Hint, Planned, Probe, Remark, Result, now_millis};
 use crate::fetch::{Ask, Fault, Kind, Retry, Sort, Web};
 use crate::openpgp::{self, Fingerprint, Key};
 
@@ -54,7 +54,7 @@ impl Resource for AptKey {
             KeySource::Url(url) => {
                 if self.fingerprints.is_empty() {
                     return Err(Failure::new(format!("the key at {url} can't be checked without its fingerprint"))
-                        .hint("add `fingerprint:` beside `keyUrl:` in the inventory"));
+                        .hint(Hint::AddFingerprint));
                 }
                 // A file that holds more keys than those that are pinned makes apt trust them all.
                 if present.is_some_and(|bytes| self.keyring(&bytes, now).is_ok_and(|wanted| wanted == bytes)) {
@@ -112,26 +112,18 @@ fn parsed(fingerprints: &[String]) -> Vec<Fingerprint> {
 
 /// The pinned keys of a file, which must have one that has not expired: a wrong key and an old one are different news.
 fn keyring(file: &[u8], fingerprints: &[String], whose: &str, now: u64) -> Result<Vec<u8>> {
-    let unread = |error| {
-        Failure::new(format!("{whose} can't be used: {error}")).hint(
-            "see that `keyUrl` or `keyFile` in the inventory leads to the repository's public key: `gpg --show-keys FILE` lists \
-             what a file has",
-        )
-    };
+    let unread = |error| Failure::new(format!("{whose} can't be used: {error}")).hint(Hint::CheckKeyFile);
     let keys = pinned(file, fingerprints).map_err(unread)?;
     if keys.is_empty() {
         let found = openpgp::fingerprints(file).map_err(unread)?;
         let found: Vec<String> = found.iter().map(Fingerprint::to_string).collect();
         return Err(Failure::new(format!("{whose} is not the one that is expected"))
             .evidence([format!("expected {}", fingerprints.join(" or ")), format!("found {}", found.join(", "))])
-            .hint("someone may be in between, or the repository has a new key: compare with what its owner publishes, then \
-                   add its fingerprint to `fingerprint` in the inventory"));
+            .hint(Hint::CompareKey));
     }
     if keys.iter().all(|key| key.expires.is_some_and(|at| at <= now)) {
         let at = openpgp::last_to_expire(&keys).map(|(_, at)| openpgp::day(at)).unwrap_or_default();
-        return Err(Failure::new(format!("{whose} is the right one, but it expired on {at}")).hint(
-            "get the key anew from the repository's owner: expired keys are extended under the same fingerprint",
-        ));
+        return Err(Failure::new(format!("{whose} is the right one, but it expired on {at}")).hint(Hint::FetchKeyAgain));
     }
     openpgp::select(file, &parsed(fingerprints)).map_err(unread)
 }
@@ -252,7 +244,7 @@ mod tests {
             let (result, requests) = fetched(&[PIN], answer).await;
             assert_eq!(requests, 1);
             let failure = result.unwrap_err();
-            (failure.cause.split_once(' ').unwrap().1.to_string(), failure.hint.unwrap())
+            (failure.cause.split_once(' ').unwrap().1.to_string(), failure.hint.unwrap().to_string())
         };
         let (cause, hint) = failed(|_, _| ok(b"<!DOCTYPE html><title>Log in</title>")).await;
         assert_eq!(cause, "answers with a web page (HTML) instead");

@@ -9,7 +9,8 @@ use tempfile::NamedTempFile;
 use super::apt::{Package, candidate};
 use super::apt_run::{FREE, OPTIONS, QUIET};
 use super::command;
-use crate::engine::{Failure, PackageLock, PackagePin, Result};
+use crate::engine::hint::PackageWord;
+use crate::engine::{Failure, Hint, PackageLock, PackagePin, Result};
 
 const OWN_PREFERENCES: &str = "/etc/apt/preferences";
 
@@ -121,7 +122,7 @@ fn pin(records: &str, name: &str, version: &str) -> Result<PackagePin> {
         _ => {
             return Err(Failure::new(format!("the repositories have different packages named {name} {version}"))
                 .evidence(digests.iter().map(|digest| format!("sha256:{digest}")))
-                .hint(format!("see which repositories have it: `apt-cache policy {plain}`")));
+                .hint(Hint::ShowRepositories { package: PackageWord::of(plain) }));
         }
     }
     let sha256 = digests.pop_first().unwrap_or_default();
@@ -135,18 +136,18 @@ fn judge(lock: &PackageLock, found: &[PackagePin]) -> Result<()> {
         let Some(locked) = lock.pins.iter().find(|pin| pin.name == *name) else {
             if lock.is_complete {
                 return Err(Failure::new(format!("{name} {version} would come along, and the lock does not have it"))
-                    .hint("`kboot lock` adds it"));
+                    .hint(Hint::AddToLock));
             }
             continue;
         };
         if locked.version != *version {
             return Err(Failure::new(format!("{name} would be {version}, and the lock has {}", locked.version))
-                .hint("`kboot lock --update` shows what moved and takes it"));
+                .hint(Hint::MoveLock));
         }
         if locked.sha256 != *sha256 {
             return Err(Failure::new(format!("{name} {version} is not the package that was locked"))
                 .evidence([format!("locked:     sha256:{}", locked.sha256), format!("repository: sha256:{sha256}")])
-                .hint("ask the repository's owner why it differs, and see who changed the lock"));
+                .hint(Hint::PackageDiffers));
         }
     }
     Ok(())
@@ -158,8 +159,7 @@ fn gone(failure: Failure, lock: &PackageLock, names: &[String]) -> Failure {
     let is_locked =
         lock.pins.iter().any(|pin| names.iter().any(|name| *name == format!("{}={}", pin.name, pin.version)));
     match is_missing && is_locked {
-        true => failure
-            .hint("the repository no longer has the locked version: `kboot lock --update` moves on to what it has"),
+        true => failure.hint(Hint::LockedVersionGone),
         false => failure,
     }
 }

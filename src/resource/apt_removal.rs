@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use camino::Utf8Path;
 
 use super::{command, vetted};
-use crate::engine::{Failure, Probe, Result};
+use crate::engine::hint::PackageWords;
+use crate::engine::{Failure, Hint, Probe, Result};
 
 /// Where apt keeps which packages came only because others need them; of all others somebody asked for.
 const EXTENDED_STATES: &str = "/var/lib/apt/extended_states";
@@ -97,7 +98,7 @@ pub(super) async fn refuse_others(packages: &[String]) -> Result<()> {
 pub(super) fn needed<'a>(packages: &[String], others: impl IntoIterator<Item = &'a str>) -> Failure {
     let others: Vec<&str> = others.into_iter().collect();
     Failure::new(format!("removing {} would also remove {}", packages.join(", "), others.join(", ")))
-        .hint(format!("if nobody needs them, remove them first: `apt-get remove {}`", others.join(" ")))
+        .hint(Hint::RemoveDependents { packages: PackageWords::of(others) })
 }
 
 /// Whether apt stopped because it was told to remove nothing.

@@ -2,7 +2,8 @@
 
 use super::apt_fetch::{FETCH, fetching};
 use super::{apt_lock, apt_removal, ca_certificates, command};
-use crate::engine::{Failure, PackageChange, PackageLock, Result};
+use crate::engine::hint::PackageWords;
+use crate::engine::{Failure, Hint, PackageChange, PackageLock, Result};
 use crate::fetch::Retry;
 
 pub(super) const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
@@ -60,17 +61,17 @@ async fn without_removal(arguments: &[&str], what: &str, retry: Retry<'_>) -> Re
     }
     Err(Failure::new(format!("apt would remove {}, which kboot did not install", others.join(", ")))
         .evidence(simulation.stdout.lines().filter(|line| line.starts_with("Inst ") || line.starts_with("Remv ")))
-        .hint(format!("if nobody needs them, remove them first: `apt-get remove {}`", others.join(" "))))
+        .hint(Hint::RemoveDependents { packages: PackageWords::of(others) }))
 }
 
 fn explain(failure: Failure, packages: &[PackageChange]) -> Failure {
     let says = |text: &str| failure.evidence.iter().any(|line| line.contains(text));
     let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
     if says("No space left on device") || says("You don't have enough free space") {
-        return failure.hint("the disk is full: see `df -h /var`, free some space, then run the same command again");
+        return failure.hint(Hint::DiskFull);
     }
     if says("Unable to locate package") || says("was not found") || says("has no installation candidate") {
-        return failure.hint(format!("no repository of this host has it: see `apt-cache policy {}`", names.join(" ")));
+        return failure.hint(Hint::ShowPolicy { packages: PackageWords::of(names) });
     }
     failure
 }

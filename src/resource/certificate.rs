@@ -8,7 +8,8 @@ use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
 
 use super::{Resource, file, local::read_text};
-use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Change, Failure, FileMode, Hint, Planned, Probe, Result};
 use crate::inventory::{EncryptionAlgorithm, LOOPBACK};
 use crate::pki::{self, CertificateRequest, Issuer, Key, Problem, Severity};
 
@@ -80,7 +81,7 @@ impl Resource for Certificate {
         };
         if key.is_none() && !self.request.is_ca {
             return Err(Failure::new(format!("{} is there, but its key {} is not", self.certificate, self.key))
-                .hint(format!("put the key back, or remove {} to have a new one issued", self.certificate)));
+                .hint(Hint::RestoreKey { certificate: PathWord::of(&self.certificate) }));
         }
         let mut problems = pki::check(&certificate, key.as_deref(), issuer.as_deref(), &self.request, now);
         problems.retain(|problem| problem.severity() == Severity::Error);
@@ -96,10 +97,10 @@ impl Resource for Certificate {
         let problems: Vec<String> = problems.iter().map(|problem| format!("the certificate {problem}")).collect();
         Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.certificate))
             .evidence(problems)
-            .hint(format!(
-                "kboot never overwrites keys: to have it issued anew, run `rm {} {}` first",
-                self.certificate, self.key
-            )))
+            .hint(Hint::RemoveCertificate {
+                certificate: PathWord::of(&self.certificate),
+                key: PathWord::of(&self.key),
+            }))
     }
 }
 
@@ -141,10 +142,7 @@ impl Certificate {
     fn unsignable(&self) -> Failure {
         let (authority, key) = self.issuer.as_ref().expect("only what has an issuer can lack its key");
         Failure::new(format!("{} is missing and can't be issued: the key of {authority} is not here", self.certificate))
-            .hint(format!(
-                "have your external certificate authority issue {} and its key, or put {key} there",
-                self.certificate
-            ))
+            .hint(Hint::IssueElsewhere { certificate: PathWord::of(&self.certificate), key: PathWord::of(key) })
     }
 }
 
@@ -177,7 +175,7 @@ impl Resource for KeyPair {
                 Some(Err(error)) => Err(Failure::new(format!("{}: failed to {error}", self.private))),
                 Some(Ok(_)) => Ok(Planned::of(guards)),
                 None => Err(Failure::new(format!("{} is there, but {} is not", self.public, self.private))
-                    .hint(format!("put the key back, or remove {} to have a new pair made", self.public))),
+                    .hint(Hint::RestorePrivateKey { public: PathWord::of(&self.public) })),
             };
         }
         Ok(Planned::Changes(vec![Change::MakeKeyPair {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::engine::{Failure, Result};
+use crate::engine::{Failure, Hint, Result};
 use crate::kube::{Connector, Evicted, Writer};
 
 const PAUSE: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ pub(super) async fn drain(kube: &Connector, node: &str, pods: &[String], seconds
             let told: Vec<String> =
                 left.iter().map(|(pod, why)| format!("{pod} ({})", why.trim_end_matches('.'))).collect();
             return Err(Failure::new(format!("after {seconds} s these are still there: {}", told.join(", ")))
-                .hint("they end with the node; a longer --drain-timeout gives them more time"));
+                .hint(Hint::ExtendDrain));
         }
         tokio::time::sleep(PAUSE).await;
     }

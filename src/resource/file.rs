@@ -7,7 +7,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 
 use super::{Resource, attributes};
-use crate::engine::{Change, Content, Failure, FileKind, FileMode, Metadata, Planned, Probe, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Change, Content, Failure, FileKind, FileMode, Hint, Metadata, Planned, Probe, Result};
 
 /// A file with this content and mode.
 pub struct File {
@@ -147,7 +148,7 @@ impl Resource for Edited {
         // Written through no link, as any file; but here what it leads to is somebody else's.
         if metadata.kind == FileKind::Symlink {
             return Err(Failure::new(format!("{} is a symbolic link, and kboot edits only a file itself", self.path))
-                .hint(format!("see where it leads: `readlink -f {}`; put a copy in its place", self.path)));
+                .hint(Hint::CopyLinkTarget { path: PathWord::of(&self.path) }));
         }
         let (before, after) = (Some(Content::Text(text)), Content::Text(edited));
         let mut changes =

@@ -7,7 +7,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::AnyResource;
-use crate::engine::{Change, Failure, Guard, Planned, Probe, Result};
+use crate::engine::{Change, Failure, Guard, Hint, Planned, Probe, Result};
 
 /// By what one sees that a command need not be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +52,9 @@ impl Condition {
                 match output.code {
                     Some(0) => Ok(None),
                     // The shell's and `timeout`'s word for a program that is not there, or can't be run.
-                    Some(126 | 127) => Err(Failure::new(format!("the guard `{argv}` can't be run"))
-                        .hint("see that its program is installed, or use a guard that needs none, as `creates`")),
+                    Some(126 | 127) => {
+                        Err(Failure::new(format!("the guard `{argv}` can't be run")).hint(Hint::InstallGuard))
+                    }
                     code => Ok(Some(match code {
                         Some(code) => format!("`{argv}` still ends with exit code {code}"),
                         None => format!("`{argv}` was ended by a signal"),
@@ -69,8 +70,9 @@ impl AnyResource for Guarded {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         let Some(lacking) = self.condition.lacking(probe).await? else { return Ok(Planned::Satisfied) };
         if self.is_planned.swap(true, Ordering::Relaxed) {
-            return Err(Failure::new(format!("`{}` succeeded, but {lacking}", self.argv.join(" ")))
-                .hint("mend the command or its guard: a run that repeats it each time could never say that nothing is left to do"));
+            return Err(
+                Failure::new(format!("`{}` succeeded, but {lacking}", self.argv.join(" "))).hint(Hint::CorrectGuard)
+            );
         }
         let (argv, why, undo) = (self.argv.clone(), self.why.clone(), self.undo.clone());
         Ok(Planned::Changes(vec![Change::Run { argv, why, undo }]))

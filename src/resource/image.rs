@@ -8,7 +8,8 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Deserialize;
 
 use super::{Resource, command};
-use crate::engine::{Change, Failure, Output, Planned, Probe, Result};
+use crate::engine::hint::ImageWord;
+use crate::engine::{Change, Failure, Hint, Output, Planned, Probe, Result};
 use crate::fetch::{self, Attempt, Retry, Sort};
 
 /// Pulls at the same time: more only makes them share the same line and disk.
@@ -109,9 +110,7 @@ pub(super) async fn pull(images: &[String], retry: Retry<'_>) -> Result<()> {
     let started = Instant::now();
     while let Err(failure) = command::run(&["crictl", "version"]).await {
         if started.elapsed() > START {
-            return Err(
-                failure.hint("the container runtime does not answer; see why: `journalctl -u containerd -n 50`")
-            );
+            return Err(failure.hint(Hint::RuntimeIsSilent));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -172,9 +171,7 @@ fn judge(argv: &[&str], output: &Output, tag: &str) -> Attempt<()> {
         return Err(failed());
     }
     if said.contains("no space left on device") {
-        return Err(
-            failed().hint("the disk is full: see `df -h /var`, free some space, then run the same command again")
-        );
+        return Err(failed().hint(Hint::DiskFull));
     }
     let fault = fetch::of_crictl(said, tag.split('/').next().unwrap_or_default());
     Ok(Err(fault.evidence(command::last_lines(output))))
@@ -196,7 +193,7 @@ async fn name(tag: &str, exact: Option<&str>) -> Result<()> {
         }
         if started.elapsed() > NOTICE {
             return Err(Failure::new(format!("the runtime does not take {exact} for {tag}"))
-                .hint(format!("see what it has: `crictl inspecti {tag}`")));
+                .hint(Hint::InspectImage { image: ImageWord::of(tag) }));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -243,7 +240,7 @@ mod tests {
     fn a_full_disk_is_no_fault_of_the_registry() {
         let output = |stderr: &str| Output { code: Some(1), stdout: String::new(), stderr: stderr.into() };
         let full = judge(&["crictl"], &output("write /x: no space left on device"), "r/a:1").unwrap_err();
-        assert!(full.hint.unwrap().contains("df -h"));
+        assert!(full.hint == Some(Hint::DiskFull));
         let busy = output("unexpected status from GET request to https://r.io/v2/: 503 Service Unavailable");
         assert!(!judge(&["crictl"], &busy, "r.io/a:1").unwrap().unwrap_err().is_final());
     }

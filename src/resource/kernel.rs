@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
 use super::{Resource, command};
-use crate::engine::{Change, Failure, Planned, Probe, Result};
+use crate::engine::hint::{ModuleWord, PathWord};
+use crate::engine::{Change, Failure, Hint, Planned, Probe, Result};
 use crate::proc;
 
 /// A kernel module that is loaded or built in.
@@ -143,18 +144,17 @@ pub(super) async fn is_loaded(probe: &dyn Probe, module: &str) -> Result<bool> {
 }
 
 pub(super) async fn load_module(module: &str) -> Result<()> {
-    command::run(&["modprobe", module]).await.map_err(|failure| {
-        failure.hint(format!(
-            "the kernel has no module {module}: install the distribution's full kernel package, or boot one that has it"
-        ))
-    })
+    command::run(&["modprobe", module])
+        .await
+        .map_err(|failure| failure.hint(Hint::InstallModule { module: ModuleWord::of(module) }))
 }
 
 pub(super) fn set_sysctl(key: &str, value: &str) -> Result<()> {
     let path = proc::sysctl(key);
     std::fs::write(&path, format!("{value}\n")).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::new("the kernel has no such setting")
-            .hint(format!("see `sysctl -a`; one of a module is there once the module is loaded: {path}")),
+        std::io::ErrorKind::NotFound => {
+            Failure::new("the kernel has no such setting").hint(Hint::FindSysctl { path: PathWord::of(&path) })
+        }
         std::io::ErrorKind::InvalidInput => Failure::new(format!("the kernel does not take {value}: {error}")),
         _ => Failure::new(format!("{path}: {error}")),
     })

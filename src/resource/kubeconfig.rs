@@ -6,7 +6,8 @@ use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
 
 use super::{Resource, certificate, file, local::read_text};
-use crate::engine::{Change, Failure, FileMode, Planned, Probe, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Change, Failure, FileMode, Hint, Planned, Probe, Result};
 use crate::pki::kubeconfig::{self, Authority, Credentials, Kubeconfig, KubeconfigProblem, WantedKubeconfig};
 use crate::pki::{CertificateRequest, Key, Severity};
 
@@ -55,7 +56,7 @@ impl Resource for ClientKubeconfig {
                     "{} is missing and can't be made without {}",
                     self.path, self.authority.1
                 ))
-                .hint("with an external certificate authority, put all kubeconfigs in /etc/kubernetes yourself"));
+                .hint(Hint::PutKubeconfigs));
             }
             Observed::Missing { is_external: false } => {
                 return Ok(Planned::Changes(vec![Change::WriteKubeconfig {
@@ -79,7 +80,7 @@ impl Resource for ClientKubeconfig {
         }
         Err(Failure::new(format!("{} is there already and is not what the cluster needs", self.path))
             .evidence(problems)
-            .hint(format!("to have it made anew, run `rm {}` first", self.path)))
+            .hint(Hint::RemoveKubeconfig { path: PathWord::of(&self.path) }))
     }
 }
 

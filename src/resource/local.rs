@@ -11,7 +11,7 @@ use super::{
     nftables, node, object, removal, state, unit, vetted,
 };
 use crate::engine::{
-    Change, Content, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Progress, Result, State, Thing,
+    Change, Content, Failure, FileKind, Guard, Hint, Host, Metadata, Output, Probe, Progress, Result, State, Thing,
 };
 use crate::fetch::Retry;
 use crate::kube::Connector;
@@ -88,8 +88,9 @@ impl Probe for LocalHost {
         let limited: Vec<&str> = ["timeout", "-k", "5", PATIENCE].into_iter().chain(argv.iter().copied()).collect();
         let output = command::output(&limited, &[], None).await?;
         if output.code == Some(TIMED_OUT) {
-            return Err(Failure::new(format!("`{}` has not ended within {PATIENCE} s", argv.join(" ")))
-                .hint("a guard is asked in every run, dry ones too: it should answer at once"));
+            return Err(
+                Failure::new(format!("`{}` has not ended within {PATIENCE} s", argv.join(" "))).hint(Hint::GuardIsSlow)
+            );
         }
         Ok(output)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use crate::engine::{Failure, MemberAction, MemberChange, Probe, Result};
+use crate::engine::{Failure, Hint, MemberAction, MemberChange, Probe, Result};
 use crate::etcd::{Client, Credentials};
 
 const AUTHORITY: &str = "/etc/kubernetes/pki/etcd/ca.crt";
@@ -49,8 +49,9 @@ async fn attempt(change: &MemberChange, credentials: &Credentials) -> Result<()>
     match (change.action, known) {
         (MemberAction::Add, None) => client.add_learner(&change.peer_url).await,
         (MemberAction::Promote, Some(member)) if member.is_learner => client.promote(member.id).await,
-        (MemberAction::Promote, None) => Err(Failure::new(format!("{} is no member of etcd any more", change.member))
-            .hint("run the same command again: it is added anew")),
+        (MemberAction::Promote, None) => {
+            Err(Failure::new(format!("{} is no member of etcd any more", change.member)).hint(Hint::AddMemberAgain))
+        }
         (MemberAction::Move, None) => match members.iter().find(|member| member.name == change.member) {
             Some(member) => client.move_to(member.id, &change.peer_url).await,
             None => Err(Failure::new(format!("{} is no member of etcd any more", change.member))),

@@ -335,7 +335,7 @@ mod tests {
             failure.cause.contains("limits the rate of requests") && failure.cause.contains("3600 s"),
             "{failure:?}"
         );
-        assert!(failure.hint.unwrap().contains("`images.mirrors`"));
+        assert!(failure.hint.unwrap().to_string().contains("`images.mirrors`"));
     }
 
     #[tokio::test]

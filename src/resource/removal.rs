@@ -12,7 +12,8 @@ use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
-use crate::engine::{Failure, Result};
+use crate::engine::hint::PathWord;
+use crate::engine::{Failure, Hint, Result};
 use crate::proc;
 
 /// Removes what is at a path, if anything is. Links above the last part of the path are followed: `/var/lib/kubelet/pods` is
@@ -137,7 +138,7 @@ impl Walk {
         let found = mounts.iter().rfind(|mount| id == Some(mount.id) || mount.point == *path);
         let what = found.map(|mount| format!(" ({mount})")).unwrap_or_default();
         Failure::new(format!("something is mounted at {path}{what}, and no mount is ever removed from"))
-            .hint(format!("see what it is: `findmnt {path}`; after `umount {path}` the same command goes on"))
+            .hint(Hint::Unmount { path: PathWord::of(path) })
     }
 }
 

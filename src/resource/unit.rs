@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Resource, command, file};
-use crate::engine::{Change, Content, Failure, FileMode, Metadata, Planned, Probe, Result, State, UnitChange, sha256};
+use crate::engine::hint::UnitWord;
+use crate::engine::{
+    Change, Content, Failure, FileMode, Hint, Metadata, Planned, Probe, Result, State, UnitChange, sha256,
+};
 
 /// Where the digests are, a file a unit. Gone after a boot, as the services' processes are.
 const STARTED: &str = "/run/kboot/started";
@@ -213,7 +216,7 @@ async fn with_journal(failure: Failure, unit: &str) -> Failure {
     let argv = ["journalctl", "-u", unit, "-n", "12", "--no-pager", "-o", "cat"];
     let Ok(output) = command::output(&argv, &[], None).await else { return failure };
     let lines: Vec<String> = output.stdout.lines().map(String::from).collect();
-    failure.evidence(lines).hint(format!("see `journalctl -u {unit}` on the host"))
+    failure.evidence(lines).hint(Hint::UnitJournal { unit: UnitWord::of(unit) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Evidence, Failure, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Evidence, Failure, Hint, Planned, Probe, Remark, Result};
 use crate::etcd::Survey;
 use crate::facts::Recovery;
 use crate::manifest::etcd_peer_url;
@@ -48,11 +48,11 @@ impl AnyStep for CheckEtcdIsLost {
         let has_data = probe.list(Utf8Path::new(DATA)).await?.is_some();
         if !has_manifest || !has_data {
             return Err(Failure::new(format!("{} has no member of etcd with data to go on with", self.host))
-                .hint("name another control plane with --from, one whose data are there"));
+                .hint(Hint::RecoverFromData));
         }
         let Some(credentials) = etcd_credentials(probe).await? else {
             return Err(Failure::new("this host lacks the certificates by which its API server asks etcd")
-                .hint("see `kubeadm certs check-expiration` on the host"));
+                .hint(Hint::CheckExpiration));
         };
         let begun = Recovery::read(probe).await.filter(|recovery| !recovery.is_done);
         let survey = match Survey::by(&self.peer_url, &credentials).await {
@@ -78,9 +78,7 @@ impl AnyStep for CheckEtcdIsLost {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "etcd must run on the host that the cluster goes on with: see `crictl ps -a --name etcd` and `crictl logs ID` there, \
-                    and start the kubelet if it does not run";
-        Evidence { lines: evidence::containers(probe, &["etcd"]).await, hint: Some(hint.into()) }
+        Evidence { lines: evidence::containers(probe, &["etcd"]).await, hint: Some(Hint::StartSurvivor) }
     }
 
     async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
@@ -93,16 +91,16 @@ impl CheckEtcdIsLost {
         if survey.quorum().holds() {
             return Err(Failure::new(format!("{survey}: etcd has its majority, and there is nothing to recover"))
                 .evidence(survey.silent())
-                .hint("`kboot up` mends the others, or replaces them"));
+                .hint(Hint::RunUp));
         }
         if survey.has_leader() {
             return Err(Failure::new(format!("{survey} from here, but they have a leader: etcd still decides"))
                 .evidence(survey.silent())
-                .hint("see why this host does not reach the others; a leader that is gone is noticed within seconds"));
+                .hint(Hint::CheckReach));
         }
         if survey.at(&self.peer_url).is_some_and(|own| own.member.is_learner) {
             return Err(Failure::new(format!("{} was still joining etcd: its data may be incomplete", self.host))
-                .hint("name another control plane with --from"));
+                .hint(Hint::RecoverFromOther));
         }
         Ok(())
     }
@@ -152,7 +150,7 @@ async fn make_sure_of_room(probe: &dyn Probe) -> Result<()> {
         mebibytes(needed),
         mebibytes(free)
     ))
-    .hint("make room, or mount a larger disk there; nothing was changed"))
+    .hint(Hint::MakeRoom))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
-use crate::engine::{AnyStep, Evidence, Failure, MemberAction, Planned, Probe, Result};
+use crate::engine::{AnyStep, Evidence, Failure, Hint, MemberAction, Planned, Probe, Result};
 use crate::etcd::{Client, Condition, Member};
 use crate::manifest::etcd_client_url;
 use crate::resource::etcd_credentials;
@@ -63,8 +63,7 @@ impl AnyStep for CheckEtcdSpace {
     }
 
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        let hint = "see how etcd is: `crictl ps -a --name etcd` and `crictl logs ID`";
-        Evidence { hint: Some(hint.into()), ..Evidence::default() }
+        Evidence { hint: Some(Hint::CheckEtcd), ..Evidence::default() }
     }
 }
 
@@ -85,10 +84,7 @@ impl CheckEtcdSpace {
         };
         Err(Failure::new(format!("etcd takes no more writes: {} set the alarm NOSPACE", names.join(", ")))
             .evidence(members.iter().filter_map(size))
-            .hint(
-                "delete what fills it, compact and defragment, or raise `controlPlane.etcd.extraArgs.quota-backend-bytes` in the \
-                 inventory; the same command then clears the alarm",
-            ))
+            .hint(Hint::MakeRoomInEtcd))
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Planned, Probe, Result};
+use crate::engine::hint::UnitWord;
+use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Hint, Planned, Probe, Result};
 use crate::facts::ConfigOrigin;
 use crate::inventory::{API_PORT, Balance, Host, Vip};
 use crate::manifest::{self, paths};
@@ -78,8 +79,10 @@ impl AnyStep for ConfigureBalancer {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see `journalctl -u haproxy` on the host";
-        Evidence { lines: evidence::journal(probe, "haproxy").await, hint: Some(hint.into()) }
+        Evidence {
+            lines: evidence::journal(probe, "haproxy").await,
+            hint: Some(Hint::UnitJournal { unit: UnitWord::of("haproxy") }),
+        }
     }
 }
 
@@ -134,7 +137,7 @@ fn interface(context: &Context, vip: &Vip, host: &Host) -> Result<String> {
     let own = context.facts.interfaces.iter().find(has_address).map(|interface| interface.name.clone());
     vip.interface.clone().or(own).ok_or_else(|| {
         Failure::new(format!("none of the host's network interfaces has the address {}", host.address))
-            .hint("name the one that is to get the virtual address: `vip.interface` in the inventory")
+            .hint(Hint::NameInterface)
     })
 }
 
@@ -146,10 +149,10 @@ impl AnyResource for Own {
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
         let text = probe.read_text(Utf8Path::new(self.0)).await?.unwrap_or_default();
         match ConfigOrigin::of(self.0, &text) {
-            ConfigOrigin::Foreign => Err(Failure::new(format!("{} is somebody's own, and is not overwritten", self.0))
-                .hint(
-                    "move what it serves to another host, or set `endpoint` in the inventory to something of your own",
-                )),
+            ConfigOrigin::Foreign => {
+                Err(Failure::new(format!("{} is somebody's own, and is not overwritten", self.0))
+                    .hint(Hint::MoveBalancer))
+            }
             ConfigOrigin::Kboot | ConfigOrigin::Idle => Ok(Planned::Satisfied),
         }
     }

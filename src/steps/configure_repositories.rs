@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 
-use crate::engine::{Failure, Planned, Probe, Remark, Result};
+use crate::engine::{Failure, Hint, Planned, Probe, Remark, Result};
 use crate::fetch::Retry;
 use crate::inventory::Repository;
 use crate::manifest::{self, paths};
@@ -99,8 +99,9 @@ impl Source<'_> {
             (Some(key), _) => KeySource::Given(key.clone()),
             (None, Some(url)) => KeySource::Url(url.clone()),
             (None, None) => {
-                return Err(Failure::new(format!("packages.{} has neither keyFile nor keyUrl", self.name))
-                    .hint("give the repository's public key: unsigned packages are not installed"));
+                return Err(
+                    Failure::new(format!("packages.{} has neither keyFile nor keyUrl", self.name)).hint(Hint::GiveKey)
+                );
             }
         };
         Ok(AptKey { path, fingerprints: repository.fingerprint.into_vec(), source })

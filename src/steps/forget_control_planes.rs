@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, Failure, Hint, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::inventory::{API_PORT, CONTROL_PLANE};
 use crate::kube::{Connector, View, health, node};
@@ -140,8 +140,7 @@ impl AnyStep for ForgetControlPlanes {
     }
 
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
-        let hint = "see how etcd is: `crictl ps -a --name etcd` and `crictl logs ID`";
-        Evidence { hint: Some(hint.into()), ..Evidence::default() }
+        Evidence { hint: Some(Hint::CheckEtcd), ..Evidence::default() }
     }
 
     async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {

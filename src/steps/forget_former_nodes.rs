@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Hint, Planned, Probe, Result};
 use crate::kube::{Connector, node};
 
 use super::Make;
@@ -76,9 +76,7 @@ impl AnyStep for ForgetFormerNodes {
 
     async fn evidence(&self, _probe: &dyn Probe) -> Evidence {
         let names: Vec<&str> = self.joining.iter().map(|(name, _)| name.as_str()).collect();
-        let hint = "another machine is a node of this name: give the new host another `name` in the inventory, or take the other \
-                    one out of the cluster first";
-        Evidence { lines: vec![format!("to join: {}", names.join(", "))], hint: Some(hint.into()) }
+        Evidence { lines: vec![format!("to join: {}", names.join(", "))], hint: Some(Hint::RenameNode) }
     }
 }
 

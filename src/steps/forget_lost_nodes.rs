@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Hint, Planned, Probe, Result};
 use crate::facts::Recovery;
 use crate::kube::Connector;
 
@@ -67,6 +67,6 @@ impl AnyStep for ForgetLostNodes {
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         let lines = evidence::containers(probe, &["kube-apiserver", "etcd"]).await;
-        Evidence { lines, hint: Some("once it answers: `kubectl delete node NAME`".into()) }
+        Evidence { lines, hint: Some(Hint::DeleteNode) }
     }
 }

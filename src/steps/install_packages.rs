@@ -1,5 +1,6 @@
 //! containerd, kubelet, kubeadm, kubectl and crictl, in one transaction.
 
+use crate::engine::Hint;
 use crate::manifest::paths;
 use crate::resource::{CandidateAtLeast, Converge, Installed, Package};
 
@@ -17,7 +18,7 @@ pub fn step(context: &Context) -> Converge {
             package: "containerd",
             major: 2,
             reason: "the kubelet asks the runtime for its cgroup driver, which containerd tells from 2.0 on",
-            hint: "leave out `packages.containerd.distribution` to take containerd.io from Docker's repository",
+            hint: Hint::UseDockerRepository,
         });
     } else {
         sources.push(paths::CONTAINERD_SOURCE.into());

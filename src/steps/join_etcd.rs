@@ -9,7 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, MemberAction, MemberChange, Planned, Probe, Result};
+use crate::engine::{
+    AnyStep, Change, Evidence, Failure, FileMode, Hint, MemberAction, MemberChange, Planned, Probe, Result,
+};
 use crate::etcd::{Client, Member};
 use crate::inventory::Cluster;
 use crate::kube::Connector;
@@ -79,9 +81,7 @@ impl AnyStep for JoinEtcd {
         }
         let mut lines = evidence::containers(probe, &["etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `crictl ps -a --name etcd`, `crictl logs ID` and `journalctl -u kubelet` on the host, and etcd's log on the \
-                    other members' hosts";
-        Evidence { lines, hint: Some(hint.into()) }
+        Evidence { lines, hint: Some(Hint::EtcdJoins) }
     }
 }
 
@@ -225,7 +225,7 @@ impl Membership {
             None if has_data => Err(Failure::new(
                 "/var/lib/etcd holds the data of a member that the cluster does not know, or not any more",
             )
-            .hint("if nothing there is needed, run `kboot reset` on the host, then run the same command again")),
+            .hint(Hint::ResetEtcdHost)),
             _ => {
                 changes.push(self.change(MemberAction::Add));
                 Ok(Next::Plan(Planned::Changes(changes)))
@@ -252,10 +252,7 @@ impl Membership {
 
 fn told_of(learner: &Member) -> Evidence {
     let state = if learner.has_started() { "has not got its vote" } else { "was added and has not started" };
-    let hint = "run `kboot up` with the inventory that has its host, or take that host out with `kboot reset -i INVENTORY --host NAME`; a \
-                member of no host of the inventory is removed by `kboot up` on the control plane that leads, or by hand: `etcdctl member \
-                remove ID`";
-    Evidence { lines: vec![format!("the etcd member {} {state}", learner.label())], hint: Some(hint.into()) }
+    Evidence { lines: vec![format!("the etcd member {} {state}", learner.label())], hint: Some(Hint::OtherLearner) }
 }
 
 #[cfg(test)]
@@ -311,7 +308,7 @@ mod tests {
         assert!(told[0].contains("https://10.0.0.3:2380"), "{told:?}");
         let in_the_way = membership().other_learner(&members).map(told_of).unwrap();
         assert_eq!(in_the_way.lines, ["the etcd member https://10.0.0.3:2380 was added and has not started"]);
-        assert!(in_the_way.hint.unwrap().contains("kboot reset -i INVENTORY --host NAME"));
+        assert_eq!(in_the_way.hint, Some(Hint::OtherLearner));
         assert!(membership().other_learner(&[member("", "10.0.0.2", true)]).is_none(), "it is this host's own");
     }
 
@@ -343,7 +340,7 @@ mod tests {
     #[test]
     fn data_that_nobody_knows_is_not_thrown_away() {
         let failure = membership().next(&[member("n1", "10.0.0.1", false)], true).unwrap_err();
-        assert!(failure.cause.contains("/var/lib/etcd") && failure.hint.unwrap().contains("kboot reset"));
+        assert!(failure.cause.contains("/var/lib/etcd") && failure.hint == Some(Hint::ResetEtcdHost));
     }
 
     #[test]

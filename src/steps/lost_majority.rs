@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::engine::{Failure, Probe, Result};
+use crate::engine::hint::HostWord;
+use crate::engine::{Failure, Hint, Probe, Result};
 use crate::etcd::Survey;
 use crate::manifest::etcd_peer_url;
 use crate::resource::etcd_credentials;
@@ -76,8 +77,7 @@ impl LostMajority {
 
 fn failure(survey: &Survey) -> Failure {
     let answering = survey.voters().find(|seen| seen.answers).map_or("HOST", |seen| seen.member.label());
-    Failure::new(format!("etcd has lost its majority: {survey}")).evidence(survey.silent()).hint(format!(
-        "bring back one of those that do not answer; if they are gone for good, `kboot recover -i INVENTORY --from {answering}` goes on \
-         with what {answering} has"
-    ))
+    Failure::new(format!("etcd has lost its majority: {survey}"))
+        .evidence(survey.silent())
+        .hint(Hint::Recover { from: HostWord::of(answering) })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Change, Evidence, MemberAction, MemberChange, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Hint, MemberAction, MemberChange, Planned, Probe, Result};
 use crate::etcd::{self, Client, Member};
 use crate::manifest::{self, StaticPod, etcd_client_url, etcd_peer_url, paths};
 use crate::resource::etcd_credentials;
@@ -83,9 +83,7 @@ impl AnyStep for MoveEtcdMember {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see on the control planes how etcd is: `crictl ps -a --name etcd` and `crictl logs ID`; hosts that all lost their \
-                    former addresses at once find each other no more: give them back until the move is done, or see `kboot recover`";
-        Evidence { lines: evidence::containers(probe, &["etcd"]).await, hint: Some(hint.into()) }
+        Evidence { lines: evidence::containers(probe, &["etcd"]).await, hint: Some(Hint::EtcdMoves) }
     }
 }
 

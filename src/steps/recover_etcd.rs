@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Planned, Probe, Result, UnitChange};
+use crate::engine::hint::PathWord;
+use crate::engine::{AnyStep, Change, Evidence, Failure, FileMode, Hint, Planned, Probe, Result, UnitChange};
 use crate::etcd::{Client, Condition, Credentials, Member, Survey};
 use crate::facts::{GivenUp, RECOVERY, Recovery, member_id};
 use crate::manifest::{CgroupDriver, StaticPod, etcd_peer_url, paths};
@@ -115,10 +116,7 @@ impl AnyStep for RecoverEtcd {
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         let mut lines = evidence::containers(probe, &[ONCE, "etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
-        let hint = format!(
-            "see `crictl ps -a` and `crictl logs ID` on the host, and run the same command again; the data as they were before are in \
-             {FOLDER}"
-        );
+        let hint = Hint::RecoveryStopped { copies: PathWord::of(FOLDER) };
         Evidence { lines, hint: Some(hint) }
     }
 }
@@ -157,9 +155,7 @@ impl RecoverEtcd {
     /// A recovery that is yet to begin. Those who were given up earlier stay so.
     fn begin(&self, earlier: Recovery, survey: &Survey) -> Result<Recovery> {
         if survey.quorum().holds() {
-            return Err(
-                Failure::new(format!("{survey}: etcd has its majority again")).hint("nothing is to be recovered")
-            );
+            return Err(Failure::new(format!("{survey}: etcd has its majority again")).hint(Hint::NothingToRecover));
         }
         let others = survey.members.iter().map(|seen| &seen.member).filter(|member| !member.is_at(&self.peer_url));
         let mut given_up = earlier.given_up;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Evidence, Failure, MemberAction, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Evidence, Failure, Hint, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::manifest::{etcd_client_url, etcd_peer_url};
 use crate::resource::etcd_credentials;
@@ -67,7 +67,7 @@ impl Leaving {
         let names = self.names.join(" ");
         Err(Failure::new(format!("without {names} etcd would lose its majority: {left}"))
             .evidence(silent.map(|member| format!("{} does not answer", member.label())))
-            .hint("bring back or replace those that do not answer first; nothing was changed"))
+            .hint(Hint::ReplaceSilentMembers))
     }
 }
 
@@ -167,9 +167,7 @@ impl AnyStep for RemoveEtcdMembers {
             Ok(Some(credentials)) => Client::find(&self.endpoints, &credentials).await.err(),
             _ => None,
         };
-        let hint = "without a majority of its members etcd changes nothing: bring back a control plane that is down, or reset all \
-                    hosts of the inventory";
-        Evidence { lines: found.map(|failure| failure.evidence).unwrap_or_default(), hint: Some(hint.into()) }
+        Evidence { lines: found.map(|failure| failure.evidence).unwrap_or_default(), hint: Some(Hint::RestoreMajority) }
     }
 
     async fn remarks(&self, _probe: &dyn Probe) -> Result<Vec<Remark>> {
@@ -192,7 +190,7 @@ impl RemoveEtcdMembers {
         Failure::new(format!(
             "without {names} the control planes that stay would have no etcd, nor the cluster its state"
         ))
-        .hint("put other hosts with the role `etcd` beside them first, or reset all hosts; nothing was changed")
+        .hint(Hint::AddEtcdHosts)
     }
 
     fn go_without(&self, failure: &Failure) -> Planned {

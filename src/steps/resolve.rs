@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use crate::engine::{Failure, PackagePin, Probe, Progress, Result};
+use crate::engine::hint::PackageWords;
+use crate::engine::{Failure, Hint, PackagePin, Probe, Progress, Result};
 use crate::fetch::Retry;
 use crate::lock::{ImageDigests, Package as Locked, Packages, Question, Resolved};
 use crate::manifest::paths;
@@ -114,7 +115,7 @@ impl Wanted {
             self.required.intersection(&asked).filter(|name| !found.contains_key(*name)).map(String::as_str).collect();
         if !absent.is_empty() {
             return Err(Failure::new(format!("no repository of this host has {}", absent.join(", ")))
-                .hint(format!("see `apt-cache policy {}` there, and `packages` in the inventory", absent.join(" "))));
+                .hint(Hint::ShowPolicyAndInventory { packages: PackageWords::of(absent) }));
         }
         let missing: Vec<String> = self.missing.iter().filter(|name| found.contains_key(*name)).cloned().collect();
         let installs = by_name(scratch.installs(&missing).await?);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::bootstrap::token_secret::Grant;
 use crate::bootstrap::{CertificateKey, Token};
-use crate::engine::{Content, Failure, Mode, Result};
+use crate::engine::{Content, Failure, Hint, Mode, Result};
 use crate::inventory::{Cluster, Host};
 
 use super::{Inputs, JoinToken, share_authorities, share_etcd};
@@ -265,7 +265,8 @@ impl Secrets {
             && etcd_authority.as_ref().is_none_or(|files| files.are(&share_etcd::SHARED))
             && etcd.as_ref().is_none_or(EtcdFiles::is_whole);
         if !is_whole {
-            return Err(Failure::new("it gave other files than it was asked for, and none of them was used").hint(LOOK));
+            return Err(Failure::new("it gave other files than it was asked for, and none of them was used")
+                .hint(Hint::SuspectHost));
         }
         self.given.extend(given);
         self.join = join.or(self.join.take());
@@ -276,11 +277,9 @@ impl Secrets {
     }
 }
 
-const LOOK: &str = "kboot's own agent does not do this: see what runs on that host before you use it again";
-
 /// A host did what nobody asked of it.
 pub fn unasked(what: &str) -> Failure {
-    Failure::new(format!("{what}, which nobody asked of it; none of that was used")).hint(LOOK)
+    Failure::new(format!("{what}, which nobody asked of it; none of that was used")).hint(Hint::SuspectHost)
 }
 
 /// PEM of this size is no file of a certificate or a key.

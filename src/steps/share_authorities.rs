@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::engine::{Failure, Planned, Probe, Result, Step};
+use crate::engine::{Failure, Hint, Planned, Probe, Result, Step};
 use crate::inventory::{Cluster, Host};
 use crate::manifest::paths;
 
@@ -66,7 +66,7 @@ impl Step for ShareAuthorities {
             let file = path(name);
             let text = probe.read_text(&file).await?.ok_or_else(|| {
                 Failure::new(format!("{file} is not on this control plane, and those that join need it"))
-                    .hint("put it there, or give the new control planes certificates made elsewhere")
+                    .hint(Hint::ShareCertificates)
             })?;
             shared.insert(name.to_string(), text);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use crate::engine::{Failure, Planned, Probe, Result, Step};
+use crate::engine::{Failure, Hint, Planned, Probe, Result, Step};
 use crate::inventory::Host;
 
 use super::issue_certificates::path;
@@ -56,7 +56,7 @@ impl Step for ShareEtcd {
             let file = path(name);
             let text = probe.read_text(&file).await?.ok_or_else(|| {
                 Failure::new(format!("{file} is not on this etcd host, and others need it"))
-                    .hint("put it there, as from another etcd host")
+                    .hint(Hint::CopyFromEtcdHost)
             })?;
             shared.insert(name.to_string(), text);
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::engine::{AnyStep, Change, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Change, Evidence, Hint, Planned, Probe, Result};
 use crate::inventory::{Cluster, Cni};
 use crate::kube::{Connector, View};
 
@@ -146,8 +146,7 @@ fn is_held_back(pod: &Value, now: OffsetDateTime) -> bool {
 pub(super) async fn evidence(kube: &Connector, probe: &dyn Probe) -> Evidence {
     let mut lines = evidence::pods(kube, probe).await;
     lines.extend(evidence::kubelet(probe).await);
-    let hint = "see `kubectl get pods -A -o wide` and `kubectl describe pod`";
-    Evidence { lines, hint: Some(hint.into()) }
+    Evidence { lines, hint: Some(Hint::Pods) }
 }
 
 #[async_trait]

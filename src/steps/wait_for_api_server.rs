@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Evidence, Planned, Probe, Result};
+use crate::engine::{AnyStep, Evidence, Hint, Planned, Probe, Result};
 use crate::kube::{Connector, View};
 use crate::manifest::StaticPod;
 
@@ -77,8 +77,7 @@ impl AnyStep for WaitForApiServer {
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
         let mut lines = evidence::containers(probe, &["kube-apiserver", "etcd"]).await;
         lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `crictl ps -a`, `crictl logs ID` and `journalctl -u kubelet` on the host";
-        Evidence { lines, hint: Some(hint.into()) }
+        Evidence { lines, hint: Some(Hint::StaticPods) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::{Evidence, Hint, Planned, Probe, Result, Step};
 use crate::pki::kubeconfig::ROTATED_CLIENT_PEM;
 
 use super::{Context, evidence};
@@ -45,8 +45,7 @@ impl Step for WaitForCertificate {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see `journalctl -u kubelet` on the host, and `kubectl get csr` for requests that nobody approved";
-        Evidence { lines: evidence::kubelet(probe).await, hint: Some(hint.into()) }
+        Evidence { lines: evidence::kubelet(probe).await, hint: Some(Hint::WatchRequests) }
     }
 }
 

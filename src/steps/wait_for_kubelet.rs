@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{Evidence, Failure, Planned, Probe, Result, Step};
+use crate::engine::hint::UnitWord;
+use crate::engine::{Evidence, Failure, Hint, Planned, Probe, Result, Step};
 use crate::kube::health;
 
 use super::start_kubelet::UNIT;
@@ -56,10 +57,7 @@ impl Step for WaitForKubelet {
         }
         Err(Failure::new(format!("the kubelet does not stay up: systemd has started it anew {restarts} times"))
             .evidence(evidence::kubelet(probe).await)
-            .hint(
-                "see what `kubelet.config` in the inventory says; put back what was there before, and run the same command \
-                 again",
-            ))
+            .hint(Hint::KubeletSettings))
     }
 
     fn diff(&self, is_well: bool) -> Planned {
@@ -71,8 +69,10 @@ impl Step for WaitForKubelet {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see `journalctl -u kubelet` on the host";
-        Evidence { lines: evidence::kubelet(probe).await, hint: Some(hint.into()) }
+        Evidence {
+            lines: evidence::kubelet(probe).await,
+            hint: Some(Hint::UnitJournal { unit: UnitWord::of("kubelet") }),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::{Evidence, Hint, Planned, Probe, Result, Step};
 use crate::inventory::{Cni, Host};
 use crate::kube::{Connector, node};
 
@@ -77,8 +77,7 @@ impl Step for WaitForNodes {
         let mut lines: Vec<String> = unready.iter().map(|(name, why)| format!("{name}: {why}")).collect();
         lines.extend(evidence::pods(&self.kube, probe).await);
         lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `kubectl describe node NAME` and `kubectl get pods -A -o wide`";
-        Evidence { lines, hint: Some(hint.into()) }
+        Evidence { lines, hint: Some(Hint::Nodes) }
     }
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use serde_json::Value;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::hint::UnitWord;
+use crate::engine::{Evidence, Hint, Planned, Probe, Result, Step};
 use crate::kube::{Connector, node};
 
 use super::wait_for_certificate::KUBELET_CONF;
@@ -74,8 +75,10 @@ impl Step for WaitForOwnNode {
     }
 
     async fn evidence(&self, probe: &dyn Probe) -> Evidence {
-        let hint = "see `journalctl -u kubelet` on the host";
-        Evidence { lines: evidence::kubelet(probe).await, hint: Some(hint.into()) }
+        Evidence {
+            lines: evidence::kubelet(probe).await,
+            hint: Some(Hint::UnitJournal { unit: UnitWord::of("kubelet") }),
+        }
     }
 }
 

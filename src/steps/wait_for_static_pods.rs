@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Evidence, Failure, Planned, Probe, Result};
+use crate::engine::hint::Component;
+use crate::engine::{AnyStep, Evidence, Failure, Hint, Planned, Probe, Result};
 use crate::inventory::Host;
 use crate::kube::{Connector, health};
 use crate::manifest::{StaticPod, paths};
@@ -75,8 +76,7 @@ impl AnyStep for WaitForStaticPods {
         let names = StaticPod::ALL.map(StaticPod::name);
         let mut lines = evidence::containers(probe, &names).await;
         lines.extend(evidence::kubelet(probe).await);
-        let hint = "see `crictl ps -a`, `crictl logs ID` and `journalctl -u kubelet` on the host";
-        Evidence { lines, hint: Some(hint.into()) }
+        Evidence { lines, hint: Some(Hint::StaticPods) }
     }
 }
 
@@ -132,16 +132,13 @@ impl WaitForStaticPods {
 
 async fn crashed(probe: &dyn Probe, pod: StaticPod, cause: &str) -> Failure {
     let name = pod.name();
-    let field = match pod {
-        StaticPod::Etcd => "etcd",
-        StaticPod::ApiServer => "apiServer",
-        StaticPod::ControllerManager => "controllerManager",
-        StaticPod::Scheduler => "scheduler",
+    let component = match pod {
+        StaticPod::Etcd => Component::Etcd,
+        StaticPod::ApiServer => Component::ApiServer,
+        StaticPod::ControllerManager => Component::ControllerManager,
+        StaticPod::Scheduler => Component::Scheduler,
     };
-    Failure::new(format!("{name} does not stay up: {cause}")).evidence(evidence::containers(probe, &[name]).await).hint(
-        format!(
-            "see what `controlPlane.{field}` in the inventory has it start with; put back what was there before, and run \
-             the same command again"
-        ),
-    )
+    Failure::new(format!("{name} does not stay up: {cause}"))
+        .evidence(evidence::containers(probe, &[name]).await)
+        .hint(Hint::ComponentSettings { component })
 }

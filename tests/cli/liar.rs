@@ -53,7 +53,7 @@ fn is_clean(told: &Told) {
 
 #[test]
 fn no_command_passes_on_what_a_host_says_in_a_failure() {
-    let failure = Failure::new(LIE).evidence([LIE]).hint(LIE);
+    let failure = Failure::new(LIE).evidence([LIE]).hint_text("run this");
     let told = |reply: &str, field: &str| json!({"reply": reply, field: {"Err": failure}});
     let answers = [("facts", told("facts", "facts")), ("read", told("read", "piece"))];
     let Some((sandbox, sshd)) = liar(&answers) else { return };
@@ -77,6 +77,7 @@ fn no_command_passes_on_what_a_host_says_in_a_failure() {
         let told = sandbox.kboot(command);
         assert_eq!(told.code, Some(1), "{told}");
         assert!(told.stdout.contains("good") || told.stderr.contains("good"), "it was told at all: {told}");
+        assert!(!told.stdout.contains("run this") && !told.stderr.contains("run this"), "{told}");
         is_clean(&told);
     }
 }

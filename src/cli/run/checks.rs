@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::agent::ResolveRun;
 use crate::cli::lock_file::roots;
-use crate::engine::{Event, Failure, Kind, Mode, Sink};
+use crate::engine::{Event, Failure, Hint, Kind, Mode, Sink};
 use crate::facts::Facts;
 use crate::lock::{self, Lock, Question};
 use crate::plan::{self, SavedPlan};
@@ -92,10 +92,10 @@ fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
         let sink = sink.step(&finding.check.to_string());
         let (text, hint) = (finding.text.clone(), finding.hint.clone());
         match finding.severity {
-            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(hint) }),
+            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(Hint::text(hint)) }),
             Severity::Error => {
                 may_go_on = false;
-                sink.emit(Kind::Failed { failure: Failure::new(text).hint(hint) });
+                sink.emit(Kind::Failed { failure: Failure::new(text).hint_text(hint) });
             }
         }
     }
@@ -154,7 +154,7 @@ pub async fn is_as_planned(
     for (host, lines) in &moved {
         let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
             .evidence(lines)
-            .hint(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+            .hint_text(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
         Sink::new(host, events.clone()).emit(Kind::Failed { failure });
     }
     is_whole && moved.is_empty()

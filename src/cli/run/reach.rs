@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::engine::{Event, Failure, Kind, Mode, Sink, millis_since, now_millis};
+use crate::engine::{Event, Failure, Hint, Kind, Mode, Sink, millis_since, now_millis};
 use crate::fleet::Fleet;
 use crate::inventory::Host;
 use crate::playbook::Member;
@@ -25,8 +25,9 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
         for Unreached { host, cause } in missing {
             let text =
                 format!("{host} can't be reached ({cause}) and is given up: with its data it must not come back");
-            let hint = Some(format!("should it come back: `kboot reset -i INVENTORY --host {host}`, then `kboot up`"));
-            Sink::new(survivor, events.clone()).emit(Kind::Warning { text, hint });
+            let hint =
+                Hint::text(format!("should it come back: `kboot reset -i INVENTORY --host {host}`, then `kboot up`"));
+            Sink::new(survivor, events.clone()).emit(Kind::Warning { text, hint: Some(hint) });
         }
         return;
     }
@@ -40,7 +41,7 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
     let names = job.leaving.join(" ");
     let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
     let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
-    let hint = Some(format!("once it can: `kubectl delete node {names}`"));
+    let hint = Some(Hint::text(format!("once it can: `kubectl delete node {names}`")));
     Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
 }
 
@@ -101,6 +102,6 @@ pub async fn reach(
 }
 
 /// Hosts and the ways to them know nothing of inventories; the command that a hint gives should work as it stands.
-pub fn name_inventory(hint: &mut Option<String>, path: &str) {
-    *hint = hint.take().map(|hint| hint.replace("INVENTORY", path));
+pub fn name_inventory(hint: &mut Option<Hint>, path: &str) {
+    *hint = hint.take().map(|hint| hint.with_inventory(path));
 }

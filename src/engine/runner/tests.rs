@@ -44,7 +44,7 @@ impl AnyStep for Script {
     }
 
     async fn evidence(&self, _: &dyn Probe) -> Evidence {
-        Evidence { lines: vec!["kubelet: no such pod".into()], hint: Some("look at the kubelet".into()) }
+        Evidence { lines: vec!["kubelet: no such pod".into()], hint: Some(Hint::text("look at the kubelet")) }
     }
 }
 
@@ -262,7 +262,7 @@ async fn a_wait_in_vain_ends_with_what_the_step_found_out() {
     let failure = bench.run(&step).await.unwrap_err();
     assert!(failure.cause.ends_with(" s in vain for the API server"), "{failure:?}");
     assert_eq!(failure.evidence, ["kubelet: no such pod"]);
-    assert_eq!(failure.hint.as_deref(), Some("look at the kubelet"));
+    assert_eq!(failure.hint, Some(Hint::text("look at the kubelet")));
     let told = bench.told();
     assert!(matches!(&told[told.len() - 2..], [
         Kind::Failed { failure: shown },
@@ -346,14 +346,16 @@ async fn namespaces_are_there_before_what_is_in_them_and_not_too_much_is_done_at
 #[tokio::test]
 async fn a_failed_change_is_recorded_and_ends_the_step() {
     let host = Arc::new(FakeHost::default().change(&loading("overlay")).change_by(&loading("vxlan"), || async {
-        Err(Failure::new("modprobe ended with exit code 1").evidence(["not found"]).hint("install linux-modules-extra"))
+        Err(Failure::new("modprobe ended with exit code 1")
+            .evidence(["not found"])
+            .hint_text("install linux-modules-extra"))
     }));
     let mut bench = Bench::with(host.clone(), Mode::Apply, Cancel::default());
     let changes = ["overlay", "vxlan", "ip_vs"].map(load).to_vec();
     let failure = bench.run(&script([Planned::Changes(changes)])).await.unwrap_err();
     assert_eq!(failure.cause, "failed to load the kernel module vxlan: modprobe ended with exit code 1");
     assert_eq!(failure.evidence, ["not found"]);
-    assert_eq!(failure.hint.as_deref(), Some("install linux-modules-extra"));
+    assert_eq!(failure.hint, Some(Hint::text("install linux-modules-extra")));
     assert_eq!(host.applied(), [loading("overlay"), loading("vxlan")]);
     let failed = Stage::Failed { cause: "modprobe ended with exit code 1".into() };
     let last = [(loading("vxlan"), Stage::Intent), (loading("vxlan"), failed)];

@@ -57,7 +57,7 @@ async fn start_in(connection: &Connection, target: &Target, agent: &AgentBinary,
             target.name,
             agent.architecture()
         ))
-        .hint(format!(
+        .hint_text(format!(
             "run a kboot that is built for {architecture}, and keep hosts of other architectures out of this inventory"
         )));
     }
@@ -67,7 +67,7 @@ async fn start_in(connection: &Connection, target: &Target, agent: &AgentBinary,
     match begin(connection, &command).await? {
         Begun::Running(process) => Ok(process),
         Begun::Absent { .. } => Err(Failure::new(format!("the agent vanished from {} right after its upload", place.folder))
-            .hint("another kboot, of another version, seems to be at work on this host: let it finish, then run the same command again")
+            .hint_text("another kboot, of another version, seems to be at work on this host: let it finish, then run the same command again")
             .retryable()),
         Begun::Ended { exit, printed } => Err(not_started(target, place, &exit, &printed)),
     }
@@ -94,10 +94,10 @@ async fn begin(connection: &Connection, command: &str) -> Result<Begun> {
         Ok(Heard::End(printed)) => Ok(Begun::Ended { exit: process.wait().await, printed }),
         Ok(Heard::TooMuch(printed)) => Err(Failure::new("the login shell prints without end before a command runs")
             .evidence(last_lines(&printed))
-            .hint("start-up files such as ~/.bashrc must be silent in sessions without a terminal")),
+            .hint_text("start-up files such as ~/.bashrc must be silent in sessions without a terminal")),
         Err(_) => Err(Failure::new(format!("the agent did not start within {} s", START.as_secs()))
             .evidence(last_lines(&process.status.stderr()))
-            .hint("log in by hand and see what hangs: the shell's start-up files, or `sudo -n true`")
+            .hint_text("log in by hand and see what hangs: the shell's start-up files, or `sudo -n true`")
             .retryable()),
     }
 }
@@ -152,20 +152,20 @@ fn not_started(target: &Target, place: &Place<'_>, exit: &Exit, printed: &str) -
         None if exit.signal.is_none() => return Failure::from(ExecError::Lost { why: None }).evidence(evidence),
         // Only the login shell itself says 127: further in, a missing agent has an answer of its own.
         Some(127) if place.sudo && said(&["sudo"]) => Failure::new(format!("sudo is not installed, and {user} is not root"))
-            .hint(format!("install sudo on {}, or set ssh.user to root", target.name)),
+            .hint_text(format!("install sudo on {}, or set ssh.user to root", target.name)),
         Some(126) => Failure::new(format!("{} does not allow programs to run", place.folder))
-            .hint(format!("is its file system mounted noexec? `findmnt -T {}`; `mount -o remount,exec` mends it", place.folder)),
+            .hint_text(format!("is its file system mounted noexec? `findmnt -T {}`; `mount -o remount,exec` mends it", place.folder)),
         Some(1) if place.sudo && said(&["must have a tty"]) => {
             Failure::new(format!("sudo wants a terminal for {user} (requiretty)"))
-                .hint(format!("as root on {}: `echo 'Defaults:{user} !requiretty' > /etc/sudoers.d/{user}-tty`", target.name))
+                .hint_text(format!("as root on {}: `echo 'Defaults:{user} !requiretty' > /etc/sudoers.d/{user}-tty`", target.name))
         }
         Some(1) if place.sudo && said(&["sudo:", "sudoers"]) => {
-            Failure::new(format!("{user} can't become root without a password")).hint(grant)
+            Failure::new(format!("{user} can't become root without a password")).hint_text(grant)
         }
         Some(code) => Failure::new(format!("the agent ended before it said anything (exit code {code})"))
-            .hint("run `kboot agent` on the host by hand to see why; a shell that is no shell (/usr/sbin/nologin) ends like this too"),
+            .hint_text("run `kboot agent` on the host by hand to see why; a shell that is no shell (/usr/sbin/nologin) ends like this too"),
         None => Failure::new(format!("the agent was killed by SIG{}", exit.signal.as_deref().unwrap_or("?")))
-            .hint("see why on the host: `journalctl -k -n 20` (out of memory?)"),
+            .hint_text("see why on the host: `journalctl -k -n 20` (out of memory?)"),
     };
     failure.evidence(evidence)
 }
@@ -188,18 +188,18 @@ async fn upload(connection: &Connection, agent: &AgentBinary, place: &Place<'_>)
     let full = output.stderr.contains("No space left") || output.stderr.contains("quota exceeded");
     let failure = match problem {
         _ if full => Failure::new(format!("no space in {folder} for the agent's {}", megabytes(agent.size())))
-            .hint("free some space there (`df -h /var/lib`, `apt-get clean`), then run the same command again"),
+            .hint_text("free some space there (`df -h /var/lib`, `apt-get clean`), then run the same command again"),
         _ if output.stderr.contains("Read-only file system") => {
             Failure::new(format!("{folder} is on a read-only file system"))
-                .hint("see `dmesg` for why; `mount -o remount,rw /` mends it if the disk is well")
+                .hint_text("see `dmesg` for why; `mount -o remount,rw /` mends it if the disk is well")
         }
         Some("digest") => Failure::new("the agent arrived damaged: its digest differs")
-            .hint("run the same command again; if it happens again, suspect the host's disk or memory")
+            .hint_text("run the same command again; if it happens again, suspect the host's disk or memory")
             .retryable(),
         Some("noexec") => Failure::new(format!("{folder} does not allow programs to run (noexec)"))
-            .hint(format!("let it: `mount -o remount,exec $(findmnt -no TARGET -T {folder})`")),
+            .hint_text(format!("let it: `mount -o remount,exec $(findmnt -no TARGET -T {folder})`")),
         Some("folder") => Failure::new(format!("can't make the folder {folder}"))
-            .hint("see what is in the way: `ls -ld /var/lib/kboot /var/lib/kboot/agent`"),
+            .hint_text("see what is in the way: `ls -ld /var/lib/kboot /var/lib/kboot/agent`"),
         _ => Failure::new(format!("failed to upload the agent to {folder} (exit code {})", output.code)),
     };
     Err(failure.evidence(evidence))

@@ -138,7 +138,7 @@ async fn says_why_sudo_did_not_work() {
         let Some(sshd) = sshd_with(&[("sudo", sudo)]) else { return };
         let failure = failure(&sshd, &agent(&sshd, SCRIPT), true).await;
         assert!(failure.cause.contains(cause), "{failure:?}");
-        assert!(failure.hint.as_ref().unwrap().contains(hint), "{failure:?}");
+        assert!(failure.hint.as_ref().unwrap().to_string().contains(hint), "{failure:?}");
         assert!(listing(&sshd.path("host")).is_empty());
     }
 }

@@ -235,7 +235,7 @@ impl From<ConnectError> for Failure {
     fn from(error: ConnectError) -> Self {
         let failure = Self { retryable: error.is_retryable(), ..Self::new(error.to_string()) };
         match error.hint() {
-            Some(hint) => failure.hint(hint),
+            Some(hint) => failure.hint_text(hint),
             None => failure,
         }
     }

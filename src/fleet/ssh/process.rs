@@ -83,9 +83,9 @@ impl From<ExecError> for Failure {
         let failure = Self::new(error.to_string());
         match error {
             ExecError::Lost { .. } => failure
-                .hint("see that the host is up and its network steady, then run the same command again")
+                .hint_text("see that the host is up and its network steady, then run the same command again")
                 .retryable(),
-            ExecError::Refused { .. } => failure.hint(
+            ExecError::Refused { .. } => failure.hint_text(
                 "see why on the host (`journalctl -u ssh -n 20`): MaxSessions, ForceCommand or a restricted key prevent commands",
             ),
             _ => failure,

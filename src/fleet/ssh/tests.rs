@@ -27,7 +27,7 @@ async fn refusal(target: &Target) -> ConnectError {
 }
 
 fn hint(error: &ConnectError) -> String {
-    Failure::from(error.clone()).hint.unwrap()
+    Failure::from(error.clone()).hint.unwrap().to_string()
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::engine::{Evidence, Planned, Probe, Result, Step};
+use crate::engine::hint::UnitWord;
+use crate::engine::{Evidence, Hint, Planned, Probe, Result, Step};
 use crate::kube::Connector;
 use crate::proc;
 
@@ -141,7 +142,7 @@ impl Step for WaitFor {
                 let argv = ["journalctl", "-u", name, "-n", "8", "--no-pager", "-o", "cat"];
                 let output = probe.query(&argv).await.unwrap_or_default();
                 let lines = output.stdout.lines().map(|line| format!("{name}: {line}")).collect();
-                Evidence { lines, hint: Some(format!("see `systemctl status {name}` on the host")) }
+                Evidence { lines, hint: Some(Hint::UnitStatus { unit: UnitWord::of(name) }) }
             }
             Wait::Object(_) => Evidence { lines: evidence::pods(&self.kube, probe).await, hint: None },
             Wait::File(_) | Wait::Port(_) => Evidence::default(),

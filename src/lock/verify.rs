@@ -85,9 +85,7 @@ fn images(lock: &Lock, found: &Resolved) -> Vec<Failure> {
             continue;
         };
         let (actual, place, hint) = match (&digests.host, &digests.registry) {
-            (Some(digest), _) => {
-                (digest, "this host", format!("`crictl rmi {image}` there, or: {MOVE}"))
-            }
+            (Some(digest), _) => (digest, "this host", format!("`crictl rmi {image}` there, or: {MOVE}")),
             (None, Some(digest)) => (digest, "the registry", MOVE.to_string()),
             (None, None) => continue,
         };

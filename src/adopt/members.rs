@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Draft, Named, Survey};
+use crate::engine::hint::HostWord;
 use crate::engine::{Failure, Result};
 use crate::inventory::{CONTROL_PLANE, Host, Role};
 use crate::kube::node;
@@ -107,7 +108,7 @@ pub fn hosts(draft: &mut Draft<'_>) -> Result<()> {
         let name = node["metadata"]["name"].as_str().unwrap_or_default();
         let Some(address) = node::internal_address(node).and_then(|address| address.parse().ok()) else {
             return Err(Failure::new(format!("the node {name} has no address in the cluster"))
-                .hint_text(format!("see `kubectl get node {name} -o yaml`: its kubelet reports one")));
+                .hint_text(format!("see `kubectl get node {} -o yaml`: its kubelet reports one", HostWord::of(name))));
         };
         let mut host = Host::new(name, address, Vec::new());
         (host.roles, host.taints) = roles(node);

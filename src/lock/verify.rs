@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Lock, Resolved};
 use crate::engine::Failure;
+use crate::engine::hint::ImageWord;
 use crate::inventory::Cluster;
 
 /// Why a lock can't speak for an inventory, as far as the inventory alone tells; lower-case fragments.
@@ -85,7 +86,9 @@ fn images(lock: &Lock, found: &Resolved) -> Vec<Failure> {
             continue;
         };
         let (actual, place, hint) = match (&digests.host, &digests.registry) {
-            (Some(digest), _) => (digest, "this host", format!("`crictl rmi {image}` there, or: {MOVE}")),
+            (Some(digest), _) => {
+                (digest, "this host", format!("`crictl rmi {}` there, or: {MOVE}", ImageWord::of(image)))
+            }
             (None, Some(digest)) => (digest, "the registry", MOVE.to_string()),
             (None, None) => continue,
         };

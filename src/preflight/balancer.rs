@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Check, Finding, Subject, list};
+use crate::engine::hint::ValueWord;
 use crate::facts::{ConfigOrigin, Interface, Listener};
 use crate::inventory::{API_PORT, Balance, Vip};
 
@@ -87,7 +88,7 @@ fn placed(Subject { host, facts, .. }: &Subject, vip: &Vip) -> Option<Finding> {
     let Some(interface) = found else {
         let name = vip.interface.as_ref()?;
         let text = format!("the host has no network interface {name}");
-        let known = facts.interfaces.iter().map(|interface| &interface.name);
+        let known = facts.interfaces.iter().map(|interface| ValueWord::of(&interface.name));
         let hint = format!(
             "set `vip.interface` to one that every control plane has, or leave it out; here are {}",
             list(known)

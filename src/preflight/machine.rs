@@ -1,6 +1,7 @@
 //! What one host must be and have, whatever the other hosts.
 
 use super::{Check, Finding, Subject};
+use crate::engine::hint::ValueWord;
 use crate::facts::{Cgroup, Facts, ModuleState, Os};
 use crate::inventory::Cni;
 
@@ -109,7 +110,7 @@ fn modules(Subject { cluster, facts, .. }: &Subject) -> Vec<Finding> {
         false => format!(
             "install the kernel's modules: `apt-get install linux-modules-extra-{0}` on Ubuntu, \
                           `linux-image-{0}` on Debian; after a kernel upgrade, reboot",
-            facts.kernel
+            ValueWord::of(&facts.kernel)
         ),
     };
     let finding =

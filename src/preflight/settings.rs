@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Check, Finding, Subject};
+use crate::engine::hint::{HostWord, ValueWord};
 use crate::inventory::{Cluster, Cni};
 
 pub fn check(subject: &Subject) -> Vec<Finding> {
@@ -27,7 +28,8 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
 fn name(Subject { host, facts, .. }: &Subject) -> Option<Finding> {
     let node = facts.node.founded.node_name.as_ref()?;
     let text = format!("the host is the cluster's node {node}, and the inventory calls it {}", host.name);
-    let hint = format!("a node keeps its name: put `name: {node}` back, or run `kboot reset` on the host first");
+    let known = HostWord::of(node);
+    let hint = format!("a node keeps its name: put `name: {known}` back, or run `kboot reset` on the host first");
     (*node != host.name).then(|| Finding::error(Check::ClusterSettings, text, hint))
 }
 
@@ -82,6 +84,7 @@ fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> V
 fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
     let known = known.filter(|known| *known != wanted)?;
     let text = format!("the cluster was made with `{field}: {known}`, and the inventory has {wanted}");
+    let known = ValueWord::of(known);
     let hint = format!(
         "it can't be changed while the cluster lives: put `{field}: {known}` back; or, if nothing in the cluster is needed any \
          more, make it anew: `kboot reset`, then `kboot up`"
@@ -135,6 +138,7 @@ fn version(cluster: &Cluster, known: Option<&str>) -> Option<Finding> {
     let wanted = cluster.kubernetes.version.as_str();
     let known = known.filter(|known| *known != wanted)?;
     let text = format!("the cluster runs Kubernetes {known}, and the inventory has {wanted}");
+    let known = ValueWord::of(known);
     let hint = format!(
         "this kboot moves no cluster to another version: put `kubernetes.version: {known}` back, in the inventory"
     );

@@ -71,6 +71,8 @@ words! {
     HostWord("HOST"): |word| is_name(word, "._-");
     /// A server by name or address, with or without its port.
     ServerWord("SERVER"): |word| is_name(word.strip_prefix('[').unwrap_or(word), "._-:]");
+    /// A version, a network, a DNS domain, as the controller puts it into its own words.
+    ValueWord("VALUE"): |word| is_name(word, "._-+~:/,");
 }
 
 /// Letters and digits, and after the first character these as well.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use argument::{
     Component, HostWord, ImageWord, Instead, Machine, ModuleWord, PackageWord, PackageWords, PathWord, ServerWord,
-    UnitWord,
+    UnitWord, ValueWord,
 };
 
 /// What stands in hints for the inventory's file, of which hosts know nothing.

@@ -140,11 +140,12 @@ proptest! {
         let read = [
             reads::<PathWord>(&text), reads::<UnitWord>(&text), reads::<PackageWord>(&text), reads::<ImageWord>(&text),
             reads::<ModuleWord>(&text), reads::<HostWord>(&text), reads::<ServerWord>(&text),
+            reads::<ValueWord>(&text),
         ];
         let made = [
             PathWord::of(&text).to_string(), UnitWord::of(&text).to_string(), PackageWord::of(&text).to_string(),
             ImageWord::of(&text).to_string(), ModuleWord::of(&text).to_string(), HostWord::of(&text).to_string(),
-            ServerWord::of(&text).to_string(),
+            ServerWord::of(&text).to_string(), ValueWord::of(&text).to_string(),
         ];
         for (read, made) in read.into_iter().zip(made) {
             prop_assert!(is_plain(&made) && !made.is_empty(), "{made:?}");

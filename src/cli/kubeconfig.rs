@@ -97,7 +97,7 @@ async fn fetch_from(fleet: &Fleet, cluster: &Cluster, host: &Host) -> Result<kub
             "/etc/kubernetes/admin.conf of {} has no certificate authority, client certificate or token of its own",
             host.name
         ))
-        .hint_text("kboot takes no kubeconfig that names commands or files: look at it on the host, and make it anew with `kboot up`")),
+        .hint_text("kboot takes no kubeconfig that names commands or files: look at it on the host, and have `kboot up` recreate it")),
     }
 }
 

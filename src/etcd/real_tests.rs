@@ -118,7 +118,8 @@ async fn a_member_comes_gets_its_vote_and_goes() {
     let other = authority("other");
     let stranger = credentials(&ca, signed(&other, "client", later()));
     let refused = Client::find(&endpoints, &stranger).await.err().unwrap();
-    assert!(refused.evidence[0].contains("received fatal alert"), "{refused:?}");
+    // By TLS 1.3 the server's alert comes after the handshake, and the connection may be closed before it is read.
+    assert!(refused.evidence[0].starts_with(&format!("{}: ", first.client_url)), "{refused:?}");
     assert!(matches!(obstacle(&first.client_url, &stranger).await, Some(Obstacle::Refused(_))));
     assert_eq!(obstacle(&first.client_url, &as_client).await, None);
 }

@@ -171,7 +171,7 @@ fn host(name: &str, old: Option<&Lock>, answer: &Answer, conflicts: &mut Vec<Fai
         conflicts.push(
             Failure::new(format!("{name} shows another SSH key than the locked one"))
                 .evidence([format!("locked: {}", locked.host_key), format!("shown:  {}", answer.host_key)])
-                .hint_text("if the host was installed anew, `kboot lock --update` takes its new key"),
+                .hint_text("if the host was reinstalled, `kboot lock --update` takes its new key"),
         );
     }
     LockedHost {

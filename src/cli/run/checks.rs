@@ -154,7 +154,7 @@ pub async fn is_as_planned(
     for (host, lines) in &moved {
         let failure = Failure::new("the host is no longer as the plan saw it, and nothing was changed")
             .evidence(lines)
-            .hint_text(format!("see what is to be done now, and plan anew: kboot plan -i {}", saved.inventory));
+            .hint_text(format!("see what is to be done now, and plan again: kboot plan -i {}", saved.inventory));
         Sink::new(host, events.clone()).emit(Kind::Failed { failure });
     }
     is_whole && moved.is_empty()

@@ -8,6 +8,10 @@ testbed=tests/testbed/testbed
 if [[ $EUID == 0 ]] && command -v apt-get >/dev/null; then
   # First, for the check itself needs some of it.
   "$testbed" setup
-  if "$testbed" check; then "$testbed" build; fi
+  if "$testbed" check; then
+    "$testbed" build
+    # With the whole suite, kboot's client of etcd against etcd itself.
+    (($#)) || KBOOT_ETCD=$("$testbed" artifact programs)/etcd "${CARGO:-cargo}" test --locked --lib etcd::real_tests -- --ignored
+  fi
 fi
 exec "${CARGO:-cargo}" test --locked --test e2e -- --ignored "$@"

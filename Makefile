@@ -11,7 +11,7 @@ TESTBED := tests/testbed/testbed
 export DEMO_LAB ?= demo
 # .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
-# The demo's kboot is built in half the time (`quick` in Cargo.toml).
+# The demo's kboot is built in less time (`quick` in Cargo.toml).
 PROFILE ?= release
 demo: export PROFILE := $(if $(filter file,$(origin PROFILE)),quick,$(PROFILE))
 KBOOT = $(TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/$(PROFILE)/kboot

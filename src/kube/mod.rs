@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long one request may take. An API server ends its own work on one after a minute (`--request-timeout`).
 const LIMIT: Duration = Duration::from_secs(75);
 
-/// An overloaded API server may lose an answer. Its connection stays alive then, so a limit on reading would not end the wait.
+/// A limit on reading is the connection's, and other answers on it restart it; this one is the request's.
 async fn within<T>(limit: Duration, request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let late = || kube::Error::Service(format!("no answer within {} s", limit.as_secs()).into());
     tokio::time::timeout(limit, request).await.unwrap_or_else(|_| Err(late()))

@@ -16,11 +16,11 @@
 pub mod adopt;
 pub mod agent;
 mod agree;
-mod alike;
 pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
 pub mod engine;
+mod equivalence;
 pub mod etcd;
 pub mod facts;
 mod fetch;

@@ -28,6 +28,8 @@ mod rooted;
 mod sandbox;
 #[path = "support/skips.rs"]
 mod skips;
+#[path = "cli/sources.rs"]
+mod sources;
 #[path = "cli/ssh.rs"]
 mod ssh;
 #[path = "cli/sshd.rs"]

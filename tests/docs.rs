@@ -1,6 +1,6 @@
 //! The documentation against what it documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use kboot::preflight::Check;
@@ -142,10 +142,10 @@ fn readme_names_the_packages_that_are_installed() {
 
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 27] = [
-    ("adopt", "agree alike engine facts inventory kube kubeadm manifest pki"),
+    ("adopt", "agree engine equivalence facts inventory kube kubeadm manifest openpgp pki"),
     ("agent", "adopt baseline engine facts kube lock resource steps"),
     ("agree", ""),
-    ("alike", ""),
+    ("equivalence", ""),
     ("baseline", "engine proc"),
     ("bootstrap", "inventory names pki"),
     (
@@ -170,8 +170,8 @@ const MAY_USE: [(&str, &str); 27] = [
     ("preflight", "engine facts inventory"),
     ("proc", ""),
     ("report", "engine pki"),
-    ("resource", "alike engine etcd fetch inventory kube openpgp pki proc"),
-    ("steps", "alike baseline bootstrap engine etcd facts fetch inventory kube lock manifest pki proc resource"),
+    ("resource", "engine equivalence etcd fetch inventory kube openpgp pki proc"),
+    ("steps", "baseline bootstrap engine equivalence etcd facts fetch inventory kube lock manifest pki proc resource"),
 ];
 
 #[test]
@@ -204,6 +204,128 @@ fn dependencies_point_one_way() {
     }
 }
 
+#[test]
+fn no_file_imports_itself_by_way_of_others() {
+    let src = Utf8Path::new(ROOT).join("src");
+    let files = sources(&src);
+    let places: BTreeMap<Vec<String>, &Utf8PathBuf> = files.iter().map(|file| (place(&src, file), file)).collect();
+    let imports: BTreeMap<&Utf8PathBuf, BTreeSet<&Utf8PathBuf>> = places
+        .iter()
+        .map(|(own, file)| {
+            let targets = paths(&read(file)).into_iter().filter_map(|path| resolve(own, &path, &places));
+            // A folder and the file that speaks for it are one room.
+            let is_of_folder = |other: &Vec<String>| other.starts_with(own) || own.starts_with(other);
+            (*file, targets.filter(|target| !is_of_folder(target)).map(|target| places[&target]).collect())
+        })
+        .collect();
+    assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 500, "the imports are not found");
+    for start in imports.keys() {
+        let mut way = vec![*start];
+        if let Some(circle) = circle(&imports, &mut way, &mut BTreeSet::new()) {
+            let src = |file: &&Utf8PathBuf| file.strip_prefix(&src).unwrap().to_string();
+            panic!("a circle of imports: {}", circle.iter().map(src).collect::<Vec<_>>().join(" -> "));
+        }
+    }
+}
+
+/// The way from the last file of `way` back to the first, if there is one.
+fn circle<'a>(
+    imports: &BTreeMap<&'a Utf8PathBuf, BTreeSet<&'a Utf8PathBuf>>,
+    way: &mut Vec<&'a Utf8PathBuf>,
+    seen: &mut BTreeSet<&'a Utf8PathBuf>,
+) -> Option<Vec<&'a Utf8PathBuf>> {
+    for next in &imports[way[way.len() - 1]] {
+        if *next == way[0] {
+            return Some([&way[..], &[next]].concat());
+        }
+        if seen.insert(next) {
+            way.push(next);
+            if let Some(found) = circle(imports, way, seen) {
+                return Some(found);
+            }
+            way.pop();
+        }
+    }
+    None
+}
+
+/// The module of a file, as its path in the crate.
+fn place(src: &Utf8Path, file: &Utf8Path) -> Vec<String> {
+    let path = file.strip_prefix(src).unwrap().with_extension("");
+    let mut parts: Vec<String> = path.components().map(|part| part.as_str().to_string()).collect();
+    if matches!(parts.last().map(String::as_str), Some("mod" | "lib")) {
+        parts.pop();
+    }
+    parts
+}
+
+/// All paths of the crate that a file's code names, its tests left out, with lists taken apart.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code: String = lines.collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("super::").chain(code.match_indices("crate::")) {
+        let is_start = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+        if is_start {
+            spread(&code[at..], Vec::new(), &mut found);
+        }
+    }
+    found
+}
+
+/// `a::{b, c::d}` as `a::b` and `a::c::d`; gives back what follows.
+fn spread<'a>(code: &'a str, mut before: Vec<String>, found: &mut Vec<Vec<String>>) -> &'a str {
+    let mut rest = code.trim_start();
+    loop {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if end > 0 {
+            before.push(rest[..end].to_string());
+            rest = &rest[end..];
+        }
+        match rest.strip_prefix("::") {
+            Some(more) => rest = more,
+            None => break,
+        }
+        if let Some(mut inside) = rest.strip_prefix('{') {
+            loop {
+                inside = spread(inside, before.clone(), found).trim_start();
+                match inside.strip_prefix(',') {
+                    Some(more) if more.trim_start().starts_with('}') => inside = more.trim_start(),
+                    Some(more) => inside = more,
+                    None => return inside.strip_prefix('}').unwrap_or(inside),
+                }
+                if let Some(after) = inside.strip_prefix('}') {
+                    return after;
+                }
+            }
+        }
+    }
+    found.push(before);
+    // `as NAME` in a list.
+    rest.find([',', '}', ';']).map_or("", |end| &rest[end..])
+}
+
+/// The module that a path leads to, from a file of another.
+fn resolve(own: &[String], path: &[String], places: &BTreeMap<Vec<String>, &Utf8PathBuf>) -> Option<Vec<String>> {
+    let mut at = own.to_vec();
+    let mut words = path.iter().peekable();
+    if words.next_if(|word| *word == "crate").is_some() {
+        at.clear();
+    }
+    while words.next_if(|word| *word == "super").is_some() {
+        at.pop();
+    }
+    for word in words {
+        at.push(word.clone());
+        if !places.contains_key(&at) {
+            at.pop();
+            break;
+        }
+    }
+    places.contains_key(&at).then_some(at)
+}
+
 /// Source files that are more than tests.
 fn sources(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
     const OF_TESTS: [&str; 6] = ["tests.rs", "_tests.rs", "testing.rs", "samples.rs", "fake.rs", "fixture.rs"];
@@ -221,11 +343,8 @@ fn sources(folder: &Utf8Path) -> Vec<Utf8PathBuf> {
 
 /// The modules of the crate that a file's code names, its tests left out.
 fn uses(text: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let names = lines.flat_map(|line| line.split("crate::").skip(1));
-    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    names.map(word).filter(|name| !name.is_empty()).collect()
+    let of_crate = paths(text).into_iter().filter(|path| path[0] == "crate");
+    of_crate.filter_map(|path| path.into_iter().nth(1)).collect()
 }
 
 /// The code spans that begin the rows of a page's tables.

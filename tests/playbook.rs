@@ -92,7 +92,7 @@ fn the_inventory_and_the_command_line_have_the_last_word_on_variables() {
     std::fs::write(&path, text).unwrap();
     let (cluster, facts) = (cluster(), facts());
     let playbook = playbook::load_for(&path, &cluster, [("given".into(), "e".into())]).unwrap();
-    let work = playbook.work(&cluster, [("n2", &facts), ("n3", &facts)]).unwrap();
+    let work = playbook.phase_steps(&cluster, [("n2", &facts), ("n3", &facts)]).unwrap();
     let shown = |host: &str| format!("{:?}", work.steps("x", host));
     assert!(shown("n2").contains("north 2 c e"), "{}", shown("n2"));
     assert!(shown("n3").contains("north b c e"), "{}", shown("n3"));
@@ -106,7 +106,7 @@ fn a_fact_that_is_none_is_told_before_anything_is_run() {
     std::fs::write(&path, text).unwrap();
     let (cluster, facts) = (cluster(), facts());
     let playbook = playbook::load_for(&path, &cluster, []).unwrap();
-    let told = playbook.work(&cluster, [("n1", &facts)]).unwrap_err().to_string();
+    let told = playbook.phase_steps(&cluster, [("n1", &facts)]).unwrap_err().to_string();
     assert!(told.contains("p.yaml:6:39: ") && told.contains("`facts.os.idd` is not defined"), "{told}");
     assert!(told.contains("did you mean `id`?"), "{told}");
 }
@@ -121,7 +121,7 @@ fn facts() -> kboot::facts::Facts {
         "interfaces": [], "unplaced_addresses": [], "routes": [], "default_route": null, "listening": [],
         "time_unix_ms": 1, "executables": [], "packages": {}, "runtimes": [], "has_apt": true,
         "node": {"has_admin_conf": false, "has_kubelet_conf": false, "has_bootstrap_conf": false, "has_etcd_data": false,
-                 "manifests": [], "ca": [], "server": null, "founded": {"networks": []}},
+                 "manifests": [], "ca": [], "server": null, "immutable": {"networks": []}},
         "free_bytes": null, "resolv_conf": "/etc/resolv.conf"
     });
     serde_json::from_value(value).unwrap()
@@ -137,7 +137,7 @@ fn the_examples_are_good() {
     let (cluster, facts) = (cluster(), facts());
     for file in playbooks {
         let playbook = playbook::load_for(file, &cluster, []).unwrap_or_else(|error| panic!("{error}"));
-        playbook.work(&cluster, [("n1", &facts), ("n3", &facts)]).unwrap_or_else(|error| panic!("{error}"));
+        playbook.phase_steps(&cluster, [("n1", &facts), ("n3", &facts)]).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -52,6 +52,10 @@ mod lab {
             panic!("nothing is reused here")
         }
 
+        pub fn cluster_state(&self) -> String {
+            format!("the lab is {}", self.state.borrow())
+        }
+
         pub fn take_notes(&self) -> Vec<String> {
             vec![]
         }
@@ -187,10 +191,25 @@ fn a_filter_brings_what_its_tests_start_from() {
 }
 
 #[test]
-fn a_part_of_a_chain_leaves_no_cluster_for_others() {
-    let (is_good, said) = run(TESTS, &[], "--ignored takes_apart shared::b", 1);
+fn a_part_of_a_chain_comes_last_and_leaves_no_cluster_for_others() {
+    const fn taken_apart(name: &'static str) -> Test {
+        Test { name, start: Start::Shared("made"), run: |lab| lab.goes("a cluster", "parts") }
+    }
+    const fn mended(name: &'static str, before: &'static str) -> Test {
+        Test { name, start: Start::After(before), run: |lab| lab.goes("parts", "a cluster") }
+    }
+    const TWO: &[Test] = &[
+        Test { name: "made", start: Start::bare(3), run: |lab| lab.goes("3 bare", "a cluster") },
+        taken_apart("one::parts"),
+        mended("one::mends", "one::parts"),
+        taken_apart("two::parts"),
+        mended("two::mends", "two::parts"),
+        Test { name: "whole", start: Start::Shared("made"), run: |lab| lab.goes("a cluster", "a cluster") },
+    ];
+    let (is_good, said) = run(TWO, &[], "--ignored ::parts whole", 1);
     assert!(is_good, "{said}");
-    assert_eq!(lab::done().iter().filter(|done| *done == "3 bare to a cluster").count(), 2, "{said}");
+    let [make, keep, spoil] = ["3 bare to a cluster", "a cluster to a cluster", "a cluster to parts"];
+    assert_eq!(lab::done(), [make, keep, spoil, make, spoil], "{said}");
 }
 
 #[test]
@@ -204,7 +223,7 @@ fn a_failure_spoils_nothing_for_the_others() {
             "test shared::breaks ... FAILED (",
             "\nfailures:\n\n---- never on ",
             "tests/runner.rs:",
-            ": the kettle is empty\n",
+            ": the kettle is empty\n\nthe lab is ",
             "not tried: it starts from what story::begins leaves",
             "not tried: it starts from what never leaves",
             "\nfailures:\n    never\n    shared::breaks\n    shared::nothing\n    story::begins\n    story::ends\n",

@@ -37,7 +37,7 @@ pub fn network(draft: &mut Draft<'_>) {
         }
         return;
     }
-    let files: Vec<String> = draft.named.iter().flat_map(|named| named.facts.node.founded.networks.clone()).collect();
+    let files: Vec<String> = draft.named.iter().flat_map(|named| named.facts.node.immutable.networks.clone()).collect();
     let what = files.first().map_or("there is none".to_owned(), |file| format!("it is that of /etc/cni/net.d/{file}"));
     draft.note(format!("the pod network is none of kboot's ({what}); {UNKNOWN}"));
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::Named;
-use crate::alike;
 use crate::engine::{Failure, Result};
+use crate::equivalence;
 use crate::inventory::{Cluster, Mistake, Path};
 use crate::kubeadm::{self, Here};
 
@@ -40,16 +40,16 @@ pub fn read(named: &[Named]) -> Result<(Cluster, Vec<String>)> {
         )
         .hint_text("kboot adopts clusters of kubeadm's only"));
     };
-    let mut documents = vec![alike::without_nothing(&configuration)];
+    let mut documents = vec![equivalence::without_nothing(&configuration)];
     if let Some(kubelet) = document("kubelet-config", "kubelet")? {
-        let mut kubelet = alike::kubelet(&kubelet);
+        let mut kubelet = equivalence::kubelet(&kubelet);
         if let Some(fields) = kubelet.as_object_mut() {
             fields.retain(|name, _| !OF_HOSTS.contains(&name.as_str()));
         }
         documents.push(kubelet);
     }
     if let Some(proxy) = document("kube-proxy", "config.conf")? {
-        let mut proxy = alike::kube_proxy(&proxy);
+        let mut proxy = equivalence::kube_proxy(&proxy);
         as_by_kboot(&mut proxy);
         documents.push(proxy);
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Draft, Named};
-use crate::alike;
 use crate::engine::{Failure, Result};
+use crate::equivalence;
 use crate::facts::{Cgroup, Facts};
 use crate::inventory::{Patch, PatchTarget, PatchType};
 use crate::manifest::{self, CgroupDriver, KubeletValues, paths};
@@ -63,7 +63,7 @@ pub fn settings(draft: &mut Draft<'_>) -> Result<()> {
 /// The fields of a host's configuration that differ from kboot's; null for one that kboot's has and the host's has not.
 fn others(draft: &Draft<'_>, named: &Named) -> Result<Option<Map<String, Value>>> {
     let Some(text) = named.survey.file(paths::KUBELET_CONFIG) else { return Ok(None) };
-    let read = |text: &str| serde_yaml::from_str::<Value>(text).map(|value| alike::kubelet(&value));
+    let read = |text: &str| serde_yaml::from_str::<Value>(text).map(|value| equivalence::kubelet(&value));
     let theirs = read(text).map_err(|error| {
         Failure::new(format!("{}: failed to read {}: {error}", named.target, paths::KUBELET_CONFIG))
     })?;

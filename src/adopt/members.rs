@@ -95,8 +95,8 @@ fn refused(wrong: Vec<String>) -> Failure {
 }
 
 fn node_name(host: &Named) -> String {
-    let founded = host.facts.node.founded.node_name.clone();
-    founded.unwrap_or_else(|| host.facts.hostname.to_lowercase())
+    let name = host.facts.node.immutable.node_name.clone();
+    name.unwrap_or_else(|| host.facts.hostname.to_lowercase())
 }
 
 /// Every node of the cluster: control planes first, then by name.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::survey::API_SERVER_CERTIFICATE;
 use super::{Draft, Named};
-use crate::alike;
 use crate::engine::{Failure, Result};
+use crate::equivalence;
 use crate::inventory::{Cluster, Component, EnvVar, ExtraVolume, Host, Patch, PatchTarget, PatchType};
 use crate::manifest::{self, NodeValues, StaticPod, paths};
 use crate::pki::{self, LayoutParams};
@@ -185,14 +185,14 @@ fn rendered(draft: &Draft<'_>, pod: StaticPod, host: &Host, named: &Named) -> Re
 
 fn is_same(draft: &Draft<'_>, pod: StaticPod, host: &Host, named: &Named) -> Result<bool> {
     let (ours, theirs) = both(draft, pod, host, named)?;
-    Ok(alike::pod(&ours) == alike::pod(&theirs))
+    Ok(equivalence::pod(&ours) == equivalence::pod(&theirs))
 }
 
 /// The operations that make kboot's pod the host's, beside flags and volumes.
 fn rest(draft: &Draft<'_>, pod: StaticPod, host: &Host, named: &Named) -> Result<Vec<Value>> {
     let (ours, theirs) = both(draft, pod, host, named)?;
     let form = |pod: &Value| {
-        let mut pod = alike::without_nothing(pod);
+        let mut pod = equivalence::without_nothing(pod);
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
             spec.remove("volumes");
         }

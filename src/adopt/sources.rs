@@ -8,6 +8,7 @@ use crate::engine::{Failure, Result};
 use crate::facts::Cgroup;
 use crate::inventory::{Packages, Repository};
 use crate::manifest::{self, CgroupDriver, paths};
+use crate::openpgp;
 
 /// The packages' versions, and their repositories with the keys that the hosts know them by.
 pub fn packages(draft: &mut Draft<'_>) {
@@ -101,7 +102,7 @@ fn repository(draft: &mut Draft<'_>, package: &str, name: &str) -> Option<Reposi
         }
     };
     let Found::Own { entry, key } = found else { return None };
-    let Some(key) = key else {
+    let Some(KeyFile(key)) = key else {
         draft.note(format!(
             "{package} comes from {}, whose key was not found: packages.{name} is kboot's default",
             entry.url
@@ -130,8 +131,19 @@ enum Found {
     },
     Own {
         entry: Entry,
-        key: Option<Vec<u8>>,
+        key: Option<KeyFile>,
     },
+}
+
+/// A repository's key file. Armored or not, files of the same primary keys are equal: kubeadm's users download what kboot converts.
+#[derive(Debug, Clone)]
+struct KeyFile(Vec<u8>);
+
+impl PartialEq for KeyFile {
+    fn eq(&self, other: &Self) -> bool {
+        let fingerprints = |file: &Self| openpgp::fingerprints(&file.0).ok();
+        self.0 == other.0 || fingerprints(self).is_some_and(|own| fingerprints(other) == Some(own))
+    }
 }
 
 impl Found {
@@ -151,7 +163,7 @@ fn found(named: &Named, package: &str, name: &str, minor: &str) -> Option<Found>
     }
     let sources = named.survey.files.iter().filter(|(path, _)| path.starts_with("/etc/apt/"));
     let keyring = sources.filter_map(|(_, text)| keyring(text, &entry.url)).next();
-    let key = keyring.as_ref().and_then(|path| named.survey.keys.get(path)).cloned();
+    let key = keyring.as_ref().and_then(|path| named.survey.keys.get(path)).cloned().map(KeyFile);
     Some(Found::Own { entry, key })
 }
 
@@ -316,6 +328,20 @@ containerd:
         assert_eq!(keyring(stanzas, "http://b").as_deref(), Some("/b.asc"));
         assert_eq!(keyring(stanzas, "http://c"), None);
         assert_eq!(keyring("deb https://k.example.com/deb /\n", "https://k.example.com/deb"), None);
+    }
+
+    #[test]
+    fn a_key_file_is_the_same_in_either_form() {
+        let armored = include_bytes!("../../tests/inventory/keys/expiring.asc").to_vec();
+        let other = KeyFile(include_bytes!("../../tests/inventory/keys/lasting.gpg").to_vec());
+        let binary = KeyFile(openpgp::dearmor(&armored).unwrap());
+        let armored = KeyFile(armored);
+        assert_ne!(armored.0, binary.0);
+        assert_eq!(armored, binary);
+        assert_ne!(armored, other);
+        let (one, two) = (KeyFile(b"no key".to_vec()), KeyFile(b"no key either".to_vec()));
+        assert_eq!(one, one.clone());
+        assert_ne!(one, two);
     }
 
     #[test]

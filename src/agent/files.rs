@@ -4,49 +4,13 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 
 use fs_err as fs;
-use serde::{Deserialize, Serialize};
 
 use super::Client;
-use super::protocol::{Reply, Request};
-use crate::engine::{Failure, Hint, Journal, Result};
-
-/// A file that a controller may ask for. There are no others: a path is no part of the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostFile {
-    Journal,
-    AdminConf,
-}
-
-/// A part of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Piece {
-    /// Base64.
-    content: String,
-    /// Which file it is, for one that was replaced in between has another.
-    inode: u64,
-    is_last: bool,
-}
+use super::protocol::{HostFile, Piece, Reply, Request};
+use crate::engine::{Failure, Hint, Result};
 
 /// Bytes of a piece: in base64 a line is far below what a controller takes.
 const PIECE: u64 = 512 << 10;
-
-impl HostFile {
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Journal => Journal::PATH,
-            Self::AdminConf => "/etc/kubernetes/admin.conf",
-        }
-    }
-
-    /// More than such a file ever has. A host that sends more is not listened to.
-    fn most(self) -> usize {
-        match self {
-            Self::Journal => 64 << 20,
-            Self::AdminConf => 1 << 20,
-        }
-    }
-}
 
 /// The piece at an offset; None where there is no such file.
 pub(super) fn piece(path: &str, offset: u64) -> Result<Option<Piece>> {

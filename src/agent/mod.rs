@@ -12,10 +12,9 @@ mod said;
 mod serve;
 
 pub use client::Client;
-pub use files::HostFile;
 #[cfg(test)]
 pub use patience::Patience;
-pub use protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+pub use protocol::{HostFile, MARKER, PhaseRun, Reply, Request, ResolveRun};
 #[cfg(any(test, fuzzing))]
 pub(crate) use serve::request;
 pub use serve::{serve, serve_here};

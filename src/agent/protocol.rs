@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::files::{HostFile, Piece};
 use crate::adopt::Survey;
-use crate::engine::{Drift, Event, Failure, Mode, Outcome, Promise, RunInfo};
+use crate::engine::{Drift, Event, Failure, Journal, Mode, Outcome, PlannedStep, RunInfo};
 use crate::facts::{EtcdView, Facts};
 use crate::lock::{Question, Resolved};
-use crate::steps::task::Work;
+use crate::steps::task::PhaseItem;
 use crate::steps::{Context, Outputs};
 
 /// The agent's first line. Whatever a login shell prints before it is no part of the conversation.
@@ -42,13 +41,13 @@ pub enum Request {
 #[derive(Serialize, Deserialize)]
 pub struct PhaseRun {
     pub phase: String,
-    pub steps: Vec<Work>,
+    pub steps: Vec<PhaseItem>,
     pub mode: Mode,
     pub run: RunInfo,
     pub drift: Drift,
     /// What a plan has for this phase, where it is a plan that is carried out: no more than this may be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promises: Option<Vec<Promise>>,
+    pub planned_steps: Option<Vec<PlannedStep>>,
     /// How long whoever else works on the host is waited for.
     #[serde(default)]
     pub wait_lock: std::time::Duration,
@@ -95,4 +94,39 @@ pub enum Reply {
     Ended {
         result: Result<Option<u64>, Failure>,
     },
+}
+
+/// A file that a controller may ask for. There are no others: a path is no part of the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostFile {
+    Journal,
+    AdminConf,
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Base64.
+    pub(super) content: String,
+    /// Which file it is, for one that was replaced in between has another.
+    pub(super) inode: u64,
+    pub(super) is_last: bool,
+}
+
+impl HostFile {
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Journal => Journal::PATH,
+            Self::AdminConf => "/etc/kubernetes/admin.conf",
+        }
+    }
+
+    /// More than such a file ever has. A host that sends more is not listened to.
+    pub(super) fn most(self) -> usize {
+        match self {
+            Self::Journal => 64 << 20,
+            Self::AdminConf => 1 << 20,
+        }
+    }
 }

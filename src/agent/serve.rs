@@ -10,18 +10,18 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::sync::mpsc;
 
 use super::Client;
-use super::files::{self, HostFile};
+use super::files;
 use super::patience::BEAT;
-use super::protocol::{MARKER, PhaseRun, Reply, Request, ResolveRun};
+use super::protocol::{HostFile, MARKER, PhaseRun, Reply, Request, ResolveRun};
 use crate::baseline;
 use crate::engine::{
-    self, Bound, Busy, Cancel, Change, Content, Failure, FileMode, Foresight, Hint, Host as _, HostLock, Journal, Kind,
-    LastApplied, Mode, Outcome, Probe as _, Progress, Promise, Result, RunInfo, Runner, Sink,
+    self, Busy, Cancel, Change, Content, Failure, FileMode, Hint, Host as _, HostLock, Journal, Kind, LastApplied,
+    Mode, Outcome, PlanGuard, PlannedHost, PlannedStep, Probe as _, Progress, Result, RunInfo, Runner, Sink,
 };
 use crate::facts::Facts;
 use crate::kube::{Connector, health};
 use crate::resource::{LocalHost, remove_temporaries};
-use crate::steps::task::{self, Work as Item};
+use crate::steps::task::{self, PhaseItem};
 use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 const API_SERVER: &str = "https://127.0.0.1:6443/readyz";
@@ -147,7 +147,7 @@ struct Agent {
     host: Arc<LocalHost>,
     lock: Arc<Ownership>,
     past: Arc<Past>,
-    foresight: Foresight,
+    planned_host: PlannedHost,
 }
 
 impl Agent {
@@ -160,7 +160,7 @@ impl Agent {
             services: Services::new(kube),
             lock: Arc::default(),
             past: Arc::default(),
-            foresight: Foresight::default(),
+            planned_host: PlannedHost::default(),
         }
     }
 
@@ -244,6 +244,8 @@ impl Agent {
                 journal.end(outcome, is_news).map(|()| Some(journal.spent().as_millis() as u64))
             }
         };
+        // This is a run's last request: a controller that has the answer may exit, and an agent in its process with it.
+        self.tidy().await;
         let _ = self.replies.send(Reply::Ended { result });
     }
 
@@ -262,7 +264,7 @@ impl Agent {
             lock: self.lock.clone(),
             past: self.past.clone(),
             services: self.services.clone(),
-            foresight: self.foresight.clone(),
+            planned_host: self.planned_host.clone(),
         };
         let beats = Beats::start(self.replies.clone());
         tokio::spawn(async move {
@@ -283,11 +285,11 @@ struct Here {
     lock: Arc<Ownership>,
     past: Arc<Past>,
     services: Services,
-    foresight: Foresight,
+    planned_host: PlannedHost,
 }
 
 async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs> {
-    let Here { cancel, host, lock, past, services, foresight } = here;
+    let Here { cancel, host, lock, past, services, planned_host } = here;
     let started = std::time::Instant::now();
     // Who carries out a saved plan looks whether the host is as it was: from then on nobody else may touch it.
     let journal = match (run.mode, run.run.plan.is_some()) {
@@ -306,10 +308,10 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
     }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
-    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, foresight };
+    let runner = Runner { host, mode: run.mode, journal, last, drift: run.drift, cancel, planned_host };
     let outputs = Arc::default();
-    let promises = run.promises.as_deref();
-    let work = Work { runner, promises, context: &run.context, services, outputs, sink };
+    let planned_steps = run.planned_steps.as_deref();
+    let work = PhaseRunner { runner, planned_steps, context: &run.context, services, outputs, sink };
     let result = work.all(&run.steps).await;
     let outcome = *result.as_ref().unwrap_or(&Outcome::Failed);
     sink.emit(Kind::PhaseFinished { outcome, millis: engine::millis_since(started) });
@@ -414,21 +416,21 @@ async fn write_baseline(host: &LocalHost, context: &Context) -> Result<()> {
     host.apply(&change, &Progress::silent()).await
 }
 
-fn count(items: &[Item]) -> usize {
+fn count(items: &[PhaseItem]) -> usize {
     items.iter().map(|item| item.leaves().len()).sum()
 }
 
-struct Work<'a> {
+struct PhaseRunner<'a> {
     runner: Runner,
-    promises: Option<&'a [Promise]>,
+    planned_steps: Option<&'a [PlannedStep]>,
     context: &'a Context,
     services: Services,
     outputs: Outbox,
     sink: &'a Sink,
 }
 
-impl Work<'_> {
-    fn all<'b>(&'b self, items: &'b [Item]) -> BoxFuture<'b, Result<Outcome>> {
+impl PhaseRunner<'_> {
+    fn all<'b>(&'b self, items: &'b [PhaseItem]) -> BoxFuture<'b, Result<Outcome>> {
         async move {
             let mut outcome = Outcome::Unchanged;
             for item in items {
@@ -439,21 +441,23 @@ impl Work<'_> {
         .boxed()
     }
 
-    async fn one(&self, item: &Item) -> Result<Outcome> {
+    async fn one(&self, item: &PhaseItem) -> Result<Outcome> {
         match item {
-            Item::Step(name) => {
+            PhaseItem::Step(name) => {
                 let step = steps::build(name, &self.make()).map_err(|failure| self.told(name, failure))?;
-                let report = match self.promises {
-                    Some(promises) => self.runner.run(&Bound::new(step.as_ref(), promises), self.sink).await?,
+                let report = match self.planned_steps {
+                    Some(planned_steps) => {
+                        self.runner.run(&PlanGuard::new(step.as_ref(), planned_steps), self.sink).await?
+                    }
                     None => self.runner.run(step.as_ref(), self.sink).await?,
                 };
                 Ok(report.outcome)
             }
-            Item::Task(task) => {
+            PhaseItem::Task(task) => {
                 let report = self.runner.run(task::build(task, &self.make()).as_ref(), self.sink).await?;
                 Ok(report.outcome)
             }
-            Item::Parallel(branches) => {
+            PhaseItem::Parallel(branches) => {
                 let ended = join_all(branches.iter().map(|branch| self.all(branch))).await;
                 ended.into_iter().try_fold(Outcome::Unchanged, |sum, branch| Ok(worst(sum, branch?)))
             }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Baseline, Kind, filter};
+use super::{Baseline, Detail, Kind, PathState, filter};
+use crate::engine::FileKind;
 
 /// A thing that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +36,7 @@ const RULES: [Rule; 12] = [
     // What is below /run is made anew at each boot, and by each service that starts.
     Rule { kind: Kind::Entry, holds: |d| d.name.strip_prefix("/run/").is_some_and(|name| !OF_PODS.contains(&name)) },
     // A folder that programs write into is empty at one time and not at another; what is left in it shows by itself.
-    Rule {
-        kind: Kind::Entry,
-        holds: |d| {
-            without_empty(d.before.as_deref()).is_some()
-                && without_empty(d.before.as_deref()) == without_empty(d.now.as_deref())
-                && !is_of_nodes(&d.name)
-        },
-    },
+    Rule { kind: Kind::Entry, holds: |d| is_same_directory(d) && !is_of_nodes(&d.name) },
     // Such folders tell by themselves whether something is left in them; what was in them before tells whose it is.
     Rule { kind: Kind::Entry, holds: |d| d.before.is_none() && is_in_folder_of_nodes(&d.name) },
     // kboot's own: it goes last.
@@ -59,7 +53,7 @@ const RULES: [Rule; 12] = [
     // The kernel's own views of itself.
     Rule { kind: Kind::Mount, holds: |d| d.name.starts_with("/proc/") },
     // Older baselines do not say where links lead.
-    Rule { kind: Kind::Entry, holds: |d| d.before.as_deref().is_some_and(|before| is_link_of_before(before, d)) },
+    Rule { kind: Kind::Entry, holds: is_same_link },
     // The name servers come with the network.
     Rule { kind: Kind::File, holds: |d| d.name == "/etc/resolv.conf" },
     // dpkg's notes on what it once removed: no package is there.
@@ -70,6 +64,11 @@ const RULES: [Rule; 12] = [
 ];
 
 impl Difference {
+    /// How a path was, and how it is.
+    pub(super) fn paths(&self) -> [Option<PathState>; 2] {
+        [&self.before, &self.now].map(|state| state.as_deref()?.parse().ok())
+    }
+
     /// Whether only a node's parts leave such a thing, so that another reset may take it away.
     pub fn is_of_a_node(&self) -> bool {
         const PACKAGES: [&str; 6] = ["containerd.io", "cri-tools", "kubeadm", "kubectl", "kubelet", "kubernetes-cni"];
@@ -89,13 +88,22 @@ impl Difference {
     }
 }
 
-fn is_link_of_before(before: &str, difference: &Difference) -> bool {
-    let now = difference.now.as_deref().and_then(|now| now.split_once(" -> "));
-    before.starts_with("link ") && now.is_some_and(|(now, _)| now == before)
+/// The same directory, but for what is in it.
+fn is_same_directory(difference: &Difference) -> bool {
+    let [before, now] = difference.paths();
+    before.is_some_and(|before| {
+        before.kind == FileKind::Directory && now.is_some_and(|now| now.without_detail() == before.without_detail())
+    })
 }
 
-fn without_empty(state: Option<&str>) -> Option<&str> {
-    state.map(|state| state.trim_end_matches(" empty"))
+/// The same link, of which was not known before where it leads.
+fn is_same_link(difference: &Difference) -> bool {
+    let [before, now] = difference.paths();
+    before.is_some_and(|before| {
+        before.kind == FileKind::Symlink
+            && before.detail == Detail::None
+            && now.is_some_and(|now| now.without_detail() == before)
+    })
 }
 
 /// Folders that only nodes write into: what was empty must be so again.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compare::is_made_by_nodes;
 use super::{Difference, Kind};
-use crate::engine::{Journal, Made, Probe, Result, Run, State, Thing, Trace};
+use crate::engine::{Journal, Made, Probe, Result, Run, State, Subject, Trace};
 
 /// Something that is not as it was before kboot came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl std::fmt::Display for Leftover {
 /// Says of each difference why it is there, as far as the host tells.
 pub async fn explain(probe: &dyn Probe, differences: &[Difference]) -> Result<Vec<Leftover>> {
     let journal = probe.read(Utf8Path::new(Journal::PATH)).await?.unwrap_or_default();
-    let runs = Journal::runs(&journal);
+    let runs = Journal::runs(&journal)?;
     let mut told = Vec::new();
     for difference in differences {
         if let Some(why) = own_doing(&runs, difference) {
@@ -68,19 +68,15 @@ fn own_doing(runs: &[Run], difference: &Difference) -> Option<String> {
         Kind::File | Kind::Entry => {
             let (run, made, left) =
                 changes().filter_map(|(run, made)| Some((run, made, left(made, &difference.name)?))).next_back()?;
-            let is_as_left = difference.now.as_deref().is_some_and(|now| now.ends_with(&left[..32.min(left.len())]));
-            is_as_left.then_some((run, made))?
+            let [_, now] = difference.paths();
+            now.is_some_and(|now| now.has_digest(&left)).then_some((run, made))?
         }
         Kind::Package if is_gone => {
             changes().filter(|(_, made)| has_package(&made.before, &difference.name)).rfind(|(_, made)| {
                 made.after.as_ref().is_some_and(|after| !after.is_empty() && !has_package(after, &difference.name))
             })?
         }
-        // Commands say what they remove in words only.
-        Kind::Rule if is_gone => {
-            let program = difference.name.split(' ').next().unwrap_or_default();
-            changes().rfind(|(_, made)| made.text.starts_with("remove ") && made.text.contains(program))?
-        }
+        Kind::Rule if is_gone => changes().rfind(|(_, made)| takes_rules(made, &difference.name))?,
         Kind::Package
         | Kind::Rule
         | Kind::Sysctl
@@ -105,7 +101,7 @@ fn by(run: &Run) -> String {
 
 /// Whether a change made what was not at a path before.
 fn makes(made: &Made, path: &Utf8Path) -> bool {
-    let is_it = |trace: &&Trace| matches!(&trace.thing, Thing::Path { path: touched } if touched == path);
+    let is_it = |trace: &&Trace| matches!(&trace.subject, Subject::Path { path: touched } if touched == path);
     let was_absent = made.before.iter().find(is_it).is_some_and(|before| before.state == State::Absent);
     was_absent && made.after.iter().flatten().find(is_it).is_none_or(|after| after.state != State::Absent)
 }
@@ -113,8 +109,8 @@ fn makes(made: &Made, path: &Utf8Path) -> bool {
 /// Whether a change took away what was at a path, or a folder above it.
 fn takes(made: &Made, path: &Utf8Path) -> bool {
     made.before.iter().any(|trace| {
-        let Thing::Path { path: touched } = &trace.thing else { return false };
-        let after = made.after.iter().flatten().find(|after| after.thing == trace.thing);
+        let Subject::Path { path: touched } = &trace.subject else { return false };
+        let after = made.after.iter().flatten().find(|after| after.subject == trace.subject);
         // One that was cut off may have done its work.
         path.starts_with(touched)
             && trace.state != State::Absent
@@ -122,10 +118,19 @@ fn takes(made: &Made, path: &Utf8Path) -> bool {
     })
 }
 
+/// Whether a change removed rules from where this one was: `iptables-nft TABLE …`, or `nftables FAMILY TABLE`.
+fn takes_rules(made: &Made, rule: &str) -> bool {
+    made.before.iter().any(|trace| match &trace.subject {
+        Subject::FilterRules { program } => rule.split(' ').next() == Some(program),
+        Subject::FilterTable { family, table } => rule == format!("nftables {family} {table}"),
+        _ => false,
+    })
+}
+
 /// The digest of a file as a change left it.
 fn left(made: &Made, path: &str) -> Option<String> {
-    made.after.iter().flatten().find_map(|trace| match (&trace.thing, &trace.state) {
-        (Thing::Path { path: touched }, State::File { digest, .. }) if touched == path => Some(digest.clone()),
+    made.after.iter().flatten().find_map(|trace| match (&trace.subject, &trace.state) {
+        (Subject::Path { path: touched }, State::File { digest, .. }) if touched == path => Some(digest.clone()),
         _ => None,
     })
 }
@@ -171,8 +176,9 @@ async fn of_path(probe: &dyn Probe, difference: &Difference) -> Result<String> {
         let holds = if names.is_empty() { "nothing".into() } else { names.join(", ") };
         return Ok(format!("a part of the node made it, and it holds {holds}"));
     }
-    Ok(of_presence(difference, new(difference), "somebody has removed it since")
-        .replace("it was ", "somebody has changed it since: it was "))
+    let why = of_presence(difference, new(difference), "somebody has removed it since");
+    let is_changed = difference.before.is_some() && difference.now.is_some();
+    Ok(if is_changed { format!("somebody has changed it since: {why}") } else { why })
 }
 
 /// The package that put a path there.
@@ -262,14 +268,18 @@ mod tests {
     async fn nobody_is_blamed_for_what_this_cluster_made() {
         use crate::engine::{Entry, Record, RunInfo};
         let info = RunInfo { id: "1".into(), command: "kboot up".into(), ..RunInfo::default() };
-        let trace = |path: &str, state| vec![Trace { thing: Thing::path(path), state }];
+        let trace = |path: &str, state| vec![Trace { subject: Subject::path(path), state }];
         let written = |change, path: &str| {
             let (step, text, before) = ("write-it".to_string(), "write it".to_string(), trace(path, State::Absent));
             let after = trace(path, State::file(0o644, 0, 0, b"x".to_vec()));
-            [Entry::Intent { change, step, text, before, wants: Default::default() }, Entry::Done { change, after }]
+            [
+                Entry::Intent { change, step, id: None, text, before, wants: Default::default() },
+                Entry::Done { change, after },
+            ]
         };
         let removed = Entry::Intent {
             change: 2,
+            id: None,
             step: "remove-it".into(),
             text: "remove it".into(),
             before: trace("/etc/b", State::file(0o644, 0, 0, b"x".to_vec())),
@@ -278,7 +288,7 @@ mod tests {
         let [a, b] = [written(0, "/etc/a"), written(1, "/etc/b")];
         let entries = [Entry::Begin(info)].into_iter().chain(a).chain(b).chain([removed]);
         let record =
-            |entry| serde_json::to_string(&Record { version: 2, run: "1".into(), at: 1, entry }).unwrap() + "\n";
+            |entry| serde_json::to_string(&Record { version: 3, run: "1".into(), at: 1, entry }).unwrap() + "\n";
         let host = FakeHost::default()
             .file(Journal::PATH, entries.map(record).collect::<String>())
             .file("/var/lib/cni/networks/podman/10.88.0.2", "");
@@ -309,12 +319,13 @@ mod tests {
     #[tokio::test]
     async fn what_kboot_removed_is_said_to_be_its_own_doing() {
         use crate::engine::{Entry, Record, RunInfo, Trace};
-        let trace = |path: &str, state| vec![Trace { thing: Thing::path(path), state }];
+        let trace = |path: &str, state| vec![Trace { subject: Subject::path(path), state }];
         let directory = State::Directory { mode: 0o755, uid: 0, gid: 0, is_empty: false };
         let file = State::file(0o644, 0, 0, b"new".to_vec());
         let info = RunInfo { id: "1".into(), command: "kboot reset".into(), ..RunInfo::default() };
         let intent = |change, path, before| Entry::Intent {
             change,
+            id: None,
             step: "remove-it".into(),
             text: format!("remove {path}"),
             before: trace(path, before),
@@ -328,7 +339,7 @@ mod tests {
             Entry::Done { change: 1, after: trace("/etc/crictl.yaml", file) },
         ];
         let record =
-            |entry| serde_json::to_string(&Record { version: 2, run: "1".into(), at: 1, entry }).unwrap() + "\n";
+            |entry| serde_json::to_string(&Record { version: 3, run: "1".into(), at: 1, entry }).unwrap() + "\n";
         let host = FakeHost::default().file(Journal::PATH, entries.map(record).concat());
         let gone = |kind, name: &str| Difference { before: Some("there".into()), now: None, ..new(kind, name) };
         let changed = |now: &[u8]| Difference {

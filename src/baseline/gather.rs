@@ -2,8 +2,9 @@
 
 use camino::Utf8Path;
 
+use super::path_state::{Detail, PathState};
 use super::{Baseline, Kind, VERSION, filter};
-use crate::engine::{FileKind, Metadata, Probe, Result, now_millis, sha256};
+use crate::engine::{FileKind, Probe, Result, now_millis};
 use crate::proc;
 
 /// A file larger than this is known by its size alone.
@@ -114,21 +115,19 @@ async fn files(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
             if count > MOST {
                 return Ok(());
             }
-            let mut state = described(&metadata);
-            match metadata.kind {
-                FileKind::Directory => folders.push(path.clone()),
+            let detail = match metadata.kind {
+                FileKind::Directory => {
+                    folders.push(path.clone());
+                    Detail::None
+                }
                 FileKind::File if metadata.size <= LARGE => {
-                    let bytes = probe.read(Utf8Path::new(&path)).await?.unwrap_or_default();
-                    state = format!("{state} {}", digest(&bytes));
+                    Detail::digest(&probe.read(Utf8Path::new(&path)).await?.unwrap_or_default())
                 }
-                FileKind::File => state = format!("{state} {} bytes", metadata.size),
-                FileKind::Symlink => {
-                    let target = probe.link(Utf8Path::new(&path)).await?.unwrap_or_default();
-                    state = format!("{state} -> {target}");
-                }
-                FileKind::Other => {}
-            }
-            found.insert(Kind::File, path, state);
+                FileKind::File => Detail::Size(metadata.size),
+                FileKind::Symlink => target(probe, &path).await?,
+                FileKind::Other => Detail::None,
+            };
+            found.insert(Kind::File, path, PathState::of(&metadata, detail).to_string());
         }
     }
     Ok(())
@@ -143,21 +142,17 @@ async fn entries(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
                 for name in probe.list(Utf8Path::new(&folder)).await?.unwrap_or_default() {
                     let path = format!("{folder}/{name}");
                     let Some(metadata) = probe.stat(Utf8Path::new(&path)).await? else { continue };
-                    let mut state = described(&metadata);
-                    if metadata.kind == FileKind::Directory {
-                        // Whether something lies in it tells a mount point that waits from a program's own state.
-                        let is_empty =
-                            probe.list(Utf8Path::new(&path)).await.ok().flatten().is_some_and(|names| names.is_empty());
-                        if is_empty {
-                            state.push_str(" empty");
+                    let detail = match metadata.kind {
+                        FileKind::Directory => {
+                            next.push(path.clone());
+                            // Whether something lies in it tells a mount point that waits from a program's own state.
+                            let names = probe.list(Utf8Path::new(&path)).await.ok().flatten();
+                            if names.is_some_and(|names| names.is_empty()) { Detail::Empty } else { Detail::None }
                         }
-                        next.push(path.clone());
-                    }
-                    if metadata.kind == FileKind::Symlink {
-                        let target = probe.link(Utf8Path::new(&path)).await?.unwrap_or_default();
-                        state = format!("{state} -> {target}");
-                    }
-                    found.insert(Kind::Entry, path, state);
+                        FileKind::Symlink => target(probe, &path).await?,
+                        FileKind::File | FileKind::Other => Detail::None,
+                    };
+                    found.insert(Kind::Entry, path, PathState::of(&metadata, detail).to_string());
                 }
             }
             level = next;
@@ -165,24 +160,14 @@ async fn entries(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
     }
     let modules = Utf8Path::new("/usr/lib/modules");
     if let Some(metadata) = probe.stat(modules).await? {
-        found.insert(Kind::Entry, modules.as_str(), described(&metadata));
+        let state = PathState::of(&metadata, Detail::None);
+        found.insert(Kind::Entry, modules.as_str(), state.to_string());
     }
     Ok(())
 }
 
-/// As `directory 0755 0:0`
-fn described(metadata: &Metadata) -> String {
-    let kind = match metadata.kind {
-        FileKind::File => "file",
-        FileKind::Directory => "directory",
-        FileKind::Symlink => "link",
-        FileKind::Other => "special",
-    };
-    format!("{kind} {:04o} {}:{}", metadata.mode, metadata.uid, metadata.gid)
-}
-
-fn digest(bytes: &[u8]) -> String {
-    sha256(bytes)[..32].into()
+async fn target(probe: &dyn Probe, link: &str) -> Result<Detail> {
+    Ok(Detail::Target(probe.link(Utf8Path::new(link)).await?.unwrap_or_default().into_string()))
 }
 
 async fn packages(probe: &dyn Probe, found: &mut Baseline) -> Result<()> {
@@ -349,7 +334,7 @@ mod tests {
             .file("/sys/fs/cgroup/cgroup.controllers", "")
             .file("/sys/fs/cgroup/kubepods/x", "");
         let found = gather(&host).await.unwrap();
-        let digest = digest(b"x");
+        let digest = &crate::engine::sha256(b"x")[..32];
         assert_eq!(found.state(Kind::File, "/etc/fstab"), Some(format!("file 0644 0:0 {digest}").as_str()));
         assert!(found.state(Kind::File, "/etc/ssh/sshd_config").is_some());
         assert_eq!(found.state(Kind::Entry, "/opt/a/b"), Some("directory 0644 0:0"));

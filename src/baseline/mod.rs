@@ -8,6 +8,7 @@ mod compare;
 mod explain;
 pub mod filter;
 mod gather;
+mod path_state;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use crate::engine::{Failure, Hint, Probe, Result};
 pub use compare::Difference;
 pub use explain::{Leftover, explain};
 pub use gather::{gather, pod_cgroups};
+pub use path_state::{Detail, PathState};
 
 /// Where a host keeps its own, for root only.
 pub const PATH: &str = "/var/lib/kboot/baseline.json";
@@ -74,7 +76,11 @@ impl Baseline {
                 .hint(Hint::RemoveBaseline { path: PathWord::of(PATH) })
         })?;
         if baseline.version > VERSION {
-            return Err(Failure::new(format!("{PATH} is of a newer kboot")).hint(Hint::RunNewerKboot));
+            return Err(Failure::new(format!(
+                "{PATH} is of format {}, and this kboot reads formats up to {VERSION}",
+                baseline.version
+            ))
+            .hint(Hint::RunNewerKboot));
         }
         Ok(Some(baseline))
     }
@@ -91,9 +97,17 @@ impl Baseline {
     }
 
     /// Where a link that was at this path led.
-    pub fn link(&self, path: &str) -> Option<&str> {
-        let state = |kind| self.state(kind, path)?.strip_prefix("link ")?.split_once(" -> ");
-        [Kind::Entry, Kind::File].into_iter().find_map(state).map(|(_, target)| target)
+    pub fn link(&self, path: &str) -> Option<String> {
+        let target = |kind| match self.path(kind, path)?.detail {
+            Detail::Target(target) => Some(target),
+            Detail::None | Detail::Digest(_) | Detail::Size(_) | Detail::Empty => None,
+        };
+        [Kind::Entry, Kind::File].into_iter().find_map(target)
+    }
+
+    /// How a path was, which is a [`Kind::File`] or a [`Kind::Entry`].
+    pub fn path(&self, kind: Kind, path: &str) -> Option<PathState> {
+        self.state(kind, path)?.parse().ok()
     }
 
     /// How a thing was.

@@ -8,11 +8,12 @@ use rand::rngs::SysRng;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::token_secret::SECRET_PREFIX;
-
 const ID_LENGTH: usize = 6;
 const SECRET_LENGTH: usize = 16;
 const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// How the secrets' names begin; the token's id follows.
+pub const SECRET_PREFIX: &str = "bootstrap-token-";
 
 /// A bootstrap token: a public id and a secret. It shows the id alone; [`expose`](Self::expose) gives the whole.
 ///

@@ -12,8 +12,6 @@ use super::token::{Token, TokenError};
 
 /// Where the secrets are.
 pub const NAMESPACE: &str = "kube-system";
-/// How the secrets' names begin; the token's id follows.
-pub const SECRET_PREFIX: &str = "bootstrap-token-";
 /// The type of the secrets.
 pub const SECRET_TYPE: &str = "bootstrap.kubernetes.io/token";
 /// Whose members kubeadm's bindings let join.

@@ -1,7 +1,7 @@
-//! The address that `init` and `join` give this machine where neither a flag nor a file says it. What chooses is pure.
+//! Chooses this machine's address for `init` and `join`, if neither a flag nor a file gives it. The choice is a pure function.
 //!
-//! kubeadm takes the default route's. In a virtual machine that may be the address of the hypervisor's NAT, which every machine
-//! beside it has, too.
+//! kubeadm uses the address of the default route. In a virtual machine, that may be the address of the hypervisor's NAT, which the
+//! other virtual machines have, too.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
@@ -17,10 +17,10 @@ use super::exit::{Problem, remark};
 
 const FLAG: &str = "--apiserver-advertise-address";
 const KUBELET_FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
-/// What container engines and hypervisors make for their own guests.
+/// Interfaces that container engines and hypervisors create for their own guests, by the start of their names.
 const FOR_GUESTS: [&str; 5] = ["lo", "docker", "br-", "virbr", "vbox"];
 
-/// An address, and why it is this one.
+/// An address, and the reason for the choice.
 #[derive(Debug, PartialEq)]
 pub struct Chosen {
     pub address: IpAddr,
@@ -28,7 +28,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Says which address it is, in one line.
+    /// Prints the address and the reason, in one line.
     pub fn tell(&self, global: &Global) {
         if !global.quiet && !matches!(global.output, super::Output::Json) {
             remark(self.line());
@@ -40,35 +40,35 @@ impl Chosen {
     }
 }
 
-/// Where a virtual machine's NAT gives addresses that other machines cannot use, or that belong to the tool.
+/// A virtual machine's NAT, with addresses that other machines cannot use, or that belong to the tool.
 struct Nat {
     network: &'static str,
     gateway: &'static str,
     name: &'static str,
-    /// Whether each machine has the same address.
+    /// Whether every machine has the same address.
     is_same: bool,
 }
 
-/// By the address and the gateway, for a real network may have the same addresses.
+/// kboot knows a NAT by its address and gateway, because a real network may have the same addresses.
 const NATS: [Nat; 2] = [
     Nat { network: "10.0.2.15/32", gateway: "10.0.2.2", name: "the NAT of VirtualBox and QEMU", is_same: true },
     Nat { network: "192.168.121.0/24", gateway: "192.168.121.1", name: "the NAT of vagrant-libvirt", is_same: false },
 ];
 
-/// What of this machine the choice depends on.
+/// The facts about this machine that decide the choice.
 struct Machine {
     interfaces: Vec<Interface>,
     /// The default route's gateway.
     gateway: Option<Ipv4Addr>,
-    /// The address from which it reaches what has no route of its own.
+    /// The source address of the default route.
     default: Option<IpAddr>,
-    /// The API server that is joined, and the address from which it is reached.
+    /// The API server to join, and the source address of the route to it.
     server: Option<(String, IpAddr)>,
-    /// The address that the kubelet was given.
+    /// The address in the kubelet's flags.
     own: Option<IpAddr>,
 }
 
-/// The address of this machine; to join a cluster, the one from which it reaches the API server at `endpoint`.
+/// The address of this machine. To join a cluster: the address from which it reaches the API server at `endpoint`.
 pub fn choose(endpoint: Option<&str>) -> Result<Chosen, Problem> {
     Machine::here(endpoint).choose()
 }
@@ -130,7 +130,7 @@ impl Machine {
         }
     }
 
-    /// The other IPv4 addresses, by which machines may reach this one.
+    /// The other IPv4 addresses at which machines may reach this one.
     fn others(&self, but: IpAddr) -> Vec<(IpAddr, &str)> {
         let is_for_others = |interface: &&Interface| {
             !is_pod_network(&interface.name) && !FOR_GUESTS.iter().any(|prefix| interface.name.starts_with(prefix))
@@ -163,7 +163,7 @@ fn listed(addresses: &[(IpAddr, &str)]) -> String {
     addresses.iter().map(|(address, device)| format!("{address} ({device})")).collect::<Vec<_>>().join(", ")
 }
 
-/// The address from which the kernel would send there. Connecting a UDP socket sends nothing: the kernel only chooses the route.
+/// The address from which the kernel would send to `to`. Connecting a UDP socket sends nothing: the kernel only chooses the route.
 fn source(to: &SocketAddr) -> Option<IpAddr> {
     let any = if to.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
     let socket = UdpSocket::bind((any, 0)).ok()?;
@@ -182,8 +182,8 @@ pub fn is_here(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-/// The gateway of the default route that counts. /proc/net/route: `device destination gateway flags refcnt use metric mask …`, addresses
-/// in hexadecimal, the lowest byte first.
+/// The gateway of the default route with the lowest metric. /proc/net/route: `device destination gateway flags refcnt use metric mask
+/// …`, addresses in hexadecimal, the lowest byte first.
 fn gateway(route: &str) -> Option<Ipv4Addr> {
     let default = |line: &str| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -204,7 +204,7 @@ fn node_ip(flags: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// /proc/net/route of a machine of Vagrant with VirtualBox.
+    /// /proc/net/route of a Vagrant machine with VirtualBox.
     const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
         eth0\t00000000\t0202000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
         eth0\t0002000A\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0\n\
@@ -214,7 +214,7 @@ mod tests {
         Interface { name: name.into(), addresses: vec![address.parse().unwrap()], is_up: true }
     }
 
-    /// Its NAT at eth0, a private network at eth1.
+    /// A machine with NAT at eth0 and a private network at eth1.
     fn machine() -> Machine {
         Machine {
             interfaces: vec![
@@ -257,7 +257,7 @@ mod tests {
             "this machine's address is 192.168.56.11: eth1's, for 192.168.121.37, the default route's, is of the NAT of \
              vagrant-libvirt"
         );
-        // Its machines reach each other by the NAT's addresses, too: where the private one is in doubt, those are good.
+        // libvirt's machines also reach each other at the NAT's addresses. These work if the private address is ambiguous.
         libvirt.interfaces.push(interface("eth2", "192.168.57.11/24"));
         assert_eq!(said(&libvirt), "this machine's address is 192.168.121.37: the default route's");
     }
@@ -301,7 +301,7 @@ mod tests {
         machine.interfaces.push(interface("eth2", "192.168.57.11/24"));
         machine.server = Some(("192.168.57.10:6443".into(), "192.168.57.11".parse().unwrap()));
         assert_eq!(said(&machine), "this machine's address is 192.168.57.11: it reaches 192.168.57.10:6443 from there");
-        // A server that is outside of the NAT says nothing of the machines' own network.
+        // The route to a server outside of the NAT says nothing about the machines' own network.
         machine.interfaces.pop();
         machine.server = Some(("api.example.com".into(), "10.0.2.15".parse().unwrap()));
         assert!(said(&machine).starts_with("this machine's address is 192.168.56.11: eth1's"), "{}", said(&machine));

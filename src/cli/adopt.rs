@@ -13,31 +13,30 @@ use crate::fleet::Fleet;
 use crate::inventory::{Cluster, Host, HostSsh, Role};
 
 use super::exit::{Problem, print_data, remark};
-use super::{Global, Output, file};
+use super::file;
 
-/// Write the inventory of a cluster that kubeadm made
+/// Write the inventory of a cluster that kubeadm created
 ///
-/// Reads what the cluster and its hosts are, changes nothing, and prints the inventory for which `kboot plan` finds nothing to do that
-/// matters. What an inventory can't say is told, in the file as well. At least one of the hosts has to be a control plane; nodes that
-/// are not named are in the inventory all the same.
+/// The command reads the cluster and its hosts, and changes nothing. It prints an equivalent inventory, for which `kboot plan` finds
+/// no significant changes. It reports what an inventory can't express, and also writes that into the file. At least one of the hosts
+/// must be a control plane. The inventory also contains nodes that you do not name.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kboot adopt --host root@10.0.0.11 --host root@10.0.0.12 > inventory.yaml
-  kboot adopt --host root@10.0.0.11 --host admin@10.0.0.13:2222 -o ./inventory.yaml
-  kboot plan -i inventory.yaml                        What `kboot up` would then change")]
+  kboot adopt --host root@10.0.0.11 --host admin@10.0.0.13:2222 --out inventory.yaml
+  kboot plan -i inventory.yaml                        Show what `kboot up` would then change")]
 pub struct Adopt {
-    /// A node of the cluster, as SSH reaches it. May be given more than once. A user other than root needs sudo without a password
+    /// The SSH address of a node of the cluster. Can be repeated. A user other than root needs passwordless sudo
     #[arg(long = "host", value_name = "[USER@]ADDRESS[:PORT]", required = true, value_parser = target)]
     hosts: Vec<Target>,
-    /// Write the inventory to this file, and beside it the keys of repositories that it names. `-o ./inventory.yaml` does the same: a
-    /// value of -o with a dot or a slash is a file
+    /// Write the inventory to this file, and the repository keys that it names beside it
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
-    /// The private key to log in with. Default: the SSH agent's keys, then ~/.ssh/id_ed25519 and id_ecdsa
+    /// The private SSH key to log in with. Default: the SSH agent's keys, then ~/.ssh/id_ed25519 and id_ecdsa
     #[arg(long, value_name = "FILE")]
     identity_file: Option<Utf8PathBuf>,
-    /// The file with the hosts' public keys. Default: ~/.ssh/known_hosts
+    /// The file with the hosts' public SSH keys. Default: ~/.ssh/known_hosts
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<Utf8PathBuf>,
 }
@@ -70,17 +69,9 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 impl Adopt {
-    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let out = match (global.output, &self.out) {
-            (Output::File(_), Some(_)) => {
-                return Err(
-                    Problem::usage("the inventory's file is named twice").hint("use either --out FILE or -o FILE")
-                );
-            }
-            (Output::File(path), None) => Some(path.to_owned()),
-            (_, out) => out.clone(),
-        };
-        if let Some(path) = out.as_deref().filter(|path| path.exists()) {
+    pub async fn run(self) -> Result<ExitCode, Problem> {
+        let out = self.out.as_deref();
+        if let Some(path) = out.filter(|path| path.exists()) {
             return Err(
                 Problem::usage(format!("{path} is there already")).hint("name another file, or move this one away")
             );
@@ -103,19 +94,19 @@ impl Adopt {
         };
         let folder = path.parent().unwrap_or(Utf8Path::new(""));
         let written = adopted.keys.iter().try_for_each(|(name, key)| std::fs::write(folder.join(name), key));
-        let written = written.and_then(|()| file::replace(&path, &adopted.inventory, 0o644));
+        let written = written.and_then(|()| file::replace(path, &adopted.inventory, 0o644));
         written.map_err(|error| Failure::from(error).context(format_args!("write {path}")))?;
         remark(format!("the inventory is in {path}: `kboot plan -i {path}` shows what `kboot up` would change"));
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Reaches all hosts at once, and looks at each.
+    /// Connects to all hosts at once, and inspects each.
     async fn look(&self, reached: &Reached) -> Result<Vec<Named>, Problem> {
         let fleet = &Fleet::new(crate::report::ask_secret);
         let looks = self.hosts.iter().map(|target| async move {
             let look = async {
                 let (cluster, host) = target.cluster(reached);
-                // It leaves nothing on the host, not even itself.
+                // The agent leaves nothing on the host, not even its own file.
                 let agent = fleet.agent(&cluster, &host, false).await?;
                 Ok::<_, Failure>((agent.facts().await?, agent.survey().await?))
             };
@@ -149,7 +140,7 @@ impl Adopt {
 }
 
 impl Target {
-    /// As the fleet wants it: a cluster of this host alone.
+    /// A cluster of this host alone, because the fleet connects only to hosts of a cluster.
     fn cluster(&self, reached: &Reached) -> (Cluster, Host) {
         let mut host = Host::new(self.text.clone(), [127, 0, 0, 1].into(), vec![Role::ControlPlane]);
         host.ssh = HostSsh {
@@ -170,7 +161,7 @@ impl Target {
         (cluster, host)
     }
 
-    /// There is no inventory yet by which host keys could be trusted.
+    /// Replaces a hint to `kboot hosts trust`: that command needs an inventory, and there is none yet.
     fn told(&self, failure: Failure) -> Failure {
         let ssh = format!("ssh -p {} {}@{}", self.port, self.user, self.address);
         let hint = failure.hint.clone().map(|hint| match hint.to_string().contains("kboot hosts trust") {

@@ -1,4 +1,4 @@
-//! `kboot agent`: what a controller starts on a host. Not for people.
+//! `kboot agent`: the controller starts this command on a host. Users do not run it.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::exit::Problem;
 
-/// Serve this machine to a controller over standard input and output
+/// Serve a controller over standard input and output
 #[derive(Args)]
 pub struct Agent {
-    /// Remove this program's file, and the folders above it that are then empty
+    /// Remove this program's file, and the parent folders that are then empty
     #[arg(long)]
     vanish: bool,
 }
@@ -24,7 +24,7 @@ impl Agent {
     }
 }
 
-/// A program goes on running without its file.
+/// Removes this program's file. The program continues to run without it.
 fn vanish() -> std::io::Result<()> {
     let program = std::env::current_exe()?;
     std::fs::remove_file(&program)?;

@@ -7,27 +7,28 @@ use clap::Args;
 
 use crate::engine::Mode;
 use crate::inventory;
-use crate::plan::{self, PlanError, SavedPlan};
+use crate::plan::{self, SavedPlan};
 use crate::playbook;
 use crate::report::Stream;
 
 use super::Global;
-use super::exit::{Problem, remark, unreadable};
+use super::exit::{Problem, remark};
 use super::run::{self, Job};
+use super::saved_plan;
 use super::up;
 use super::wait::WaitArgs;
 
-/// Carry out a plan that `kboot plan --out` kept: that, and nothing else
+/// Carry out a plan that `kboot plan --out` saved, and nothing else
 ///
-/// First all hosts are looked at again. If one of them, or the cluster, is no longer as the plan saw it, nothing is changed, and what
-/// moved is named. A plan that is carried out already finds nothing to do.
+/// The run first inspects all hosts again. If a host or the cluster differs from the saved plan, the run changes nothing and reports
+/// the differences. If you apply a plan twice, the second run finds nothing to do.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kboot plan -i inventory.yaml --out plan.json
   kboot apply plan.json")]
 pub struct Apply {
-    /// The plan's file
+    /// The file with the saved plan
     #[arg(value_name = "FILE")]
     plan: Utf8PathBuf,
     #[command(flatten)]
@@ -37,11 +38,7 @@ pub struct Apply {
 impl Apply {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let path = &self.plan;
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| unreadable(path, &error).hint("make one: kboot plan -i INVENTORY --out FILE"))?;
-        let saved = SavedPlan::parse(&text).map_err(|error: PlanError| {
-            Problem::usage(format!("failed to read the plan {path}: {error}")).hint(error.hint())
-        })?;
+        let saved = saved_plan::read(path)?;
         let inventory = Utf8Path::new(&saved.inventory);
         if is_edited(inventory, &saved) {
             remark(format!("note: {inventory} has changed since the plan was made; the plan counts"));
@@ -64,9 +61,9 @@ impl Apply {
     }
 }
 
-/// Whether the inventory is there and says something else by now.
+/// Whether the inventory exists and differs from the plan's.
 fn is_edited(path: &Utf8Path, saved: &SavedPlan) -> bool {
     let Ok(loaded) = inventory::load(path) else { return false };
     let cluster = saved.lock.as_ref().map_or(loaded.cluster.clone(), |lock| lock.pinned(&loaded.cluster));
-    up::absolute(&cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
+    run::absolute(&cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
 }

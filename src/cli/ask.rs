@@ -1,16 +1,16 @@
-//! Questions to the person in front of the terminal.
+//! Questions to the user at the terminal.
 
 use std::io::{BufRead as _, IsTerminal as _};
 
 use super::exit::{self, Problem};
 
-/// A yes or no; `nobody` where there is no person.
+/// Asks a yes-or-no question. Without a terminal, the error is `nobody`.
 pub fn is_agreed(question: &str, nobody: Problem) -> Result<bool, Problem> {
     let answer = ask(&format!("{question} [y/N] "), nobody)?;
     Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
 }
 
-/// An error where there is no person to be asked by [`confirm`].
+/// An error if there is no terminal on which [`confirm`] can ask.
 pub fn somebody_is_here() -> Result<(), Problem> {
     if std::io::stdin().is_terminal() { Ok(()) } else { Err(unasked()) }
 }
@@ -19,7 +19,7 @@ fn unasked() -> Problem {
     Problem::usage("this is not to be done unasked, and nobody is here to confirm it").hint("add --yes")
 }
 
-/// Says what is about to happen, and has the names of the hosts typed.
+/// Prints what is about to happen, and asks the user to type the names of the hosts.
 pub fn confirm(hosts: &[String], what: &str) -> Result<(), Problem> {
     let names = hosts.join(" ");
     let nobody = unasked();

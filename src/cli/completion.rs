@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::exit::{Problem, print_data};
 
-/// Print a shell's completion script
+/// Print the completion script of a shell
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -15,7 +15,7 @@ Examples:
   kboot completion zsh > \"${fpath[1]}/_kboot\"
   kboot completion fish > ~/.config/fish/completions/kboot.fish")]
 pub struct Completion {
-    /// Whose
+    /// The shell
     shell: Shell,
 }
 
@@ -28,7 +28,7 @@ impl Completion {
     }
 }
 
-/// Without what is not for people: some of the scripts would offer it.
+/// The commands without the hidden ones: the scripts of some shells would offer them.
 fn visible(command: &clap::Command) -> clap::Command {
     clap::Command::new("kboot")
         .version(env!("CARGO_PKG_VERSION"))

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::inventory::{self, Cluster};
+use crate::kubeadm::is_kubeadm;
 use crate::report::count;
 
 use super::etcd_files;
@@ -12,20 +13,20 @@ use super::exit::{Problem, print_data};
 use super::kubeadm;
 use super::up::InventoryArg;
 
-/// Look at inventories: check them, fill them in, describe them
+/// Check inventories, print them with all defaults, and print their JSON Schema
 #[derive(Subcommand)]
 pub enum Config {
     Validate(Validate),
     Print(Print),
-    /// Print the inventory's JSON Schema, for editors
+    /// Print the JSON Schema of inventories, for editors
     #[command(after_help = "Example:\n  kboot config schema > inventory.schema.json")]
     Schema,
 }
 
-/// Check an inventory and tell every mistake in it
+/// Check an inventory and report every mistake in it
 ///
-/// Reads the inventory and the files that it names, and asks no host. Each mistake is told with its line and column. kubeadm's
-/// configuration is checked as `kboot init --config` takes it.
+/// The command reads the inventory and the files that it names, and connects to no host. It reports each mistake with its line and
+/// column. It checks kubeadm's configuration in the same way as `kboot init --config`.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -38,7 +39,7 @@ pub struct Validate {
 
 /// Print an inventory with every default filled in
 ///
-/// kubeadm's configuration is printed as the inventory that says the same of the cluster, with this machine as its host.
+/// For kubeadm's configuration, the command prints an equivalent inventory, with this machine as the host.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -53,9 +54,9 @@ impl Config {
     pub fn run(self) -> Result<ExitCode, Problem> {
         let text = match self {
             Config::Validate(validate) => {
-                let cluster = load(&validate.inventory)?;
-                // What kubeadm's configuration names is on the machine that it is for.
-                if kubeadm::text(Some(validate.inventory.path())).is_none() {
+                let (cluster, is_kubeadm) = load(&validate.inventory)?;
+                // kubeadm's configuration names files of the machine for which it is written. They may not exist here.
+                if !is_kubeadm {
                     etcd_files::read(&cluster)?;
                 }
                 let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
@@ -70,7 +71,7 @@ impl Config {
                     cluster.kubernetes.version
                 )
             }
-            Config::Print(print) => inventory::print(&load(&print.inventory)?),
+            Config::Print(print) => inventory::print(&load(&print.inventory)?.0),
             Config::Schema => inventory::schema(),
         };
         print_data(&text)?;
@@ -78,10 +79,10 @@ impl Config {
     }
 }
 
-/// The cluster of an inventory, or of a file of kubeadm's.
-fn load(argument: &InventoryArg) -> Result<Cluster, Problem> {
-    match kubeadm::text(Some(argument.path())) {
-        Some(text) => kubeadm::cluster(&text, argument.path()),
-        None => argument.load(),
+/// The cluster of an inventory, or of kubeadm's configuration, and whether it is the latter.
+fn load(argument: &InventoryArg) -> Result<(Cluster, bool), Problem> {
+    match inventory::text(argument.path()).ok().filter(|text| is_kubeadm(text)) {
+        Some(text) => Ok((kubeadm::cluster(&text, argument.path())?, true)),
+        None => Ok((argument.load()?, false)),
     }
 }

@@ -1,4 +1,5 @@
-//! Control planes that are joined by hand: the key by which the cluster keeps its authorities, and what is got with it.
+//! Control planes that join by hand: the key that encrypts the CAs in the cluster, and the files that a control plane decrypts with
+//! it.
 
 use camino::Utf8Path;
 use clap::Args;
@@ -19,30 +20,30 @@ use super::exit::{Problem, remark, unreadable};
 /// How a control plane joins.
 #[derive(Args)]
 pub struct ControlPlaneArgs {
-    /// Make this machine one more control plane, and not a worker
+    /// Make this machine an additional control plane, not a worker
     #[arg(long)]
     pub control_plane: bool,
-    /// The key that `kboot init --upload-certs` printed, by which the cluster keeps its authorities for two hours. Other users of
-    /// this machine can see it while the command runs: --certificate-key-file hides it
-    // Not parsed by clap, whose errors repeat what was given.
+    /// The key that `kboot init --upload-certs` printed. It decrypts the CAs, which the cluster stores for two hours. Other users of
+    /// this machine can see the key while the command runs; use --certificate-key-file to hide it
+    // Not parsed by clap: its errors would repeat the secret.
     #[arg(long, value_name = "HEX", requires = "control_plane")]
     certificate_key: Option<String>,
-    /// A file with that key; - for standard input
+    /// A file with the certificate key, or - for standard input
     #[arg(long, value_name = "FILE", requires = "control_plane", conflicts_with = "certificate_key")]
     certificate_key_file: Option<String>,
 }
 
-/// How `init` hands the authorities on.
+/// The flags with which `init` uploads the CAs.
 #[derive(Args)]
 pub struct UploadArgs {
-    /// Keep the authorities in the cluster for two hours, encrypted, for control planes that join by hand, and print their line
+    /// Store the encrypted CAs in the cluster for two hours, and print the command to join control planes by hand
     #[arg(long)]
     pub upload_certs: bool,
-    /// The key to encrypt them by. Default: a new one. Other users of this machine can see it while the command runs:
-    /// --certificate-key-file hides it
+    /// The key that encrypts the CAs. Default: a new key. Other users of this machine can see it while the command runs; use
+    /// --certificate-key-file to hide it
     #[arg(long, value_name = "HEX", requires = "upload_certs")]
     certificate_key: Option<String>,
-    /// A file with that key; - for standard input
+    /// A file with the certificate key, or - for standard input
     #[arg(long, value_name = "FILE", requires = "upload_certs", conflicts_with = "certificate_key")]
     certificate_key_file: Option<String>,
 }
@@ -52,7 +53,7 @@ impl ControlPlaneArgs {
         if self.control_plane { Role::ControlPlane } else { Role::Worker }
     }
 
-    /// The flags that were given, and which field of kubeadm's configuration each stands for.
+    /// Each flag, whether it was given, and its field in kubeadm's configuration.
     pub fn given(&self) -> [(&'static str, bool, &'static str); 3] {
         const KEY: &str = "controlPlane.certificateKey";
         [
@@ -72,7 +73,7 @@ impl ControlPlaneArgs {
     }
 }
 
-/// The key as a flag has it, or the file that another flag names.
+/// The key from its flag, or from the file that another flag names.
 fn given(key: Option<&str>, file: Option<&str>) -> Result<Option<CertificateKey>, Problem> {
     let read = |path: &str| match path {
         "-" => std::io::read_to_string(std::io::stdin()),
@@ -85,13 +86,13 @@ fn given(key: Option<&str>, file: Option<&str>) -> Result<Option<CertificateKey>
 }
 
 impl UploadArgs {
-    /// The key that the flags give, read once. None where there is none.
+    /// The key from the flags; None without one. Call this only once: it may read standard input.
     pub fn read(&self) -> Result<Option<CertificateKey>, Problem> {
         given(self.certificate_key.as_deref(), self.certificate_key_file.as_deref())
     }
 
-    /// None where nothing is to be uploaded. `from_flags` is what [`Self::read`] gave, `from_file` the key that kubeadm's
-    /// configuration has.
+    /// The key for the upload; None if nothing is uploaded. `from_flags` is the result of [`Self::read`], `from_file` the key in
+    /// kubeadm's configuration.
     pub fn key(
         &self,
         from_flags: Option<CertificateKey>,
@@ -109,7 +110,7 @@ impl UploadArgs {
         }
     }
 
-    /// The flag that gives a key.
+    /// Each flag for a key, whether it was given, and its field in kubeadm's configuration.
     pub fn given(&self) -> [(&'static str, bool, &'static str); 2] {
         const KEY: &str = "certificateKey";
         [
@@ -128,7 +129,7 @@ fn failed(error: CertificatesError) -> Failure {
     Failure::new(format!("failed to {error}"))
 }
 
-/// The cluster's authorities, decrypted, and what it asks an etcd with that is not its own. None where they are on this machine already.
+/// The cluster's CAs, decrypted, and its client files for an external etcd. None if this machine already has the files.
 pub async fn authorities(
     view: &View,
     key: Option<&CertificateKey>,
@@ -164,7 +165,7 @@ pub async fn authorities(
     Ok(Some((files.into(), etcd)))
 }
 
-/// Takes over what control planes must agree on, from kubeadm's ClusterConfiguration as the cluster keeps it.
+/// Reads the settings that all control planes share from the cluster's ClusterConfiguration.
 pub fn take_over(configuration: &Value, cluster: &mut Cluster) -> Result<(), Failure> {
     let text =
         serde_yaml::to_string(configuration).map_err(|error| Failure::new(format!("failed to write YAML: {error}")))?;

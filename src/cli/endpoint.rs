@@ -13,17 +13,18 @@ use super::run::{self, DryRunArgs, Job};
 use super::up::{self, InventoryArg};
 use super::wait::WaitArgs;
 
-/// What leads to a cluster's API servers, and the hosts' addresses
+/// Change the control-plane endpoint and the addresses of hosts
 #[derive(Subcommand)]
 pub enum Endpoint {
     Move(Move),
 }
 
-/// Move a running cluster to the `endpoint` or `vip` that its inventory has now, and its hosts to their `address`
+/// Move a running cluster to its inventory's new `endpoint` or `vip`, and hosts to new addresses
 ///
-/// Edit the inventory first. What the endpoint is to be must lead to the control planes already, but for a `vip`, which kboot sets up. A host must have
-/// its new address already, and may still have the old one. Control planes, nodes, etcd's members and the cluster's objects are moved as by
-/// `kboot up`, while the API servers answer by both names; then they forget the old one. A move that was cut off is repeated.
+/// Edit `endpoint`, `vip` or the hosts' `address` in the inventory first. A new `endpoint` must already lead to the control planes.
+/// kboot sets up a `vip` itself. A host must already have its new address, and may still have the old one. The run moves control
+/// planes, nodes, etcd members and the cluster's objects in the same way as `kboot up`. Meanwhile, the API servers' certificates are
+/// valid for the old and the new endpoint. At the end, the run removes the old endpoint. If a move was interrupted, repeat it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +35,7 @@ pub struct Move {
     inventory: InventoryArg,
     #[command(flatten)]
     dry: DryRunArgs,
-    /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
+    /// Preflight checks whose errors count as warnings, for example NumCPU,Swap; `all` for all checks
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     ignore_preflight: Vec<String>,
     #[command(flatten)]
@@ -65,7 +66,7 @@ impl Move {
         if mode == Mode::Plan || !ended.is_success() {
             return Ok(self.dry.code(&ended));
         }
-        // Everybody asks by the new name now: the old one goes, and what stood behind it.
+        // All clients use the new endpoint now. The second run removes the old endpoint and its balancers.
         let ended = run::run(job(false), global, Stream::Out).await?;
         if ended.is_success() && matches!(global.output, super::Output::Auto) {
             let path = self.inventory.path();

@@ -1,4 +1,4 @@
-//! What the API servers prove themselves with to an etcd that is not kboot's: three files, read where the command runs.
+//! The credentials of the API servers for an external etcd: three files, read on the machine where the command runs.
 
 use time::OffsetDateTime;
 
@@ -8,7 +8,7 @@ use crate::steps::{EtcdFiles, EtcdKey};
 
 use super::exit::{Problem, remark, unreadable};
 
-/// The files' contents, of which each is what it should be; none for a cluster whose etcd is its own.
+/// Reads and checks the files. None for a cluster without an external etcd.
 pub fn read(cluster: &Cluster) -> Result<Option<EtcdFiles>, Problem> {
     let Some(etcd) = cluster.external_etcd() else { return Ok(None) };
     let text = |field: &str, path: &str| {
@@ -26,8 +26,8 @@ pub fn read(cluster: &Cluster) -> Result<Option<EtcdFiles>, Problem> {
     Ok(Some(files))
 }
 
-/// Whether each can work; what won't for long is given back. Who signed the client certificate is etcd's affair: it may be another
-/// authority than that of its members.
+/// An error if a file can't work. Returns warnings, for example about a certificate that expires soon. Does not check the CA of the
+/// client certificate: it may differ from the CA of the etcd members.
 fn check(etcd: &ExternalEtcd, files: &EtcdFiles, now: OffsetDateTime) -> Result<Vec<String>, Problem> {
     const AUTHORITY: &str = "the file of the authority that signed the members' certificates is wanted";
     const CLIENT: &str = "etcd would refuse the API servers: have its authority sign a certificate for a client";
@@ -50,7 +50,7 @@ fn check(etcd: &ExternalEtcd, files: &EtcdFiles, now: OffsetDateTime) -> Result<
     Ok(warnings)
 }
 
-/// What it is called is its owner's choice; what it is for is not.
+/// The certificate's names are its owner's choice, so the request repeats them. Its usages are not.
 fn as_it_is(found: &Description, is_authority: bool) -> CertificateRequest {
     let algorithm = Certificates::default().encryption_algorithm;
     let group = found.organizations.first().map(String::as_str);

@@ -1,4 +1,4 @@
-//! How a command ends, and all that it prints itself: each text for people is cleaned here, whoever it came from.
+//! Exit codes, and everything that commands print themselves. All text for people is cleaned here, from every source.
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
@@ -14,17 +14,18 @@ use super::Global;
 
 /// Something failed on a host or in the cluster.
 pub const FAILED: u8 = 1;
-/// The user's: the command line or the inventory.
+/// The command line or the inventory is wrong.
 pub const USAGE: u8 = 2;
-/// With --detailed-exitcode: a dry run found something to do. Not 2, as elsewhere: that is for what the user has to mend first.
+/// With --detailed-exitcode: a dry run found something to do. Not 2, as in Terraform: here, 2 is an error that the user must fix
+/// first.
 pub const CHANGES: u8 = 3;
 pub const INTERRUPTED: u8 = 130;
 
 /// Why a command could not do its work.
 pub enum Problem {
-    /// Bad input. Nothing was touched.
+    /// Bad input. Nothing was changed.
     Usage(Failure),
-    /// A report of its own, as of an inventory's mistakes.
+    /// A complete report, for example of an inventory's mistakes.
     Report(String),
     Failed(Failure),
 }
@@ -65,21 +66,21 @@ impl Problem {
 
 /// Prints a failure to standard error.
 pub fn tell(failure: &Failure, options: report::Options) {
-    // The colours are kboot's own; the text was cleaned as it was rendered.
+    // The colors are kboot's own. The text was cleaned when it was rendered.
     error_line(report::render_failure(&[], failure, options.verbosity, options.is_colored()).trim_end());
 }
 
-/// Writes a command's result, which people read, to the standard output.
+/// Writes a result for people to standard output.
 pub fn print(text: &str) -> Result<(), Problem> {
     write(&report::clean_text(text))
 }
 
-/// Writes a command's result, which programs read, to the standard output: as it is, unless that is a terminal.
+/// Writes a result for programs to standard output. Cleans it only for a terminal.
 pub fn print_data(text: &str) -> Result<(), Problem> {
     if std::io::stdout().is_terminal() { print(text) } else { write(text) }
 }
 
-/// A reader that has gone has seen what it wanted.
+/// A closed pipe is no error: its reader has read enough.
 fn write(text: &str) -> Result<(), Problem> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -90,17 +91,17 @@ fn write(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// Says one line beside the result, on standard error.
+/// Prints one line beside the result, to standard error.
 pub fn remark(text: impl fmt::Display) {
     error_line(&report::clean_line(&text.to_string()));
 }
 
-/// Says several lines beside the result, on standard error.
+/// Prints several lines beside the result, to standard error.
 pub fn remark_lines(text: impl fmt::Display) {
     error_line(&report::clean_text(text.to_string().trim_end()));
 }
 
-/// Asks for a line; the question may have several.
+/// Prints a question, which may have several lines.
 pub fn question(text: &str) -> std::io::Result<()> {
     let mut error = std::io::stderr();
     write!(error, "{}", report::clean_text(text))?;
@@ -108,11 +109,11 @@ pub fn question(text: &str) -> std::io::Result<()> {
 }
 
 fn error_line(text: &str) {
-    // Nobody is left to be told where standard error is closed.
+    // If standard error is closed, kboot has no way to report that.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A file that the command line names and that can't be read.
+/// The problem with a file that the command line names and that can't be read.
 pub fn unreadable(path: impl fmt::Display, error: &std::io::Error) -> Problem {
     Problem::usage(format!("failed to read {path}: {}", reason(error)))
 }

@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// What the names of temporary files begin with.
+/// The prefix of the names of temporary files.
 const TEMPORARY: &str = ".kboot-";
-/// A temporary file that is older was left by a killed command.
+/// A killed command has left a temporary file that is older than this.
 const ABANDONED: Duration = Duration::from_secs(3600);
-/// How often a lock that another program holds is tried, and how long it is waited for in between.
+/// The number of attempts to take a lock that another program holds, and the pause between them.
 const TRIES: (usize, Duration) = (20, Duration::from_millis(100));
 
-/// Writes a file whole or not at all: a reader never sees half of it. A link is followed, and the file keeps its owner; a new one
-/// gets its folder's.
+/// Writes a file atomically: a reader never sees a part of it. Follows a link. The file keeps its owner; a new file gets the owner of
+/// its folder.
 pub fn replace(path: &Utf8Path, text: &str, mode: u32) -> std::io::Result<()> {
     let path = target(path)?;
     let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     remove_abandoned(folder);
-    // Nobody else can read it before it has its mode.
+    // No other user can read the file before it has its mode.
     let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    // With sudo, what is in a person's home is the person's.
+    // With sudo, files in a user's home directory still belong to that user.
     if rustix::process::geteuid().is_root() {
         let owner = std::fs::metadata(&path).or_else(|_| std::fs::metadata(folder))?;
         std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
@@ -33,7 +33,7 @@ pub fn replace(path: &Utf8Path, text: &str, mode: u32) -> std::io::Result<()> {
     file.persist(&path).map(drop).map_err(|error| error.error)
 }
 
-/// Makes a folder with those above it; each belongs to whom the folder above it belongs.
+/// Creates a folder and its parents. Each gets the owner of its parent.
 pub fn make_folder(folder: &Utf8Path) -> std::io::Result<()> {
     if folder.as_str().is_empty() || folder.is_dir() {
         return Ok(());
@@ -48,13 +48,13 @@ pub fn make_folder(folder: &Utf8Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The lock that kubectl takes while it changes a kubeconfig: a file beside it, which must not be there.
+/// The lock that kubectl takes while it changes a kubeconfig: a file beside it, which must not exist before.
 pub struct KubectlLock {
     path: Utf8PathBuf,
 }
 
 impl KubectlLock {
-    /// Waits a moment for another program to be done.
+    /// Takes the lock. Waits a moment for a program that holds it.
     pub async fn take(kubeconfig: &Utf8Path) -> std::io::Result<Self> {
         let path = Utf8PathBuf::from(format!("{kubeconfig}.lock"));
         let (most, pause) = TRIES;
@@ -77,10 +77,10 @@ impl Drop for KubectlLock {
     }
 }
 
-/// Where a path leads to, also where that is not there yet.
+/// The target of a path, after all links. The target need not exist.
 fn target(path: &Utf8Path) -> std::io::Result<Utf8PathBuf> {
     let mut path = path.to_owned();
-    // As many links as Linux follows.
+    // Linux follows this many links.
     for _ in 0..40 {
         match path.read_link_utf8() {
             Ok(next) => path = path.parent().unwrap_or(Utf8Path::new("")).join(next),
@@ -93,7 +93,7 @@ fn target(path: &Utf8Path) -> std::io::Result<Utf8PathBuf> {
     Err(std::io::Error::other("too many symbolic links"))
 }
 
-/// What can't be looked at or removed is no reason not to write.
+/// Removes temporary files of killed commands. Ignores errors, because they must not prevent a write.
 fn remove_abandoned(folder: &Utf8Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

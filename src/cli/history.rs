@@ -18,26 +18,26 @@ use crate::report::{Stream, clean_line, escape_json};
 use crate::steps::UndoScope;
 
 use super::exit::{FAILED, Problem, print, print_data, tell};
-use super::init::require_root;
+use super::localhost::require_root;
 use super::target::{chosen, known};
 use super::{Global, Output};
 
-/// Show what kboot did on hosts, from their journals
+/// Show kboot's runs on hosts, from the hosts' journals
 ///
-/// Each host keeps its own journal, of every change that kboot made there and what was there before. Without an inventory it is
-/// this machine's.
+/// Each host keeps its own journal. The journal records every change that kboot made there, and the state before it. Without an
+/// inventory, the command shows this machine's journal.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot history                              This machine's runs, the last one first
-  kboot history -i inventory.yaml n1         One host's
-  kboot history -i inventory.yaml --run ID   Every change of one run
-  kboot history -o json | jq .               With what was there before each change")]
+  kboot history                              Show this machine's runs, the last run first
+  kboot history -i inventory.yaml n1         Show one host's runs
+  kboot history -i inventory.yaml --run ID   Show every change of one run
+  kboot history -o json | jq .               Include the state before each change")]
 pub struct History {
-    /// The inventory whose hosts are asked; this machine if none is given
+    /// The inventory with the hosts to ask. Default: this machine
     #[arg(long = "inventory", short = 'i', value_name = "FILE")]
     inventory: Option<Utf8PathBuf>,
-    /// Only these hosts of the inventory
+    /// Show only these hosts of the inventory
     #[arg(value_name = "HOST", requires = "inventory")]
     hosts: Vec<String>,
     /// Show each change of this run
@@ -74,13 +74,13 @@ impl History {
         let text = match (global.output, &self.run) {
             (Output::Json, _) => rows.iter().map(|(host, run)| format!("{}\n", in_json(host, run))).collect(),
             (_, Some(_)) => rows.iter().map(|(host, run)| in_full(host, run)).collect::<Vec<_>>().join("\n"),
-            // Nothing is known of those that could not be asked.
+            // Hosts that could not be asked may have runs, so do not report that there are none.
             (_, None) if rows.is_empty() && !is_whole => String::new(),
             (_, None) => table(&rows, &journals),
         };
         match global.output {
             Output::Json => print_data(&escape_json(&text))?,
-            Output::Auto | Output::Plain | Output::File(_) => print(&text)?,
+            Output::Auto | Output::Plain => print(&text)?,
         }
         Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
@@ -93,21 +93,21 @@ pub fn here() -> Result<(String, Vec<Run>), Problem> {
     Ok((name.trim().to_string(), Journal::past()?))
 }
 
-/// The runs of the hosts of an inventory, and why some could not be asked.
+/// The runs of the hosts of an inventory, and the failures of hosts that could not be asked.
 pub async fn over_ssh(cluster: &Cluster) -> (Journals, Vec<Failure>) {
     let fleet = Fleet::new(crate::report::ask_secret);
     let read = join_all(cluster.hosts.iter().map(|host| fleet.read(cluster, host, HostFile::Journal))).await;
     let (mut journals, mut failures) = (Journals::new(), Vec::new());
     for (host, read) in cluster.hosts.iter().zip(read) {
-        match read {
-            Ok(bytes) => drop(journals.insert(host.name.clone(), Journal::runs(&bytes.unwrap_or_default()))),
+        match read.and_then(|bytes| Journal::runs(&bytes.unwrap_or_default())) {
+            Ok(runs) => drop(journals.insert(host.name.clone(), runs)),
             Err(failure) => failures.push(failure.context(format_args!("read the journal of {}", host.name))),
         }
     }
     (journals, failures)
 }
 
-/// Whether some run on this host took that one back to its end.
+/// Whether a run on this host has reverted that run completely.
 pub fn is_undone(run: &Run, runs: &[Run]) -> bool {
     runs.iter().any(|other| {
         let takes_back = other.info.undoes.as_deref() == Some(&run.info.id);

@@ -15,22 +15,22 @@ use super::ask::is_agreed;
 use super::exit::{FAILED, Problem, print, remark};
 use super::up::InventoryArg;
 
-/// The inventory's machines
+/// Trust the SSH host keys of the inventory's machines
 #[derive(Subcommand)]
 pub enum Hosts {
     Trust(Trust),
 }
 
-/// Show the host keys of machines that are not known yet, and remember them
+/// Show unknown SSH host keys of the inventory's machines, and remember them if you agree
 ///
-/// Compare the fingerprints with what each machine shows on its own console: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`. A key that
-/// differs from a remembered one is never replaced.
+/// Compare each fingerprint with the output of this command on the machine's own console: `ssh-keygen -lf
+/// /etc/ssh/ssh_host_ed25519_key.pub`. If a machine shows another key than the remembered one, the remembered key stays.
 #[derive(Args)]
 #[command(after_help = "Example:\n  kboot hosts trust -i inventory.yaml")]
 pub struct Trust {
     #[command(flatten)]
     inventory: InventoryArg,
-    /// Don't ask for a confirmation
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -62,7 +62,7 @@ impl Trust {
                     for key in keys {
                         judged.push((verdict(target, &key)?, key));
                     }
-                    // A host that has shown a key on record is the one that it should be, and may have further keys.
+                    // A host that has shown a known key is the right host, and may have further keys.
                     let is_known = judged.iter().any(|(verdict, _)| *verdict == Verdict::Match);
                     for (verdict, key) in judged {
                         match verdict {

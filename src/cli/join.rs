@@ -27,16 +27,17 @@ use super::Global;
 use super::address;
 use super::control_plane::{self, ControlPlaneArgs};
 use super::exit::{Problem, remark, unreadable};
-use super::init::{MachineArgs, require_root, told, validated};
-use super::kubeadm::{self, Said, Way};
-use super::phase::Of;
+use super::kubeadm::{self, JoinMethod, KubeadmOptions};
+use super::localhost::require_root;
+use super::machine::{MachineArgs, told, validated};
+use super::phase_filter::PhasedCommand;
 use super::run::{self, Job, Reach, RunArgs};
 use super::token;
 
-/// Make this machine a worker of a cluster, or one more control plane
+/// Make this machine a worker of a cluster, or an additional control plane
 ///
-/// Run as root on the machine itself, with the line that `kboot init` or `kboot token create --print-join-command` printed. The
-/// cluster is known by the hash of its certificate authority; nothing is changed before that has been verified.
+/// Run this as root on the machine itself. `kboot init` and `kboot token create --print-join-command` print the complete command. The
+/// run verifies the cluster by the hash of its CA before it changes anything.
 #[derive(Args)]
 #[command(group = ArgGroup::new("secret").args(["token", "token_file"]))]
 #[command(after_help = "\
@@ -46,20 +47,20 @@ Examples:
   kboot join 10.0.0.1:6443 --token-file token --discovery-token-ca-cert-hash sha256:… --control-plane --certificate-key-file key
   kboot join --config kubeadm-join.yaml")]
 pub struct Join {
-    /// The API server; the port is 6443 if none is given
+    /// The address of the API server. Default port: 6443
     #[arg(value_name = "HOST:PORT", required_unless_present = "config")]
     endpoint: Option<String>,
-    /// The bootstrap token. Other users of this machine can see it while the command runs: --token-file hides it
-    // Not parsed by clap, whose errors repeat what was given.
+    /// The bootstrap token. Other users of this machine can see it while the command runs; use --token-file to hide it
+    // Not parsed by clap: its errors would repeat the secret.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// A file with the bootstrap token; - for standard input
+    /// A file with the bootstrap token, or - for standard input
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
-    /// The hash of the cluster's certificate authority. May be given more than once
+    /// The hash of the cluster's CA. Can be repeated
     #[arg(long = "discovery-token-ca-cert-hash", value_name = "sha256:HEX", value_parser = ca_hash)]
     ca_hashes: Vec<CaHash>,
-    /// Join whatever cluster answers: whoever is on the way can then take this machine over
+    /// Do not verify the cluster. Anyone between this machine and the cluster can then take over this machine
     #[arg(long, conflicts_with = "ca_hashes")]
     insecure_skip_ca_verification: bool,
     #[command(flatten)]
@@ -88,12 +89,12 @@ impl Join {
             Some(key) => Some(key.copy()),
             None => self.control_plane.key()?,
         };
-        // What is in front of this cluster is the cluster's to say.
+        // The cluster defines its endpoint. A `vip` in this machine's configuration does not apply.
         cluster.vip = None;
         let mut authorities = None;
         let join = match is_member(is_control_plane) {
             true => {
-                // It knows the cluster already, and the cluster knows it: no token is needed for another look.
+                // This machine is already a member of the cluster, so it needs no token to read the cluster's settings.
                 let (view, _) = Connector::open(Utf8Path::new(KUBELET_CONF)).await?;
                 cluster.endpoint = own_server().or(cluster.endpoint.take());
                 adopt(&view, &mut cluster).await?;
@@ -111,7 +112,7 @@ impl Join {
         let (authorities, etcd) = authorities.map_or((None, None), |(files, etcd)| (Some(files), etcd));
         let job = Job {
             secrets: Secrets::default().with_join(join).with_authorities(authorities).with_etcd(etcd),
-            playbook: self.run.part.of(Of::Join, said.skipped_steps())?,
+            playbook: self.run.phases.of(PhasedCommand::Join, said.skipped_steps())?,
             only: &only,
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
@@ -120,11 +121,11 @@ impl Join {
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.server.clone_from(&server);
-                inputs.joining = only.clone().into();
+                inputs.unregistered = only.clone().into();
                 if is_control_plane {
-                    // Here nobody leads: the cluster is elsewhere.
+                    // This run has no leader: the cluster is on other machines.
                     inputs.leader = None;
-                    inputs.newcomers = only.clone().into();
+                    inputs.joining = only.clone().into();
                 }
                 Ok(())
             },
@@ -137,8 +138,8 @@ impl Join {
         Ok(self.run.dry.code(&ended))
     }
 
-    /// What the flags say, and an inventory that they name.
-    fn by_flags(&self, global: &Global) -> Result<(Cluster, Way, Said), Problem> {
+    /// Reads the flags, and the inventory-like file that they name.
+    fn by_flags(&self, global: &Global) -> Result<(Cluster, JoinMethod, KubeadmOptions), Problem> {
         let Some(endpoint) = self.endpoint.clone().filter(|_| self.token.is_some() || self.token_file.is_some()) else {
             let hint = "`kboot token create --print-join-command` prints the whole line on a control plane";
             return Err(Problem::usage("`kboot join` takes HOST:PORT and --token or --token-file").hint(hint));
@@ -148,7 +149,7 @@ impl Join {
         endpoint_url(&endpoint, API_PORT)
             .map_err(DiscoveryError::Endpoint)
             .map_err(|error| Problem::usage(format!("failed to {error}")).hint(error.hint()))?;
-        // Preflight says so too, but comes after the cluster has been asked for its settings.
+        // Preflight also checks this, but only after kboot has read the cluster's settings.
         require_root()?;
         let mut chosen = None;
         let by_route = |machine: &MachineArgs| machine.address(Some(&endpoint), &mut chosen);
@@ -164,18 +165,23 @@ impl Join {
             };
             return Err(Problem::usage(format!("{} is {role} in the configuration", host.name)).hint(hint));
         }
-        // Checked as a cluster's, which has to have a control plane.
+        // The checks are those of a whole cluster, which must have a control plane.
         cluster.hosts = vec![Host { roles: vec![Role::ControlPlane], ..host.clone() }];
         let mut cluster = validated(self.machine.patched(cluster)?)?;
         cluster.hosts = vec![host];
         told(chosen, &cluster, global);
         cluster.endpoint = Some(endpoint.clone());
         let discovery = Discovery::Token { endpoint, token: token.copy(), pins };
-        Ok((cluster, Way { discovery, token: Some(token) }, Said::default()))
+        Ok((cluster, JoinMethod { discovery, token: Some(token) }, KubeadmOptions::default()))
     }
 
-    /// What kubeadm's configuration says.
-    fn by_file(&self, text: &str, path: &Utf8Path, global: &Global) -> Result<(Cluster, Way, Said), Problem> {
+    /// Reads kubeadm's configuration.
+    fn by_file(
+        &self,
+        text: &str,
+        path: &Utf8Path,
+        global: &Global,
+    ) -> Result<(Cluster, JoinMethod, KubeadmOptions), Problem> {
         const TOKEN: &str = "discovery.bootstrapToken.token";
         let mut flags = self.control_plane.given().to_vec();
         flags.extend([
@@ -240,14 +246,15 @@ impl Join {
     }
 }
 
-/// Whether the kubelet has joined and has its certificate. A control plane's has it from the start; its API server comes last.
+/// Whether the kubelet has joined and has its certificate. A control plane's kubelet has it from the start, so its API server's
+/// manifest must exist, too.
 fn is_member(is_control_plane: bool) -> bool {
     let api_server = paths::static_pod(StaticPod::ApiServer);
     let last = is_control_plane.then_some(api_server.as_str());
     [KUBELET_CONF, ROTATED_CLIENT_PEM].into_iter().chain(last).all(|path| Utf8Path::new(path).exists())
 }
 
-/// `host:port` of the API server that this machine's kubelet asks.
+/// `host:port` of the API server to which this machine's kubelet connects.
 fn own_server() -> Option<String> {
     let text = std::fs::read_to_string(KUBELET_CONF).ok()?;
     Some(authority(&Kubeconfig::parse(&text).ok()?.server))
@@ -258,8 +265,8 @@ fn authority(url: &str) -> String {
     url.trim_start_matches("https://").trim_end_matches('/').into()
 }
 
-/// Verifies the cluster, and takes over from it what nodes must agree on.
-async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View), Problem> {
+/// Verifies the cluster, and reads from it the settings that all nodes share.
+async fn discover(way: JoinMethod, cluster: &mut Cluster) -> Result<(JoinInputs, View), Problem> {
     let (ClusterInfo { server, ca_pem }, token, named) = match way.discovery {
         Discovery::Token { endpoint, token, pins } => {
             let deadline = Instant::now() + Duration::from_secs(cluster.timeouts.connect);
@@ -276,7 +283,8 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View),
         }
     };
     cluster.endpoint = Some(authority(&server));
-    // With nothing in front the cluster's own word names one control plane, and that may be down; the one that was named has answered.
+    // Without an endpoint, cluster-info names one control plane, and that one may be down. The address that the user gave has
+    // answered.
     let by = |url: &str| Kubeconfig::bootstrap(&cluster.name, url, &ca_pem, token.expose()).to_yaml();
     let kubeconfigs = [by(&named), by(&server)];
     let mut view = Connector::view_of(kubeconfigs[0].expose_secret()).await?;
@@ -287,7 +295,7 @@ async fn discover(way: Way, cluster: &mut Cluster) -> Result<(JoinInputs, View),
     Ok((JoinInputs { server, ca_pem, token }, view))
 }
 
-/// The cluster's address and authority in a kubeconfig that the user trusts, and the token: the user's own or the file's.
+/// The cluster's address and CA from a kubeconfig that the user trusts, and the token: from the user, else from the file.
 fn read_discovery(path: &str, token: Option<Token>) -> Result<(ClusterInfo, Token), Problem> {
     const HINT: &str = "ConfigMap kube-public/cluster-info has one, for `discovery.file.kubeConfigPath`";
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error).hint(HINT))?;
@@ -304,7 +312,7 @@ fn read_discovery(path: &str, token: Option<Token>) -> Result<(ClusterInfo, Toke
     Ok((found, token))
 }
 
-/// Version, networks and kubelet settings, from the ConfigMaps that kubeadm and kboot write.
+/// Reads version, networks and kubelet settings from the ConfigMaps that kubeadm and kboot write.
 async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     let configuration = document(view, "kubeadm-config", "ClusterConfiguration").await?;
     if cluster.hosts[0].is_control_plane() {
@@ -332,7 +340,7 @@ async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
             *field = subnet;
         }
     }
-    /// Decided on each host.
+    /// Each host decides these fields by itself.
     const OWN: [&str; 7] =
         ["apiVersion", "kind", "cgroupDriver", "failCgroupV1", "resolvConf", "containerRuntimeEndpoint", "clusterDNS"];
     let kubelet = document(view, "kubelet-config", "kubelet").await?;
@@ -344,11 +352,12 @@ async fn adopt(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     balance(view, cluster).await
 }
 
-/// Where nothing is in front, workers balance by themselves, over the control planes that kube-proxy's ConfigMap names.
+/// Without an endpoint, each worker balances over the control planes that kube-proxy's ConfigMap names.
 async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     let map = match view.get("v1", "ConfigMap", Some("kube-system"), "kube-proxy").await {
         Err(failure) if failure.retryable => return Err(failure),
-        // The cluster may have no kube-proxy, and a node may read its configuration only while it runs there: all stays as it is.
+        // The cluster may have no kube-proxy. A node may read this ConfigMap only while kube-proxy runs on it. In both cases, nothing
+        // changes.
         found => found.unwrap_or_default(),
     };
     let list = map.as_ref().and_then(|map| map["metadata"]["annotations"][CONTROL_PLANES].as_str()).unwrap_or_default();
@@ -363,7 +372,7 @@ async fn balance(view: &View, cluster: &mut Cluster) -> Result<(), Failure> {
     Ok(())
 }
 
-/// None for what is no control plane's name and address: both become part of the balancer's configuration.
+/// None unless name and address are valid: both become part of the balancer's configuration.
 fn control_plane((name, address): (&str, &str)) -> Option<Host> {
     format::subdomain(name).ok()?;
     Some(Host {

@@ -1,4 +1,4 @@
-//! Files of kubeadm's for `init` and `join`, and folders of patches.
+//! kubeadm's configuration files for `init` and `join`, and folders of patches.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,28 +20,28 @@ use crate::preflight::{Check, Ignore};
 use super::exit::{Problem, remark, remark_lines, unreadable};
 use super::run;
 
-/// What a file of kubeadm's says of the run; without one, nothing.
+/// The settings of the run from kubeadm's configuration; empty without one.
 #[derive(Default)]
-pub struct Said {
+pub struct KubeadmOptions {
     options: Options,
-    /// Tokens that are to be there.
+    /// The tokens to create.
     pub tokens: Vec<(Token, Grant)>,
-    /// By which the authorities are kept in the cluster, or got from it.
+    /// The key that encrypts the CAs in the cluster.
     pub certificate_key: Option<CertificateKey>,
 }
 
-/// How a host joins: what it knows the cluster by, and what it gets its certificate with.
-pub struct Way {
+/// How a host joins: how it finds and verifies the cluster, and the token with which it gets its certificate.
+pub struct JoinMethod {
     pub discovery: Discovery,
     pub token: Option<Token>,
 }
 
-impl Said {
+impl KubeadmOptions {
     pub fn mode(&self, flag: Mode) -> Mode {
         if self.options.is_dry_run { Mode::Plan } else { flag }
     }
 
-    /// The preflight checks of which errors are taken for warnings, by flag and file; None if there are to be no checks.
+    /// The preflight checks whose errors count as warnings, from the flag and the file. None runs no checks.
     pub fn ignore(&self, flag: &[String]) -> Result<Option<Ignore>, Problem> {
         let (known, others): (Vec<_>, Vec<_>) = self
             .options
@@ -50,7 +50,7 @@ impl Said {
             .cloned()
             .partition(|name| name.eq_ignore_ascii_case("all") || Check::by_name(name).is_some());
         if !others.is_empty() {
-            // kubeadm has checks of its own, and takes any name.
+            // kubeadm has other checks, and accepts any name.
             remark(format!("warning: there is no such preflight check to be ignored: {}", others.join(", ")));
         }
         let ignore = run::ignore(&[flag, &known].concat())?;
@@ -61,7 +61,7 @@ impl Said {
         !self.options.skips_upload
     }
 
-    /// Steps that are left out.
+    /// The steps to skip.
     pub fn skipped_steps(&self) -> &[String] {
         &self.options.skipped_steps
     }
@@ -70,7 +70,7 @@ impl Said {
         !self.options.skips_join_command
     }
 
-    /// Whether the host is what the file takes it for.
+    /// An error if the host does not match the file.
     pub fn agrees(&self, facts: &BTreeMap<String, Facts>) -> Result<(), Failure> {
         let Some(wanted) = self.options.cgroup_driver.as_deref() else { return Ok(()) };
         for facts in facts.values() {
@@ -90,12 +90,14 @@ impl Said {
     }
 }
 
-/// The text of a `--config` that is kubeadm's; None for none, or an inventory. What can't be read is told by who reads it as such.
-pub fn text(path: Option<&Utf8Path>) -> Option<String> {
-    std::fs::read_to_string(path?).ok().filter(|text| kubeadm::is_kubeadm(text))
+/// The text of `--config`, if it is kubeadm's configuration. None for an inventory, and for a file that can't be read. The code that
+/// reads an inventory reports that error.
+pub fn text(path: &Utf8Path) -> Option<String> {
+    std::fs::read_to_string(path).ok().filter(|text| kubeadm::is_kubeadm(text))
 }
 
-/// Refuses flags that a file of kubeadm's has fields for, as kubeadm does. Each with whether it was given, and its field.
+/// Rejects flags for which kubeadm's configuration has fields, as kubeadm does. `flags` has each flag, whether it was given, and its
+/// field.
 pub fn refuse(flags: &[(&str, bool, &str)]) -> Result<(), Problem> {
     let given: Vec<_> = flags.iter().filter(|(_, is_given, _)| *is_given).collect();
     if given.is_empty() {
@@ -107,18 +109,27 @@ pub fn refuse(flags: &[(&str, bool, &str)]) -> Result<(), Problem> {
     Err(Problem::usage(cause).hint(format!("set {} in the file", fields.join(", "))))
 }
 
-pub fn init(text: &str, path: &Utf8Path, name: String, address: Option<IpAddr>) -> Result<(Cluster, Said), Problem> {
+pub fn init(
+    text: &str,
+    path: &Utf8Path,
+    name: String,
+    address: Option<IpAddr>,
+) -> Result<(Cluster, KubeadmOptions), Problem> {
     let kubeadm::Init { cluster, tokens, certificate_key, options, warnings } =
         kubeadm::init(text, path, &here(name, address)).map_err(report)?;
     warn(&warnings);
     let cluster = completed(cluster, path, &options)?;
-    Ok((cluster, Said { options, tokens, certificate_key }))
+    Ok((cluster, KubeadmOptions { options, tokens, certificate_key }))
 }
 
-/// The cluster that a file for `init` describes, where nothing is to be run.
+/// The cluster that a file for `init` describes, for commands that run nothing.
 pub fn cluster(text: &str, path: &Utf8Path) -> Result<Cluster, Problem> {
-    let (cluster, said) =
-        init(text, path, super::init::hostname()?, super::address::choose(None).ok().map(|chosen| chosen.address))?;
+    let (cluster, said) = init(
+        text,
+        path,
+        super::localhost::hostname()?,
+        super::address::choose(None).ok().map(|chosen| chosen.address),
+    )?;
     if !said.tokens.is_empty() || said.certificate_key.is_some() || said.options != Options::default() {
         remark("warning: what the file says of tokens and of the run itself has no place in an inventory");
     }
@@ -144,12 +155,12 @@ pub fn join(
     path: &Utf8Path,
     name: String,
     address: Option<IpAddr>,
-) -> Result<(Cluster, Way, Said), Problem> {
+) -> Result<(Cluster, JoinMethod, KubeadmOptions), Problem> {
     let kubeadm::Join { cluster, discovery, token, certificate_key, options, warnings } =
         kubeadm::join(text, path, &here(name, address)).map_err(report)?;
     warn(&warnings);
     let cluster = completed(cluster, path, &options)?;
-    Ok((cluster, Way { discovery, token }, Said { options, tokens: Vec::new(), certificate_key }))
+    Ok((cluster, JoinMethod { discovery, token }, KubeadmOptions { options, tokens: Vec::new(), certificate_key }))
 }
 
 fn here(name: String, address: Option<IpAddr>) -> Here {
@@ -166,9 +177,9 @@ fn warn(warnings: &Mistakes) {
     }
 }
 
-/// With the patches that the file names, and paths that hold from anywhere.
+/// Adds the patches that the file names, and resolves the paths in it.
 fn completed(mut cluster: Cluster, path: &Utf8Path, options: &Options) -> Result<Cluster, Problem> {
-    super::init::resolve_keys(&mut cluster, path);
+    cluster.resolve_keys(path.parent().unwrap_or(Utf8Path::new(".")));
     if let Some(folder) = &options.patches {
         cluster.patches.extend(patches(Utf8Path::new(folder))?);
     }
@@ -176,7 +187,7 @@ fn completed(mut cluster: Cluster, path: &Utf8Path, options: &Options) -> Result
     Ok(cluster)
 }
 
-/// Reads a folder of patches. Files that are none are told and passed over, as by kubeadm.
+/// Reads a folder of patches. Reports other files and skips them, as kubeadm does.
 pub fn patches(folder: &Utf8Path) -> Result<Vec<Patch>, Problem> {
     const HINT: &str =
         "name a folder with files like kube-apiserver.yaml, etcd+merge.yaml, kubeletconfiguration+json.yaml";
@@ -187,7 +198,7 @@ pub fn patches(folder: &Utf8Path) -> Result<Vec<Patch>, Problem> {
     let mut files = Vec::new();
     for entry in folder.read_dir_utf8().map_err(|error| refused(&error))? {
         let entry = entry.map_err(|error| refused(&error))?;
-        // A link counts as what it leads to: that is how configuration is mounted.
+        // A link counts as its target, because mounted configuration consists of links.
         if entry.path().is_dir() {
             continue;
         }
@@ -200,12 +211,12 @@ pub fn patches(folder: &Utf8Path) -> Result<Vec<Patch>, Problem> {
     Ok(patches)
 }
 
-/// Whether the patches can be applied to what they are for: better told now than on the way.
+/// An error if a patch does not fit its target. So the run reports it before it begins.
 pub fn fit(cluster: &Cluster) -> Result<(), Problem> {
     if cluster.patches.is_empty() {
         return Ok(());
     }
-    manifest::rehearse(cluster).map_err(|error| Problem::usage(format!("failed to {error}")))
+    manifest::try_render(cluster).map_err(|error| Problem::usage(format!("failed to {error}")))
 }
 
 #[cfg(test)]
@@ -231,12 +242,12 @@ mod tests {
     #[test]
     fn a_cgroup_driver_that_the_host_has_not_is_refused() {
         let mut facts = sample().facts;
-        let said = |driver: &str| Said {
+        let said = |driver: &str| KubeadmOptions {
             options: Options { cgroup_driver: Some(driver.into()), ..Options::default() },
-            ..Said::default()
+            ..KubeadmOptions::default()
         };
         facts.values_mut().for_each(|facts| facts.cgroup = Cgroup::V2);
-        assert!(said("systemd").agrees(&facts).is_ok() && Said::default().agrees(&facts).is_ok());
+        assert!(said("systemd").agrees(&facts).is_ok() && KubeadmOptions::default().agrees(&facts).is_ok());
         let failure = said("cgroupfs").agrees(&facts).unwrap_err();
         assert!(failure.cause.starts_with("the file wants cgroupDriver cgroupfs"), "{}", failure.cause);
         facts.values_mut().for_each(|facts| facts.cgroup = Cgroup::V1);
@@ -250,10 +261,11 @@ mod tests {
             skips_preflight,
             ..Options::default()
         };
-        let said = Said { options: options(&["SystemVerification", "numcpu"], false), ..Said::default() };
+        let said =
+            KubeadmOptions { options: options(&["SystemVerification", "numcpu"], false), ..KubeadmOptions::default() };
         let Ok(Some(ignore)) = said.ignore(&["Mem".into()]) else { panic!("they are taken") };
         assert!(ignore.is_ignored(Check::NumCpu) && ignore.is_ignored(Check::Mem) && !ignore.is_ignored(Check::Swap));
-        let said = Said { options: options(&[], true), ..Said::default() };
+        let said = KubeadmOptions { options: options(&[], true), ..KubeadmOptions::default() };
         assert!(matches!(said.ignore(&[]), Ok(None)));
         assert!(said.ignore(&["Nonsense".into()]).is_err());
     }

@@ -19,7 +19,7 @@ use super::up::InventoryArg;
 
 /// Fetch the administrator's kubeconfig from a control plane
 ///
-/// Prints it, or merges it into a file that has others. Whoever has it is the cluster's administrator.
+/// The command prints the kubeconfig, or merges it into another kubeconfig file. Anyone who has it is an administrator of the cluster.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,10 +28,10 @@ Examples:
 pub struct Kubeconfig {
     #[command(flatten)]
     inventory: InventoryArg,
-    /// Add it to this file, which is made if it is not there, and make it the current context
+    /// Merge it into this file, and make it the current context. Creates the file if it does not exist
     #[arg(long, value_name = "FILE")]
     merge: Option<Utf8PathBuf>,
-    /// The context's name. Default: the cluster's
+    /// The name of the context. Default: the cluster's name
     #[arg(long, value_name = "NAME", requires = "merge")]
     context: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Kubeconfig {
     }
 }
 
-/// From the first control plane that has one.
+/// Fetches the kubeconfig from the first control plane that has one.
 async fn fetch(cluster: &Cluster) -> Result<kubeconfig::Kubeconfig, Failure> {
     let fleet = Fleet::new(crate::report::ask_secret);
     let mut failures = Vec::new();
@@ -90,7 +90,7 @@ async fn fetch_from(fleet: &Fleet, cluster: &Cluster, host: &Host) -> Result<kub
     })?;
     let found = kubeconfig::Kubeconfig::parse(&String::from_utf8_lossy(&bytes))
         .map_err(|error| Failure::new(format!("failed to {error}")).hint_text(error.hint()))?;
-    // Anything else would have this machine run a command or read a file at the next kubectl, as the host wants it.
+    // Anything else would let the host make the next kubectl on this machine run a command or read a file.
     match (&found.authority, &found.credentials) {
         (Authority::Pem(_), Credentials::Certificate { .. } | Credentials::Token(_)) => Ok(found),
         (Authority::Pem(_) | Authority::File(_) | Authority::Unspecified, _) => Err(Failure::new(format!(

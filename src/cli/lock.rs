@@ -25,22 +25,23 @@ use super::lock_file::{LockFileArg, roots};
 use super::run::{name_inventory, repository_keys};
 use super::up::InventoryArg;
 
-/// Write down what the inventory resolves to today: versions and digests, in kboot.lock
+/// Record the exact package versions and image digests for an inventory in kboot.lock
 ///
-/// Asks every host what its package repositories and image registries have, and changes nothing there. The first lock has what the hosts
-/// have already, where that fits the inventory, and else what is newest. Later, what is locked stays: only what is missing is added, for
-/// a new host or after a change of the inventory. --update moves everything on to what is newest.
+/// The command asks every host for the content of its package repositories and image registries, and changes nothing there. The first
+/// lock contains the versions that the hosts already have, if they fit the inventory, and otherwise the newest versions. Later, locked
+/// entries stay. The command adds only missing entries, for a new host or after a change of the inventory. With --update, it locks the
+/// newest version of everything.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot lock -i inventory.yaml                   Make the lock, or complete it
-  kboot lock -i inventory.yaml --update          Show what would move, and ask
-  kboot lock -i inventory.yaml --update --yes    Move it
-  kboot lock -i inventory.yaml --check           For CI: exit with 1 if the lock is not complete
-  kboot up -i inventory.yaml --locked            Use nothing else
+  kboot lock -i inventory.yaml                   Create the lock, or add what is missing
+  kboot lock -i inventory.yaml --update          Show newer versions, and ask to lock them
+  kboot lock -i inventory.yaml --update --yes    Lock newer versions without asking
+  kboot lock -i inventory.yaml --check           For CI: exit with code 1 if the lock is incomplete
+  kboot up -i inventory.yaml --locked            Use only the locked versions
 
 Exit codes:
-  0    The lock is written, or is right as it is
+  0    The lock was written, or is up to date
   1    Something failed on a host; or, with --check, the lock would change
   2    The command line, the inventory or the lock is wrong")]
 pub struct Lock {
@@ -48,13 +49,13 @@ pub struct Lock {
     inventory: InventoryArg,
     #[command(flatten)]
     file: LockFileArg,
-    /// Move everything on to what is newest, after a look at it
+    /// Lock the newest version of everything. Shows the changes first, and asks
     #[arg(long)]
     update: bool,
-    /// Only say what would change in the lock; exit with 1 if anything would
+    /// Only report what would change in the lock. Exit with code 1 if anything would
     #[arg(long)]
     check: bool,
-    /// Don't ask for a confirmation
+    /// Do not ask for confirmation
     #[arg(long, conflicts_with = "check")]
     yes: bool,
 }
@@ -112,7 +113,7 @@ async fn ask(
 ) -> Result<Answers, Problem> {
     let fleet = Fleet::new(crate::report::ask_secret);
     let reached = join_all(cluster.hosts.iter().map(|host| async {
-        // A question leaves nothing on the host, not even the one who asked.
+        // The agent leaves nothing on the host, not even its own file.
         let client = fleet.agent(cluster, host, false).await?;
         let facts = client.facts().await?;
         Ok::<_, Failure>((client, facts))
@@ -146,13 +147,13 @@ async fn ask(
     Ok(resolved.into_iter().map(answer).collect())
 }
 
-/// No question needs a secret.
+/// The context of a question. It has no secrets, because no question needs one.
 fn context(cluster: &Cluster, host: &Host, facts: &Facts, inputs: &Inputs) -> Context {
     let (cluster, host, facts, inputs) = (cluster.clone(), host.name.clone(), facts.clone(), inputs.clone());
     Context { cluster, host, facts, inputs, secrets: Handout::default() }
 }
 
-/// Reports what has to be fetched again while the hosts look things up.
+/// Reports retries while the hosts query repositories and registries.
 async fn tell_retries(mut inbox: mpsc::UnboundedReceiver<Event>, global: Global) {
     while let Some(event) = inbox.recv().await {
         if let Kind::Retrying { what, why, millis } = &event.kind
@@ -164,7 +165,7 @@ async fn tell_retries(mut inbox: mpsc::UnboundedReceiver<Event>, global: Global)
     }
 }
 
-/// What hosts have already of the packages whose versions kboot decides, and the lock does not have.
+/// The installed versions of packages whose versions kboot decides, if the lock does not have them.
 fn installed(
     cluster: &Cluster,
     old: Option<&LockFile>,
@@ -230,7 +231,7 @@ fn tell_notes(notes: &[String]) {
     }
 }
 
-/// Several failures: all but the last are told at once.
+/// Prints all failures except the last one, and returns the last one.
 fn told(mut failures: Vec<Failure>, global: Global) -> Problem {
     let last = failures.pop().unwrap_or_else(|| Failure::new("nothing was resolved"));
     for failure in &failures {

@@ -8,10 +8,10 @@ use crate::lock::{self, InUse, Lock};
 
 use super::exit::{Problem, remark, unreadable};
 
-/// Which lock file, of the commands that know one.
+/// The flag that names the lock file.
 #[derive(Args)]
 pub struct LockFileArg {
-    /// The lock file, if it is not kboot.lock beside the inventory
+    /// The lock file. Default: kboot.lock beside the inventory
     #[arg(id = "lock-file", long = "lock-file", value_name = "FILE")]
     path: Option<Utf8PathBuf>,
 }
@@ -19,7 +19,8 @@ pub struct LockFileArg {
 /// How a run uses the lock.
 #[derive(Args)]
 pub struct LockedArgs {
-    /// Use nothing but what kboot.lock has: packages, images, host keys and what kboot renders; what differs is refused before anything changes
+    /// Use only the packages, images, host keys, and rendered files and objects of kboot.lock. If anything differs, fail before any
+    /// change
     #[arg(long)]
     locked: bool,
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub struct LockedArgs {
 }
 
 impl LockFileArg {
-    /// The file's path, as it is shown.
+    /// The path of the file, as messages show it.
     pub fn path(&self, inventory: &Utf8Path) -> Utf8PathBuf {
         self.path.clone().unwrap_or_else(|| match inventory.parent() {
             Some(folder) => folder.join(lock::FILE),
@@ -35,12 +36,12 @@ impl LockFileArg {
         })
     }
 
-    /// The flag as it was given, for commands in hints.
+    /// The flag as the user gave it, for commands in hints.
     fn flag(&self) -> String {
         self.path.as_ref().map(|path| format!(" --lock-file {path}")).unwrap_or_default()
     }
 
-    /// The file's text and the lock in it; None where there is no such file.
+    /// The file's text and the lock in it; None if the file does not exist.
     pub fn read(&self, inventory: &Utf8Path) -> Result<Option<(String, Lock)>, Problem> {
         let path = self.path(inventory);
         let text = match std::fs::read_to_string(&path) {
@@ -54,7 +55,7 @@ impl LockFileArg {
 }
 
 impl LockedArgs {
-    /// The lock that a run keeps to, if there is one. What it does not cover is told, and refused where nothing else may be used.
+    /// The lock that a run uses, if there is one. Reports what the lock does not cover. With `--locked`, that is an error.
     pub fn load(&self, inventory: &Utf8Path, cluster: &Cluster) -> Result<Option<InUse>, Problem> {
         let path = self.file.path(inventory);
         let Some((_, lock)) = self.file.read(inventory)? else {
@@ -86,14 +87,14 @@ impl LockedArgs {
     }
 }
 
-/// This machine's certificate authorities, for hosts that have none yet: they are asked before anything is installed there.
+/// This machine's CA certificates, for hosts that have none yet. Such a host needs them for HTTPS before kboot installs anything.
 pub fn roots() -> Option<String> {
     const BUNDLES: [&str; 3] =
         ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
     BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok())
 }
 
-/// An inventory that pins another key would be overruled silently.
+/// An error if the inventory pins another SSH key than the lock. Without it, the lock would override the inventory silently.
 fn same_host_keys(path: &Utf8Path, lock: &Lock, cluster: &Cluster) -> Result<(), Problem> {
     for host in &cluster.hosts {
         let (Some(own), Some(locked)) = (&host.ssh.host_key, lock.hosts.get(&host.name)) else { continue };

@@ -9,11 +9,11 @@ use crate::engine::Failure;
 
 use super::exit::Problem;
 
-/// Write the man pages, one a command, into a folder
+/// Write the man pages, one per command, into a folder
 #[derive(Args)]
 #[command(after_help = "Example:\n  kboot man /usr/local/share/man/man1")]
 pub struct Man {
-    /// Where to; made if it is not there
+    /// The folder. Created if it does not exist
     #[arg(value_name = "FOLDER")]
     folder: Utf8PathBuf,
 }
@@ -31,7 +31,7 @@ impl Man {
     }
 }
 
-/// The page of a command, and of those below it.
+/// Writes the pages of a command and of its subcommands.
 fn write(command: &clap::Command, folder: &Utf8Path) -> std::io::Result<()> {
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         write(below, folder)?;

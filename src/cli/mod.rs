@@ -1,4 +1,4 @@
-//! The command line: one file a command. The only place that knows about flags and exit codes.
+//! The command line: one file per command. Only this module knows about flags and exit codes.
 
 mod address;
 mod adopt;
@@ -8,6 +8,7 @@ mod ask;
 mod completion;
 mod config;
 mod control_plane;
+mod elsewhere;
 mod endpoint;
 mod etcd_files;
 mod exit;
@@ -18,29 +19,31 @@ mod init;
 mod join;
 mod kubeadm;
 mod kubeconfig;
+mod localhost;
 mod lock;
 mod lock_file;
+mod machine;
 mod man;
 mod phase;
+mod phase_filter;
 mod plan;
 mod play;
 mod playbook;
 mod recover;
 mod reset;
 mod run;
+mod saved_plan;
 mod target;
 mod token;
 mod undo;
 mod up;
 mod usage;
+mod version;
 mod wait;
 
-use std::ffi::OsStr;
 use std::process::ExitCode;
 
-use camino::Utf8Path;
-use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
-use clap::{Arg, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
@@ -48,7 +51,7 @@ use exit::{Problem, USAGE};
 
 pub use usage::reference;
 
-/// Turns Linux machines that answer to SSH into a Kubernetes cluster, and keeps them one
+/// Create a Kubernetes cluster from bare Linux machines, and keep it as your inventory describes it
 #[derive(Parser)]
 #[command(name = "kboot", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = EXAMPLES)]
@@ -61,34 +64,34 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  kboot up -i inventory.yaml              Make a cluster of the inventory's hosts, or mend it
-  kboot plan -i inventory.yaml            Show what `up` would change on which host
-  kboot kubeconfig -i inventory.yaml      Fetch what kubectl needs
+  kboot up -i inventory.yaml              Create the inventory's cluster, or repair it
+  kboot plan -i inventory.yaml            Show what `up` would change on each host
+  kboot kubeconfig -i inventory.yaml      Fetch the kubeconfig for kubectl
   kboot init                              Make this machine a control plane
-  kboot token create --print-join-command Print the line that makes another machine a worker
+  kboot token create --print-join-command Print the command that joins another machine as a worker
 
 Exit codes:
-  0    Done, or nothing to do
+  0    Success, or nothing to do
   1    Something failed on a host or in the cluster
-  2    The command line or the inventory is wrong; nothing was touched
+  2    The command line or the inventory is wrong; nothing was changed
   3    With --detailed-exitcode: something would change
-  130  Interrupted; the same command goes on where it stopped";
+  130  Interrupted; run the same command again to continue";
 
-/// The heading of the options that every command has, so that they don't stand between its own.
-const EVERYWHERE: &str = "Options of every command";
+/// The heading of the options that every command has. It separates them from a command's own options.
+const EVERYWHERE: &str = "Global options";
 
 #[derive(Args, Clone, Copy)]
 struct Global {
-    /// What a run prints: auto is live progress on a terminal and lines elsewhere, plain is lines, json is one object a line
-    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_parser = OutputParser, default_value = "auto")]
+    /// The output format. auto: live progress on a terminal, else lines; plain: lines; json: one object per line
+    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_enum, default_value_t = Output::Auto, env = "KBOOT_OUTPUT", hide_env_values = true)]
     output: Output,
-    /// Tell every step and every change
+    /// Report every step and every change
     #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
     verbose: bool,
-    /// Tell failures only
+    /// Report only failures
     #[arg(long, short, global = true, help_heading = EVERYWHERE)]
     quiet: bool,
-    /// Whether to colour: auto, always or never
+    /// When to use colors: auto, always or never
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "WHEN", hide_possible_values = true, value_enum, default_value_t = When::Auto)]
     color: When,
 }
@@ -99,30 +102,8 @@ enum Output {
     Auto,
     /// Lines
     Plain,
-    /// One JSON object a line, on the standard output
+    /// One JSON object per line, on standard output
     Json,
-    /// No format: the file that a plan is kept in. It lives as long as the process, as the command line does.
-    #[value(skip)]
-    File(&'static Utf8Path),
-}
-
-/// Takes a format's name, or a path, which has a dot or a slash.
-#[derive(Clone)]
-struct OutputParser;
-
-impl TypedValueParser for OutputParser {
-    type Value = Output;
-
-    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<Output, clap::Error> {
-        match value.to_str().filter(|text| text.contains(['.', '/'])) {
-            Some(path) => Ok(Output::File(Utf8Path::new(String::leak(path.into())))),
-            None => EnumValueParser::new().parse_ref(command, arg, value),
-        }
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(Output::value_variants().iter().filter_map(Output::to_possible_value)))
-    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -162,6 +143,7 @@ enum Command {
     Playbook(playbook::Playbook),
     Completion(completion::Completion),
     Man(man::Man),
+    Version(version::Version),
     #[command(hide = true)]
     Agent(agent::Agent),
 }
@@ -170,7 +152,7 @@ impl Global {
     fn options(self, stream: Stream) -> Options {
         Options {
             format: match self.output {
-                Output::Auto | Output::File(_) => Format::Auto,
+                Output::Auto => Format::Auto,
                 Output::Plain => Format::Plain,
                 Output::Json => Format::Json,
             },
@@ -196,7 +178,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    // One cryptography provider for the whole process. It can be set once, and this is the first to try.
+    // The process has one cryptography provider, which can be set only once. Nothing sets it before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     log(cli.global);
     let runtime = match tokio::runtime::Runtime::new() {
@@ -205,7 +187,7 @@ pub fn main() -> ExitCode {
     };
     let global = cli.global;
     let result = runtime.block_on(dispatch(cli));
-    // Reading standard input can't be given up; nobody waits for it.
+    // A read from standard input can't be cancelled, so do not wait for it.
     runtime.shutdown_background();
     match result {
         Ok(code) => code,
@@ -213,21 +195,21 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Keys, tokens and passphrases are in memory: no crash may write it to a disk, and no other process may look into it.
+/// The memory contains keys, tokens and passphrases. A crash must not write it to a disk, and no other process may read it.
 fn keep_memory_private() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, geteuid, set_dumpable_behavior, setrlimit};
-    // Where the kernel allows neither, kboot works as well.
+    // If the kernel allows neither, kboot works without them.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
-    // Of another user, it would take away what /proc tells the process of itself.
+    // For a user other than root, the process could then no longer read its own files in /proc.
     if geteuid().is_root() {
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
 }
 
-/// What was asked for is help, the version, or nothing that kboot knows.
+/// Prints help or the version, or reports a mistake in the command line.
 fn refuse(error: &clap::Error) -> ExitCode {
     let Some(failure) = usage::failure(error, &Cli::command(), std::env::args()) else {
-        // Nobody is left to be told where the stream is closed.
+        // If the stream is closed, kboot has no way to report that.
         let _ = error.print();
         return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
     };
@@ -237,16 +219,12 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
     let global = cli.global;
-    if let (Output::File(path), false) = (global.output, matches!(cli.command, Command::Plan(_) | Command::Adopt(_))) {
-        return Err(Problem::usage(format!("'{path}' is no output format"))
-            .hint("use one of auto, plain, json; only `kboot plan` and `kboot adopt` take a file there"));
-    }
     match cli.command {
         Command::Up(up) => up.run(global).await,
         Command::Run(run) => run.run(global).await,
         Command::Plan(plan) => plan.run(global).await,
         Command::Apply(apply) => apply.run(global).await,
-        Command::Adopt(adopt) => adopt.run(global).await,
+        Command::Adopt(adopt) => adopt.run().await,
         Command::Init(init) => init.run(global).await,
         Command::Join(join) => join.run(global).await,
         Command::Recover(recover) => recover.run(global).await,
@@ -263,11 +241,12 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Playbook(playbook) => playbook.run(),
         Command::Completion(completion) => completion.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),
+        Command::Version(version) => version.run(global),
         Command::Agent(agent) => agent.run().await,
     }
 }
 
-/// Logs for the developer go to standard error, and only where KBOOT_LOG asks for them.
+/// Writes logs for developers to standard error, but only if KBOOT_LOG is set.
 fn log(_: Global) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("KBOOT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));

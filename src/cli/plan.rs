@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::Args;
+use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -17,48 +17,64 @@ use super::file;
 use super::lock_file::LockedArgs;
 use super::run::{self, DriftPolicy, Job};
 use super::up::{self, InventoryArg};
-use super::{Global, Output};
+use super::{Global, saved_plan};
 
-/// Show what `up` would change, host by host, and touch nothing
+/// Show what `up` would change on each host, and change nothing
 ///
-/// Files as diffs, packages with their versions, cluster objects field by field; nothing secret. With --out the plan is kept in a file,
-/// which `kboot apply` carries out: that, and nothing else.
+/// A plan shows file diffs, packages with their versions, and cluster objects field by field. It shows no secrets. Save a plan to a
+/// file with --out, and `kboot apply` carries out exactly that plan.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Examples:
-  kboot plan -i inventory.yaml                        What `kboot up` would do
-  kboot plan -i inventory.yaml --verbose              New files and objects in full, too
-  kboot plan -i inventory.yaml --out plan.json        Keep it: `kboot apply plan.json` does exactly that
-  kboot plan -i inventory.yaml --detailed-exitcode    0: nothing to do, 3: something is, 1: it can't be told")]
+  kboot plan -i inventory.yaml                        Show what `kboot up` would do
+  kboot plan -i inventory.yaml --verbose              Also show the content of new files and objects
+  kboot plan -i inventory.yaml --out plan.json        Save the plan for `kboot apply`
+  kboot plan show plan.json                           Show a saved plan again, without its hosts
+  kboot plan -i inventory.yaml --detailed-exitcode    Exit 0: no changes, 3: changes, 1: unknown",
+    args_conflicts_with_subcommands = true
+)]
 pub struct PlanCommand {
+    #[command(subcommand)]
+    saved: Option<Saved>,
     #[command(flatten)]
     inventory: InventoryArg,
-    /// Keep the plan in this file, for `kboot apply`. `-o plan.json` does the same: a value of -o with a dot or a slash is a file
+    /// Save the plan to this file, for `kboot apply`
     #[arg(long, value_name = "FILE")]
     out: Option<Utf8PathBuf>,
     #[command(flatten)]
     locked: LockedArgs,
-    /// Exit code 3 if something would change, 0 if nothing would
+    /// Exit with code 3 if something would change, 0 if nothing would
     #[arg(long)]
     detailed_exitcode: bool,
-    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
+    /// What to do about changes made on hosts since the last run: `repair` reverts them, `keep` reports them
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     drift: DriftPolicy,
-    /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
+    /// Preflight checks whose errors count as warnings, for example NumCPU,Swap; `all` for all checks
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     ignore_preflight: Vec<String>,
 }
 
+#[derive(Subcommand)]
+enum Saved {
+    /// Show a plan that `kboot plan --out` saved
+    ///
+    /// The command reads the file and connects to no host.
+    #[command(after_help = "Example:\n  kboot plan show plan.json")]
+    Show {
+        /// The file with the saved plan
+        #[arg(value_name = "FILE")]
+        plan: Utf8PathBuf,
+    },
+}
+
 impl PlanCommand {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        if let Some(Saved::Show { plan }) = self.saved {
+            saved_plan::show(&saved_plan::read(&plan)?, global);
+            return Ok(ExitCode::SUCCESS);
+        }
         let ignore = run::ignore(&self.ignore_preflight)?;
-        let out = match (global.output, self.out) {
-            (Output::File(_), Some(_)) => {
-                return Err(Problem::usage("the plan's file is named twice").hint("use either --out FILE or -o FILE"));
-            }
-            (Output::File(path), None) => Some(path.to_owned()),
-            (_, out) => out,
-        };
         let cluster = self.inventory.load()?;
         let lock = self.locked.load(self.inventory.path(), &cluster)?;
         let cluster = lock.as_ref().map_or(cluster.clone(), |lock| lock.pinned(&cluster));
@@ -71,14 +87,14 @@ impl PlanCommand {
             ..up::job(&cluster, self.inventory.path(), Mode::Plan, &inputs)
         };
         let ended = run::run(job, global, Stream::Out).await?;
-        if let Some(path) = &out {
+        if let Some(path) = &self.out {
             match ended.is_success() {
                 true => {
                     let inventory = camino::absolute_utf8(self.inventory.path())?;
                     let hosts = ended.hosts.clone();
                     let playbook = playbook::builtin("up");
                     let mut plan =
-                        SavedPlan::new(&up::absolute(&cluster)?, &playbook, hosts, inventory.as_str(), now());
+                        SavedPlan::new(&run::absolute(&cluster)?, &playbook, hosts, inventory.as_str(), now());
                     (plan.ignore_preflight, plan.drift, plan.lock) = (self.ignore_preflight, drift, lock);
                     save(path, &plan)?;
                 }
@@ -90,7 +106,7 @@ impl PlanCommand {
 }
 
 fn save(path: &Utf8Path, plan: &SavedPlan) -> Result<(), Problem> {
-    // What a plan shows of hosts' files is the hosts' affair.
+    // A plan shows content of the hosts' files, so only its owner may read it.
     let written = file::replace(path, &plan.to_text(), 0o600);
     written.map_err(|error| Problem::from(Failure::from(error).context(format_args!("write {path}"))))?;
     remark(format!("the plan is in {path}: `kboot apply {path}` carries it out"));

@@ -18,9 +18,9 @@ use super::up::{self, InventoryArg};
 
 /// Run a playbook of your own on the inventory's hosts
 ///
-/// The playbook may extend a built-in one, come before and after its phases, and keep files, packages, units, kernel settings and
-/// objects of the cluster as it names them. All of it is planned, journalled and undone as kboot's own steps are. All mistakes in it
-/// are told before any host is changed.
+/// The playbook can extend a built-in playbook, and add steps before and after its phases. It can manage files, packages, units,
+/// kernel settings and cluster objects. kboot plans, journals and undoes these like its own steps. The command reports all mistakes in
+/// the playbook before it changes any host.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +34,7 @@ pub struct Run {
     file: Utf8PathBuf,
     #[command(flatten)]
     inventory: InventoryArg,
-    /// Only these hosts of the inventory
+    /// Run only on this host of the inventory. Can be repeated
     #[arg(long = "host", value_name = "NAME")]
     hosts: Vec<String>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub struct Run {
 
 #[derive(Args)]
 pub struct Vars {
-    /// A value for templates, over the playbook's and the inventory's; read as YAML
+    /// A template variable, parsed as YAML. It overrides the playbook's and the inventory's value. Can be repeated
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = var)]
     vars: Vec<(String, Value)>,
 }
@@ -60,7 +60,7 @@ fn var(text: &str) -> Result<(String, Value), String> {
 }
 
 impl Vars {
-    /// Reads a playbook whose variables these have the last word on.
+    /// Reads a playbook. These variables override those of the playbook and the inventory.
     pub fn load(&self, file: &Utf8Path, cluster: &Cluster) -> Result<Playbook, Problem> {
         Ok(playbook::load_for(file, cluster, self.vars.iter().cloned())?)
     }
@@ -71,12 +71,12 @@ impl Run {
         let ignore = self.run.ignore()?;
         let cluster = self.inventory.load()?;
         known(&cluster, &self.hosts)?;
-        let playbook = self.run.part.of_own(self.vars.load(&self.file, &cluster)?)?;
+        let playbook = self.run.phases.of_own(self.vars.load(&self.file, &cluster)?)?;
         if playbook.destroys() {
             return Err(Problem::usage(format!("{} has steps that take back what was made", self.file))
                 .hint("that is what `kboot reset` and `kboot undo` are for"));
         }
-        // What is no part of a cluster's making needs no host that is fit for a cluster.
+        // A playbook without built-in steps does not create a cluster, so its hosts need no preflight checks.
         let ignore = (!playbook.steps().is_empty()).then_some(ignore);
         let inputs = up::inputs(&cluster);
         let job = Job {

@@ -12,7 +12,7 @@ use crate::report::count;
 use super::exit::{Problem, print_data};
 use super::play::Vars;
 
-/// Read the order in which kboot works, and check playbooks of your own
+/// Show kboot's built-in playbooks, and check playbooks of your own
 #[derive(Subcommand)]
 pub enum Playbook {
     /// List the built-in playbooks
@@ -20,27 +20,27 @@ pub enum Playbook {
     List,
     Show(Show),
     Validate(Validate),
-    /// Print the playbooks' JSON Schema, for editors
+    /// Print the JSON Schema of playbooks, for editors
     #[command(after_help = "Example:\n  kboot playbook schema > playbook.schema.json")]
     Schema,
 }
 
-/// Print a playbook: a built-in one as it is, a file with what it extends and its hooks in their places
+/// Print a built-in playbook, or a file merged with its hooks and the playbook that it extends
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kboot playbook show up
   kboot playbook show site.yaml")]
 pub struct Show {
-    /// A built-in playbook's name, or a file
+    /// The name of a built-in playbook, or a file
     #[arg(value_name = "NAME|FILE")]
     name: String,
 }
 
-/// Check a playbook and tell every mistake in it
+/// Check a playbook and report every mistake in it
 ///
-/// Reads the playbook, what it extends and the files beside it, and asks no host. With an inventory, also the names of hosts and all
-/// variables that need no facts are checked. Each mistake is told with its line and column.
+/// The command reads the playbook, the playbook that it extends, and the files beside it. It connects to no host. With an inventory,
+/// it also checks the names of hosts, and all variables that need no facts. It reports each mistake with its line and column.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +50,7 @@ pub struct Validate {
     /// The playbook
     #[arg(value_name = "FILE")]
     file: Utf8PathBuf,
-    /// The inventory that it is for
+    /// The inventory to check the playbook against
     #[arg(long = "inventory", short = 'i', value_name = "FILE")]
     inventory: Option<Utf8PathBuf>,
     #[command(flatten)]

@@ -10,7 +10,7 @@ use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::report::Stream;
-use crate::steps::{Inputs, Rescue};
+use crate::steps::{Inputs, RecoveryStart};
 
 use super::Global;
 use super::ask::{confirm, somebody_is_here};
@@ -19,25 +19,25 @@ use super::run::{self, DryRunArgs, Job, Reach};
 use super::up::InventoryArg;
 use super::wait::WaitArgs;
 
-/// Go on with one control plane's data where etcd has lost its majority for good
+/// Restore etcd from one control plane's data after a permanent loss of quorum
 ///
-/// For when so many control planes are gone, or their data, that etcd decides nothing any more and none of them comes back. etcd becomes
-/// a cluster of one, made of the data on HOST, of which a copy is kept first; `kboot up` then grows it again. The other control planes
-/// are given up: those that can be reached run no etcd any more, and their data are put aside. What may be lost is shown before anything
-/// is changed. Refused where etcd has its majority.
+/// Use this when etcd has permanently lost quorum. This means that too many control planes or their data are gone, and none of them
+/// comes back. The run copies the data on HOST, and then restarts etcd there as a single member with these data. `kboot up` adds
+/// members again. The run gives up the other control planes: if it can reach them, it stops etcd there and renames its data. Before it
+/// changes anything, the run shows what may be lost. It refuses if etcd has quorum.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot recover -i inventory.yaml --from n3 --dry-run   What may be lost, what would be done
-  kboot recover -i inventory.yaml --from n3             The same, and done once it is confirmed
-  kboot up -i inventory.yaml                            Then: as many control planes as before")]
+  kboot recover -i inventory.yaml --from n3 --dry-run   Show what may be lost, and what would change
+  kboot recover -i inventory.yaml --from n3             Show the same, ask, and then recover
+  kboot up -i inventory.yaml                            Then: add the other control planes again")]
 pub struct Recover {
     #[command(flatten)]
     inventory: InventoryArg,
-    /// The control plane whose data etcd goes on with
+    /// The control plane whose data etcd continues with
     #[arg(long, value_name = "HOST")]
     from: String,
-    /// Don't ask for a confirmation
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -53,7 +53,7 @@ impl Recover {
         let others: Vec<String> = all.iter().filter(|name| **name != self.from).cloned().collect();
         let at = stamp(OffsetDateTime::now_utc());
         let inputs = |facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
-            inputs.rescue = Some(Rescue { at: at.clone(), reached: facts.keys().cloned().collect() });
+            inputs.recovery_start = Some(RecoveryStart { at: at.clone(), reached: facts.keys().cloned().collect() });
             Ok(())
         };
         let job = |mode| Job {
@@ -82,7 +82,7 @@ impl Recover {
     }
 }
 
-/// The inventory's control planes, of which the survivor must be one.
+/// The inventory's control planes. The survivor must be one of them.
 fn control_planes(cluster: &Cluster, from: &str) -> Result<Vec<String>, Problem> {
     if cluster.external_etcd().is_some() {
         let cause = "the cluster's state is in an etcd of its own, and none of it on the control planes";

@@ -14,32 +14,32 @@ use crate::steps::{Inputs, Undo, UndoScope};
 use super::Global;
 use super::ask::confirm;
 use super::exit::Problem;
-use super::phase::{Of, PartArgs};
+use super::phase_filter::{PhaseFilter, PhasedCommand};
 use super::run::{self, Job, Reach};
 use super::target::{TakeBackArgs, this_machine};
 
-/// Take this machine, or the hosts of an inventory, out of the cluster and back to what they were
+/// Remove this machine, or an inventory's hosts, from the cluster and restore their previous state
 ///
-/// A control plane that stays drains and deletes the nodes. On the hosts, pods, state, etcd's data included, certificates and
-/// the pod network go, and so do the packages and repositories that kboot brought; swap, kernel settings, modules and files are
-/// put back. In the end each host is compared with what it was before the first run, and whatever is left is told with its
-/// reason.
+/// This restores the hosts to their state before the first run. A control plane that stays drains and deletes the nodes. On each host,
+/// the run removes pods, certificates, the pod network, and all state, including etcd's data. It also removes the packages and
+/// repositories that kboot installed. It restores swap, kernel settings, modules and files. At the end, the run compares each host
+/// with its state before the first run. It reports each difference with the reason.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot reset --dry-run                    Show what would go from this machine
-  kboot reset --yes                        This machine, without asking
-  kboot reset -i inventory.yaml --host n3  One host; the others stay a cluster
-  kboot reset -i inventory.yaml            All hosts, after a confirmation")]
+  kboot reset --dry-run                    Show what would be removed from this machine
+  kboot reset --yes                        Reset this machine without confirmation
+  kboot reset -i inventory.yaml --host n3  Reset one host; the other hosts stay a cluster
+  kboot reset -i inventory.yaml            Reset all hosts, after a confirmation")]
 pub struct Reset {
     #[command(flatten)]
     args: TakeBackArgs,
     #[command(flatten)]
-    pub part: PartArgs,
-    /// Leave packages, repositories and images, for a cluster that is made anew at once
+    pub phases: PhaseFilter,
+    /// Keep packages, repositories and images, for a cluster that you recreate at once
     #[arg(long)]
     keep_packages: bool,
-    /// How long pods may take to leave their node, in seconds; 0 doesn't wait for any
+    /// How long to wait for pods to leave their node, in seconds; 0 does not wait
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "inventory")]
     drain_timeout: u64,
 }
@@ -57,7 +57,7 @@ impl Reset {
                 (cluster, leaving, Reach::Here)
             }
         };
-        let playbook = self.part.of(Of::Reset, &[])?;
+        let playbook = self.phases.of(PhasedCommand::Reset, &[])?;
         if self.args.needs_word() {
             let names = leaving.join(" ");
             confirm(
@@ -74,7 +74,7 @@ impl Reset {
             wait_lock: self.args.wait.limit(),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = self.drain_timeout;
-                // Alone, a worker has no right to delete its node.
+                // Without an inventory, a worker has no right to delete its own Node.
                 inputs.node_stays = reach == Reach::Here && facts.values().any(|facts| !facts.node.is_control_plane());
                 Ok(())
             },
@@ -85,7 +85,7 @@ impl Reset {
     }
 }
 
-/// Of an inventory, the hosts that the reset has to do with, and the names of those that it resets: all if none is named.
+/// The hosts of an inventory that take part in the reset, and the names of the hosts to reset: all if none is named.
 fn chosen(mut cluster: Cluster, hosts: &[String]) -> (Cluster, Vec<String>) {
     let is_leaving = |name: &String| hosts.is_empty() || hosts.contains(name);
     cluster.hosts.retain(|host| is_leaving(&host.name) || host.is_control_plane() || host.is_etcd());

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::bootstrap::token::SECRET_PREFIX;
 use crate::bootstrap::token::TokenError;
 use crate::bootstrap::token_secret::{self, DEFAULT_GROUP, DEFAULT_LIFETIME, Grant, Listed, NAMESPACE};
 use crate::bootstrap::{ClusterInfo, Token as BootstrapToken, cluster_info, discovery};
@@ -23,9 +24,9 @@ use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
 
-/// Make, list and delete the tokens by which machines join
+/// Create, list and delete the tokens with which machines join
 ///
-/// Run on a control plane, or wherever an administrator's kubeconfig is.
+/// Run this on a control plane, or on a machine with an administrator's kubeconfig.
 #[derive(Subcommand)]
 pub enum Token {
     Create(Create),
@@ -35,34 +36,34 @@ pub enum Token {
 
 #[derive(Args)]
 struct Access {
-    /// The kubeconfig by which the cluster is reached
+    /// The kubeconfig for the connection to the cluster
     #[arg(long, value_name = "FILE", env = "KUBECONFIG", default_value = ADMIN_CONF, hide_env_values = true)]
     kubeconfig: Utf8PathBuf,
 }
 
-/// Make a token and print it
+/// Create a token and print it
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   kboot token create --print-join-command
   kboot token create --ttl 2h --description 'for rack 7'")]
 pub struct Create {
-    /// The token, as abcdef.0123456789abcdef; one is made up if none is given
-    // Not parsed by clap, whose errors repeat what was given.
+    /// The token, in the form abcdef.0123456789abcdef. Default: a random token
+    // Not parsed by clap: its errors would repeat the secret.
     token: Option<String>,
-    /// How long it is valid, as 30m, 24h or 7d; 0 for ever
+    /// How long the token is valid, for example 30m, 24h or 7d; 0 for no expiry
     #[arg(long, value_name = "TIME", default_value_t = format!("{}h", DEFAULT_LIFETIME.whole_hours()))]
     ttl: String,
-    /// What it is for
+    /// The purpose of the token, in your own words
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// What it may be used for
+    /// The allowed uses of the token
     #[arg(long, value_name = "USAGE,…", value_delimiter = ',', default_value = "signing,authentication", value_parser = ["signing", "authentication"])]
     usages: Vec<String>,
-    /// The groups that its bearer is in
+    /// The groups of a client that authenticates with the token
     #[arg(long, value_name = "GROUP,…", value_delimiter = ',', default_value = DEFAULT_GROUP, value_parser = group)]
     groups: Vec<String>,
-    /// Print the whole `kboot join` line
+    /// Print the complete `kboot join` command
     #[arg(long)]
     print_join_command: bool,
     #[command(flatten)]
@@ -84,7 +85,7 @@ pub struct List {
 #[derive(Args)]
 #[command(after_help = "Example:\n  kboot token delete abcdef")]
 pub struct Delete {
-    /// Tokens, or their first halves
+    /// Tokens, or their IDs: the part before the dot
     #[arg(required = true, value_name = "TOKEN")]
     ids: Vec<String>,
     #[command(flatten)]
@@ -105,12 +106,12 @@ pub fn generate() -> Result<BootstrapToken, Failure> {
     BootstrapToken::generate().map_err(|error| Failure::new(format!("failed to {error}")))
 }
 
-/// Reads a token; what is wrong with it is told without repeating it.
+/// Parses a token. The error does not repeat the token.
 pub fn parse(text: &str) -> Result<BootstrapToken, Problem> {
     text.parse().map_err(|error: TokenError| Problem::usage(format!("failed to {error}")))
 }
 
-/// The id of a token or of its first half.
+/// The ID of a token, from the token or its first half.
 fn token_id(text: &str) -> Result<&str, Problem> {
     let id = text.split('.').next().unwrap_or_default();
     let is_id = id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
@@ -158,7 +159,7 @@ impl Create {
     }
 }
 
-/// A machine that comes too late with a token can then be told so: the token itself will be gone.
+/// Records when the token expires. A machine that joins too late then gets that as the reason, after the token itself is gone.
 async fn remember_expiry(
     writer: &Writer,
     token: &BootstrapToken,
@@ -173,7 +174,7 @@ async fn remember_expiry(
         .await
 }
 
-/// Waits until the controller manager has signed cluster-info with the token: before that nobody can join with it.
+/// Waits until the controller manager has signed cluster-info with the token. No machine can join with it before that.
 async fn signed(view: &View, token: &BootstrapToken) -> Result<(), Failure> {
     for _ in 0..100 {
         let info = view.get("v1", "ConfigMap", Some("kube-public"), "cluster-info").await?;
@@ -191,7 +192,7 @@ fn expiry(ttl: &str) -> Result<Option<OffsetDateTime>, Problem> {
         return Ok(None);
     }
     let now = OffsetDateTime::now_utc();
-    // Tokens, unlike certificates, may live for minutes.
+    // Tokens, unlike certificates, may be valid for minutes only.
     let short = [("s", 1), ("m", 60)].iter().find_map(|(unit, seconds)| {
         let number: i64 = ttl.strip_suffix(unit)?.parse().ok()?;
         number.checked_mul(*seconds)
@@ -241,7 +242,7 @@ impl Delete {
         let ids = self.ids.iter().map(|text| token_id(text)).collect::<Result<Vec<_>, _>>()?;
         let (view, writer) = open(&self.access.kubeconfig).await?;
         for id in ids {
-            let name = format!("{}{id}", token_secret::SECRET_PREFIX);
+            let name = format!("{}{id}", SECRET_PREFIX);
             if view.get("v1", "Secret", Some(NAMESPACE), &name).await?.is_none() {
                 return Err(Problem::Failed(
                     Failure::new(format!("there is no token {id}")).hint_text("see `kboot token list`"),
@@ -255,14 +256,14 @@ impl Delete {
 }
 
 async fn open(kubeconfig: &Utf8Path) -> Result<(View, Writer), Problem> {
-    // An empty KUBECONFIG is none, as kubectl has it.
+    // An empty KUBECONFIG counts as unset, as in kubectl.
     let kubeconfig = if kubeconfig.as_str().is_empty() { Utf8Path::new(ADMIN_CONF) } else { kubeconfig };
     if !kubeconfig.exists() {
         return Err(Problem::usage(format!("there is no {kubeconfig}"))
             .hint("run this on a control plane, or name a kubeconfig: --kubeconfig FILE"));
     }
     std::fs::read(kubeconfig).map_err(|error| unreadable(kubeconfig, &error))?;
-    // Nothing was asked of the cluster yet: what is wrong is wrong with the file.
+    // kboot has not contacted the cluster yet, so the fault is in the file.
     Connector::open(kubeconfig).await.map_err(|failure| {
         Problem::Usage(failure).hint(format!("look at it with `kubectl config view --kubeconfig {kubeconfig}`"))
     })
@@ -277,7 +278,7 @@ async fn secret(view: &View, token: &BootstrapToken) -> Result<Option<Value>, Fa
     view.get("v1", "Secret", Some(NAMESPACE), &token.secret_name()).await
 }
 
-/// The `kboot join` line with a token that is still good; None if there is none.
+/// The `kboot join` command with a token that is still valid; None if there is none.
 pub async fn join_command(kubeconfig: &Utf8Path) -> Result<Option<String>, Problem> {
     let (view, _) = Connector::open(kubeconfig).await?;
     let soon = OffsetDateTime::now_utc() + time::Duration::minutes(10);

@@ -18,21 +18,21 @@ use super::history::{self, Journals, is_undone};
 use super::run::{self, Job, Reach};
 use super::target::{TakeBackArgs, chosen, this_machine};
 
-/// Take the last run back
+/// Revert the last run
 ///
-/// What kboot changed on the hosts, as their journals have it, is made as it was before: change by change, the last first.
-/// What was already so before kboot came stays; what somebody edited since stays, too, and is told; so is what can't be taken
-/// back. Repeated, it takes back the run before.
+/// This restores the state before that run from the hosts' journals: change by change, the last change first. Everything that already
+/// had the wanted state before the run stays. Everything that someone has edited since also stays, and `undo` reports it. It also
+/// reports what it can't revert. If you repeat the command, it reverts the run before.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  kboot undo --dry-run               Show what would be taken back on this machine
-  kboot undo -i inventory.yaml       The last run, on all hosts that it changed
+  kboot undo --dry-run               Show what would be reverted on this machine
+  kboot undo -i inventory.yaml       Revert the last run, on all hosts that it changed
   kboot undo -i inventory.yaml --run 19a3c2f1b70-04d2")]
 pub struct Undo {
     #[command(flatten)]
     args: TakeBackArgs,
-    /// This run instead of the last one; `kboot history` lists them
+    /// Revert this run instead of the last one; `kboot history` lists the runs
     #[arg(long, value_name = "ID")]
     run: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Undo {
         Ok(if failures.is_empty() { code } else { ExitCode::from(FAILED) })
     }
 
-    /// The hosts whose journals are known, and why the others could not be asked.
+    /// The hosts, their journals, and the failures of hosts that could not be asked.
     async fn hosts(&self) -> Result<(Cluster, Reach, Journals, Vec<Failure>), Problem> {
         if let Some(cluster) = self.args.inventory()? {
             let cluster = chosen(cluster, &self.args.hosts);
@@ -82,7 +82,7 @@ impl Undo {
         Ok((cluster, Reach::Here, journals, Vec::new()))
     }
 
-    /// The run that is to be taken back; None where there is none.
+    /// The run to revert; None if there is none.
     fn choose(&self, journals: &Journals) -> Result<Option<String>, Problem> {
         match &self.run {
             Some(id) if !journals.values().any(|runs| has(runs, id)) => {
@@ -103,15 +103,15 @@ fn has(runs: &[Run], id: &str) -> bool {
     runs.iter().any(|run| run.info.id == id && !run.changes.is_empty())
 }
 
-/// After a recovery, what was there before belongs to a cluster that is none any more.
+/// A recovery can't be reverted: the state before it belongs to a cluster that no longer exists.
 fn is_final(run: &Run) -> bool {
     run.info.command == "kboot recover"
 }
 
-/// How long pods may take to leave a node that the run had made.
+/// How long to wait for pods to leave a node that the run created.
 const DRAIN_SECONDS: u64 = 120;
 
-/// The hosts that the run made nodes of the cluster, or members of its etcd: they leave it.
+/// The hosts that the run made nodes of the cluster or members of its etcd. They leave the cluster.
 fn made_nodes(cluster: &Cluster, journals: &Journals, id: &str) -> Vec<String> {
     let is_made = |host: &str, run: &Run| match cluster.host(host).is_some_and(Host::is_etcd) {
         true => is_member_made(&[run]),
@@ -121,14 +121,14 @@ fn made_nodes(cluster: &Cluster, journals: &Journals, id: &str) -> Vec<String> {
     journals.iter().filter(is_any).map(|(host, _)| host.clone()).collect()
 }
 
-/// The last run that changed something and was not taken back, and that is no undo or reset itself.
+/// The last run that changed something, was not reverted, and is not an undo or a reset.
 fn last(journals: &Journals) -> Option<String> {
     let candidates = journals.values().filter_map(|runs| {
         let is_open = |run: &&Run| run.info.undoes.is_none() && !run.changes.is_empty() && !is_undone(run, runs);
         runs.iter().filter(is_open).rfind(|run| !is_final(run))
     });
-    // Of each host the last; of two that one host had, the one that it had later. Only hosts that had no run in common are
-    // compared by their clocks, and the controllers' clocks, which are in the runs' names, by none.
+    // Each host has one candidate: its last run. If a journal contains two candidates, the later one counts. Only hosts without a
+    // common run are compared by their clocks. The controllers' clocks, which are in the IDs of runs, never count.
     let candidates: Vec<&Run> = candidates.collect();
     let is_passed =
         |run: &Run| candidates.iter().any(|other| journals.values().any(|runs| is_before(run, other, runs)));
@@ -162,6 +162,7 @@ mod tests {
 
     fn run(id: &str, undoes: Option<&str>, changes: usize, outcome: Option<Outcome>) -> Run {
         let made = Made {
+            id: None,
             at: 0,
             step: String::new(),
             text: String::new(),

@@ -1,14 +1,16 @@
-//! How the command line itself is told: mistakes in it, in kboot's own form, and the reference page of all commands.
+//! Mistakes in the command line, in kboot's own form, and the reference page of all commands.
 
 use std::fmt::Write as _;
 
 use clap::builder::StyledStr;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use crate::engine::Failure;
 
-/// What is wrong with a command line; None for what is no mistake: help and the version.
+use super::elsewhere;
+
+/// The failure of a wrong command line. None for help and the version, which are not mistakes.
 pub fn failure(error: &clap::Error, root: &Command, arguments: impl Iterator<Item = String>) -> Option<Failure> {
     use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     if matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand) {
@@ -19,16 +21,42 @@ pub fn failure(error: &clap::Error, root: &Command, arguments: impl Iterator<Ite
     let cause: Vec<&str> = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect();
     let cause = cause.join("\n");
     let tips = paragraphs.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: "));
-    // How to pass what begins with a dash as a value is never what was meant.
+    // clap's tip to pass a value that begins with a dash never helps here.
     let tips: Vec<&str> = tips.filter(|tip| !tip.starts_with("to pass ")).collect();
-    let hint = match tips.is_empty() {
-        true => format!("see `{} --help`", command_line(root, arguments)),
-        false => tips.join("\n"),
+    let line = command_line(root, arguments);
+    if let Some(file) = file_as_format(error) {
+        let hint =
+            format!("the formats are auto, plain and json; `kboot plan` and `kboot adopt` write files: `--out {file}`");
+        return Some(Failure::new(format!("'{file}' is no output format")).hint_text(hint));
+    }
+    let hint = match unknown_command(error).filter(|_| line == root.get_name()).and_then(elsewhere::instead) {
+        Some(instead) => instead.to_string(),
+        None if tips.is_empty() => format!("see `{line} --help`"),
+        None => tips.join("\n"),
     };
     Some(Failure::new(cause.strip_prefix("error: ").unwrap_or(&cause)).hint_text(hint))
 }
 
-/// The command that was meant, as far as it was right.
+fn unknown_command(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => Some(word),
+        _ => None,
+    }
+}
+
+/// A file that was given to `--output`, as other tools take it.
+fn file_as_format(error: &clap::Error) -> Option<&str> {
+    match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (Some(ContextValue::String(arg)), Some(ContextValue::String(value)))
+            if arg.starts_with("--output ") && value.contains(['.', '/']) =>
+        {
+            Some(value)
+        }
+        _ => None,
+    }
+}
+
+/// The command that the user typed, up to the first mistake.
 fn command_line(root: &Command, arguments: impl Iterator<Item = String>) -> String {
     let mut command = root;
     let mut line = root.get_name().to_string();
@@ -56,7 +84,7 @@ pub fn reference() -> String {
         let anchor = line.replace(' ', "-");
         writeln!(page, "| [`{line}`](#{anchor}) | {} |", styled(command.get_about())).expect(INFALLIBLE);
     }
-    page += "\n## Options of every command\n\n";
+    page += "\n## Global options\n\n";
     page += &options(&global);
     page += &after(&root);
     for (line, command) in &commands {
@@ -67,14 +95,14 @@ pub fn reference() -> String {
 
 const INFALLIBLE: &str = "writing to memory does not fail";
 
-/// The commands that do something, each with the words that call it, in the help's order.
+/// The commands that do something without a subcommand, each with its command line, in the order of the help.
 fn leaves(root: &Command) -> Vec<(String, &Command)> {
     let mut found = Vec::new();
     for command in root.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
-        match command.has_subcommands() {
-            true => found.extend(leaves(command)),
-            false => found.push((command.get_bin_name().unwrap_or(command.get_name()).to_string(), command)),
+        if !command.is_subcommand_required_set() {
+            found.push((command.get_bin_name().unwrap_or(command.get_name()).to_string(), command));
         }
+        found.extend(leaves(command));
     }
     found
 }
@@ -140,7 +168,7 @@ fn meaning(arg: &Arg) -> String {
     text
 }
 
-/// Examples and the like, indented so that Markdown keeps them as they are.
+/// Examples and similar text, indented so that Markdown does not change it.
 fn after(command: &Command) -> String {
     let text = styled(command.get_after_help());
     if text.is_empty() {
@@ -150,7 +178,7 @@ fn after(command: &Command) -> String {
         .lines()
         .map(|line| match line {
             "" => String::new(),
-            // A heading of the help's.
+            // A heading in the help text.
             line if !line.starts_with(' ') => format!("{line}\n"),
             line => format!("    {}", line.trim_start()),
         })
@@ -187,6 +215,19 @@ mod tests {
         assert_eq!(failure.hint, Some(Hint::text("a similar argument exists: '--dry-run'")));
         let failure = told(&["kboot", "-q", "token", "create", "--nonsense"]).unwrap();
         assert_eq!(failure.hint, Some(Hint::text("see `kboot token create --help`")));
+    }
+
+    #[test]
+    fn what_other_tools_have_leads_to_what_does_it_here() {
+        let hint = |line: &[&str]| match told(line).unwrap().hint.unwrap() {
+            Hint::Text(text) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(hint(&["kboot", "upgrade"]).starts_with("kboot does not upgrade a running cluster yet"));
+        assert!(hint(&["kboot", "destroy", "-i", "lab.yaml"]).contains("`kboot reset`"));
+        // For unknown subcommands of a command, the tip is clap's.
+        assert_eq!(hint(&["kboot", "config", "check"]), "a similar subcommand exists: 'schema'");
+        assert!(hint(&["kboot", "rest"]).contains("'reset'"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How long a command waits for a host that another run of kboot's works on.
+//! The flag for how long a command waits for a host that another kboot run has locked.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use clap::Args;
 /// The flag of every command that takes the hosts' locks.
 #[derive(Args)]
 pub struct WaitArgs {
-    /// Wait so long for a host that another kboot works on, as 30s, 10m, 2h; otherwise it is told who does, and the host is given up
+    /// How long to wait for a host that another kboot run has locked, for example 30s, 10m or 2h. Default: do not wait; report who
+    /// holds the lock and skip the host
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait_lock: Option<Duration>,
 }
@@ -27,7 +28,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3600,
         _ => return Err(WANTED.into()),
     };
-    // `parse` would take a sign, too.
+    // `parse` would also accept a sign.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(WANTED.into());
     }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Cause, Change, Outcome, Run, State, Thing};
+use super::{Cause, Change, Outcome, Run, State, Subject};
 
 /// What kboot applied last on a host, as its journal has it.
 #[derive(Debug, Clone, Default)]
 pub struct LastApplied {
     /// By [`Change::wants`]' names.
     wants: BTreeMap<String, String>,
-    states: BTreeMap<Thing, State>,
+    states: BTreeMap<Subject, State>,
     /// Whether the last run that ended well wanted just what this one wants.
     is_same_wish: bool,
     /// The folders in which a change was cut off.
@@ -26,10 +26,10 @@ impl LastApplied {
             for made in &run.changes {
                 last.wants.extend(made.wants.clone());
                 if made.after.is_none() {
-                    last.cut_off.extend(made.before.iter().filter_map(|trace| folder(&trace.thing)));
+                    last.cut_off.extend(made.before.iter().filter_map(|trace| folder(&trace.subject)));
                 }
                 for trace in made.after.iter().flatten() {
-                    last.states.insert(trace.thing.clone(), trace.state.clone());
+                    last.states.insert(trace.subject.clone(), trace.state.clone());
                 }
             }
             match run.outcome {
@@ -59,7 +59,7 @@ impl LastApplied {
     }
 
     /// Why this change is proposed; `live` is how the things that it touches are now, where that could be told.
-    pub fn cause(&self, change: &Change, live: &[(Thing, State)]) -> Option<Cause> {
+    pub fn cause(&self, change: &Change, live: &[(Subject, State)]) -> Option<Cause> {
         let wants = change.wants();
         if wants.is_empty() {
             return None;
@@ -74,27 +74,15 @@ impl LastApplied {
         if known.iter().all(|is_same| *is_same) {
             return Some(Cause::Drift);
         }
-        let has_moved = live.iter().any(|(thing, now)| self.states.get(thing).is_some_and(|left| has_moved(left, now)));
+        let has_moved =
+            live.iter().any(|(subject, now)| self.states.get(subject).is_some_and(|left| has_moved(left, now)));
         Some(if has_moved { Cause::Both } else { Cause::Inventory })
     }
 }
 
-fn folder(thing: &Thing) -> Option<Utf8PathBuf> {
-    match thing {
-        Thing::Path { path } => path.parent().map(Utf8Path::to_owned),
-        Thing::Entries { .. }
-        | Thing::Packages
-        | Thing::Hold { .. }
-        | Thing::Unit { .. }
-        | Thing::Sysctl { .. }
-        | Thing::Module { .. }
-        | Thing::Swap { .. }
-        | Thing::Images
-        | Thing::Object { .. }
-        | Thing::Label { .. }
-        | Thing::Taint { .. }
-        | Thing::Command { .. } => None,
-    }
+fn folder(subject: &Subject) -> Option<Utf8PathBuf> {
+    let Subject::Path { path } = subject else { return None };
+    path.parent().map(Utf8Path::to_owned)
 }
 
 /// Of an object it can't be told without asking the API server; the rest is compared.
@@ -121,14 +109,15 @@ mod tests {
     }
 
     fn run(wanted: &str, text: &str, outcome: Option<Outcome>) -> Run {
-        let thing = Thing::path("/etc/x");
+        let subject = Subject::path("/etc/x");
         let made = Made {
             at: 0,
             step: "s".into(),
+            id: None,
             text: String::new(),
-            before: vec![Trace { thing: thing.clone(), state: State::Absent }],
+            before: vec![Trace { subject: subject.clone(), state: State::Absent }],
             wants: write(text).wants(),
-            after: Some(vec![Trace { thing, state: file(text).without_content() }]),
+            after: Some(vec![Trace { subject, state: file(text).without_content() }]),
             failure: None,
         };
         let info = RunInfo { wanted: wanted.into(), ..RunInfo::default() };
@@ -136,7 +125,7 @@ mod tests {
     }
 
     fn cause(runs: &[Run], wanted: &str, change: &Change, now: &str) -> Option<Cause> {
-        LastApplied::of(runs, wanted).cause(change, &[(Thing::path("/etc/x"), file(now))])
+        LastApplied::of(runs, wanted).cause(change, &[(Subject::path("/etc/x"), file(now))])
     }
 
     #[test]

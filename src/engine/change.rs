@@ -1,11 +1,14 @@
 //! Changes as data: what a plan lists, the journal records and the host carries out.
 
+mod id;
 mod text;
 
 use std::fmt;
 
 use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use id::ChangeId;
 
 use super::digest::shown;
 use super::mask::{masked, masked_like};
@@ -17,7 +20,7 @@ use crate::pki::CertificateRequest;
 /// A change that a plan proposes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposed {
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Change::with_id")]
     pub change: Change,
     /// Why the host differs; None where the change only follows from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -337,6 +340,17 @@ impl Change {
     /// The cluster forgets a node.
     pub fn delete_node(name: &str) -> Self {
         Self::DeleteObject { api_version: "v1".into(), kind: "Node".into(), namespace: None, name: name.into() }
+    }
+
+    /// Serialises the change with its id, for those who read events.
+    pub(super) fn with_id<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Identified<'a> {
+            id: ChangeId,
+            #[serde(flatten)]
+            change: &'a Change,
+        }
+        Identified { id: self.id(), change: self }.serialize(serializer)
     }
 
     /// Whether this change and those of its kind beside it may be made at the same time.

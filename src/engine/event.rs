@@ -41,9 +41,11 @@ pub enum Kind {
         after: Option<String>,
     },
     ChangeStarted {
+        #[serde(serialize_with = "Change::with_id")]
         change: Change,
     },
     ChangeFinished {
+        #[serde(serialize_with = "Change::with_id")]
         change: Change,
         millis: u64,
     },

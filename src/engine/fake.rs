@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::future::BoxFuture;
 
-use super::{Change, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Progress, Result, State, Thing};
+use super::{Change, Failure, FileKind, Guard, Host, Metadata, Output, Probe, Progress, Result, State, Subject};
 
 type Act = Box<dyn Fn() -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -156,8 +156,8 @@ impl Host for FakeHost {
     }
 
     /// Files are known; of all else a fake knows nothing.
-    async fn state(&self, thing: &Thing) -> State {
-        let Thing::Path { path } = thing else { return State::Unknown { reason: "a fake".into() } };
+    async fn state(&self, subject: &Subject) -> State {
+        let Subject::Path { path } = subject else { return State::Unknown { reason: "a fake".into() } };
         match self.read(path).await {
             Ok(Some(bytes)) => State::file(0o644, 0, 0, bytes),
             Ok(None) => State::Absent,

@@ -8,9 +8,9 @@
 //! every                   at both points of each change, once each
 //! ```
 //!
-//! CHANGE is the change in one line, as reports show it, or its beginning and a `*`. A line that was heard becomes `reached …`, so that the next run gets
+//! CHANGE is the change's id, as events have it, or its beginning and a `*`. A line that was heard becomes `reached …`, so that the next run gets
 //! further, and whoever wrote it can see that it was heard. On a host the file is [`ON_HOST`]. A controller is told of it by
-//! `KBOOT_FAULT`; its changes begin with the host's name, and its points are the events that tell of a change's begin and end.
+//! `KBOOT_FAULT`; its ids begin with the host's name, and its points are the events that tell of a change's begin and end.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -39,7 +39,7 @@ impl Point {
 
 /// The agent is at this point of a change.
 pub(super) fn at(point: Point, change: &Change) {
-    if is_heard(Utf8Path::new(ON_HOST), point, &change.redacted().to_string()) {
+    if is_heard(Utf8Path::new(ON_HOST), point, change.id().as_str()) {
         die();
     }
 }
@@ -52,7 +52,7 @@ pub fn at_event(event: &Event) {
         _ => return,
     };
     let Some(path) = std::env::var("KBOOT_FAULT").ok().filter(|path| !path.is_empty()) else { return };
-    if is_heard(Utf8Path::new(&path), point, &format!("{}: {}", event.host, change.redacted())) {
+    if is_heard(Utf8Path::new(&path), point, &format!("{}: {}", event.host, change.id())) {
         die();
     }
 }

@@ -1,8 +1,11 @@
 //! What was changed on this host, written down before it is done and after it, with how it was before.
 //!
 //! One JSON object a line, with types of its own, so that an old journal stays readable whatever becomes of [`Change`]. A line that
-//! was torn by a crash is passed over. It is never the reason to skip work: the host is the truth. It is what undo, reset and the
-//! causes in a plan are made from.
+//! a crash has torn is no JSON and is passed over; a record that this kboot does not know is an error, for undo would do less than
+//! it says. The journal is never the reason to skip work: the host is the truth. Undo, reset and the causes in a plan are made
+//! from it.
+
+mod format_2;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -14,11 +17,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Change, Failure, Outcome, Result, Thing, Trace, now_millis, sha256};
+use super::{Change, ChangeId, Failure, Hint, Outcome, Result, Subject, Trace, now_millis, sha256};
 
-/// The format's version, in each record. Version 1 had the changes' text only.
-const VERSION: u32 = 2;
+/// The format's version, in each record. Version 1 had the changes' text only: its records are passed over. Version 2 had no ids,
+/// and only their text distinguished commands ([`format_2`]).
+const VERSION: u32 = 3;
 /// A journal larger than this is shortened when it is opened …
 const MOST: u64 = 8 << 20;
 /// … to the last runs that fit into this, and of those before them what was there at first.
@@ -45,7 +50,10 @@ pub enum Entry {
         /// Counts the changes of a run.
         change: u64,
         step: String,
-        /// The change in one line, without anything secret.
+        /// None in a record of format 2, which had none, unless it says so in other words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<ChangeId>,
+        /// The change in one line for people, without anything secret.
         text: String,
         /// What it touches, as it was before.
         before: Vec<Trace>,
@@ -111,6 +119,8 @@ pub struct Run {
 pub struct Made {
     pub at: u64,
     pub step: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ChangeId>,
     pub text: String,
     pub before: Vec<Trace>,
     pub wants: BTreeMap<String, String>,
@@ -179,7 +189,8 @@ impl Journal {
         self.begin()?;
         let number = self.changes.fetch_add(1, Ordering::Relaxed);
         let text = change.redacted().to_string();
-        self.write(Entry::Intent { change: number, step: step.into(), text, before, wants: change.wants() })?;
+        let (step, id, wants) = (step.into(), Some(change.id()), change.wants());
+        self.write(Entry::Intent { change: number, step, id, text, before, wants })?;
         Ok(number)
     }
 
@@ -219,23 +230,47 @@ impl Journal {
     }
 
     /// All whole records in these bytes, in their order.
-    pub fn parse(bytes: &[u8]) -> Vec<Record> {
-        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    pub fn parse(bytes: &[u8]) -> Result<Vec<Record>> {
+        let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+        lines.filter_map(|(index, line)| record(line, index + 1).transpose()).collect()
     }
 
     /// The runs in this host's journal, the oldest first.
     pub fn past() -> Result<Vec<Run>> {
         match std::fs::read(Self::PATH) {
-            Ok(bytes) => Ok(Self::runs(&bytes)),
+            Ok(bytes) => Self::runs(&bytes),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Failure::from(error).context(format_args!("read {}", Self::PATH))),
         }
     }
 
     /// The runs in these bytes, the oldest first.
-    pub fn runs(bytes: &[u8]) -> Vec<Run> {
-        runs(Self::parse(bytes))
+    pub fn runs(bytes: &[u8]) -> Result<Vec<Run>> {
+        Ok(runs(Self::parse(bytes)?))
     }
+}
+
+/// The record of a line; none of one that a crash has torn.
+fn record(line: &[u8], number: usize) -> Result<Option<Record>> {
+    /// What every format has.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(line) else { return Ok(None) };
+    let unknown = |why: String| Failure::new(format!("line {number} of {}: {why}", Journal::PATH));
+    let value = match Versioned::deserialize(&value) {
+        Err(_) => return Err(unknown("this is no record of kboot's journal".into()).hint(Hint::RestoreJournal)),
+        Ok(Versioned { version: 1 }) => return Ok(None),
+        Ok(Versioned { version: 2 }) => format_2::converted(value),
+        Ok(Versioned { version: VERSION }) => value,
+        Ok(Versioned { version }) => {
+            let why = format!("the journal is of format {version}, and this kboot reads formats up to {VERSION}");
+            return Err(unknown(why).hint(Hint::RunNewerKboot));
+        }
+    };
+    let record = Record::deserialize(value).map_err(|error| unknown(error.to_string()).hint(Hint::RestoreJournal))?;
+    Ok(Some(record))
 }
 
 fn unwritten(error: std::io::Error) -> Failure {
@@ -285,8 +320,8 @@ fn runs(records: Vec<Record>) -> Vec<Run> {
         let made = |change: u64| places.get(&(id.clone(), change)).copied();
         match entry {
             Entry::Begin(_) => {}
-            Entry::Intent { change, step, text, before, wants } => {
-                let made = Made { at, step, text, before, wants, after: None, failure: None };
+            Entry::Intent { change, step, id: change_id, text, before, wants } => {
+                let made = Made { at, step, id: change_id, text, before, wants, after: None, failure: None };
                 places.insert((id, change), (run, runs[run].changes.len()));
                 runs[run].changes.push(made);
             }
@@ -315,7 +350,7 @@ fn shorten(path: &Utf8Path) -> Result<()> {
         Ok(metadata) if metadata.len() > MOST => {}
         _ => return Ok(()),
     }
-    let records = Journal::parse(&fs::read(path)?);
+    let records = Journal::parse(&fs::read(path)?)?;
     let bytes = shortened(&records, KEPT);
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     // 0600, as temporary files are.
@@ -345,19 +380,20 @@ fn shortened(records: &[Record], most: usize) -> Vec<u8> {
             last_wish.extend(wants.keys().map(|name| (name, at)));
         }
     }
-    let mut seen: BTreeSet<&Thing> = BTreeSet::new();
+    let mut seen: BTreeSet<&Subject> = BTreeSet::new();
     let mut dropped: BTreeSet<(&String, u64)> = BTreeSet::new();
     let mut kept: Vec<Record> = Vec::new();
     for (at, record) in old.iter().enumerate() {
         match &record.entry {
-            Entry::Intent { change, step, text, before, wants } => {
-                let before: Vec<Trace> = before.iter().filter(|trace| seen.insert(&trace.thing)).cloned().collect();
+            Entry::Intent { change, step, id, text, before, wants } => {
+                let before: Vec<Trace> = before.iter().filter(|trace| seen.insert(&trace.subject)).cloned().collect();
                 if before.is_empty() && !wants.keys().any(|name| last_wish.get(name) == Some(&at)) {
                     dropped.insert((&record.run, *change));
                     continue;
                 }
-                let (change, step, text, wants) = (*change, step.clone(), text.clone(), wants.clone());
-                kept.push(Record { entry: Entry::Intent { change, step, text, before, wants }, ..record.clone() });
+                let (change, step, id) = (*change, step.clone(), id.clone());
+                let (text, wants) = (text.clone(), wants.clone());
+                kept.push(Record { entry: Entry::Intent { change, step, id, text, before, wants }, ..record.clone() });
             }
             Entry::Done { change, .. } | Entry::Failed { change, .. } if dropped.contains(&(&record.run, *change)) => {}
             Entry::Begin(_) | Entry::Done { .. } | Entry::Failed { .. } | Entry::End { .. } => {

@@ -16,7 +16,7 @@ pub struct MemberChange {
     pub endpoints: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemberAction {
     /// Adds it as a learner, which gets the data and has no vote.

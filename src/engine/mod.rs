@@ -14,7 +14,6 @@ mod failure;
 pub(crate) mod fake;
 #[cfg(debug_assertions)]
 pub mod fault;
-mod foresight;
 pub mod hint;
 mod item;
 mod journal;
@@ -22,34 +21,35 @@ mod lock;
 mod mask;
 mod member;
 mod object;
+mod plan_guard;
+mod planned_host;
 mod probe;
 mod progress;
-mod promise;
 mod runner;
 mod step;
-mod thing;
+mod subject;
 mod trace;
 mod undo;
 
 pub use cause::LastApplied;
 pub use change::{
-    Cause, Change, Content, FileMode, MarkNode, PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
+    Cause, Change, ChangeId, Content, FileMode, MarkNode, PackageChange, PackageLock, PackagePin, Proposed, UnitChange,
 };
 pub use clock::{millis_since, now_millis};
 pub use digest::sha256;
 pub use event::{Event, Kind, Outcome, Sink};
 pub use failure::{Failure, Result};
-pub use foresight::Foresight;
 pub use hint::Hint;
 pub use item::Item;
 pub use journal::{Entry, Journal, Made, Record, Run, RunInfo, make_private_folder};
 pub use lock::{Busy, HostLock};
 pub use member::{MemberAction, MemberChange};
 pub use object::comparable;
+pub use plan_guard::{PlanGuard, PlannedStep};
+pub use planned_host::PlannedHost;
 pub use probe::{FileKind, Guard, Host, Metadata, Output, Probe};
 pub use progress::Progress;
-pub use promise::{Bound, Promise};
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Remark, Step};
-pub use thing::{State, Thing, Touch, Trace};
+pub use subject::{State, Subject, Touch, Trace};
 pub use undo::{Touched, Verdict, take_back, touched};

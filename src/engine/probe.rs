@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Progress, Result, State, Thing};
+use super::{Change, Progress, Result, State, Subject};
 
 /// Looks at a host and can't change it. All that a step gets to observe with.
 #[async_trait]
@@ -82,7 +82,7 @@ pub trait Host: Probe {
     async fn apply(&self, change: &Change, progress: &Progress) -> Result<()>;
 
     /// How a thing is that a change touches. What can't be told is unknown.
-    async fn state(&self, thing: &Thing) -> State;
+    async fn state(&self, subject: &Subject) -> State;
 
     fn probe(&self) -> &dyn Probe;
 }

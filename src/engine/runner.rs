@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::fault;
 use super::progress::{LONG, telling};
 use super::{
-    AnyStep, Cause, Change, Failure, Foresight, Hint, Host, Journal, Kind, LastApplied, Outcome, Planned, Progress,
-    Proposed, Remark, Result, Sink, millis_since, trace,
+    AnyStep, Cause, Change, ChangeId, Failure, Hint, Host, Journal, Kind, LastApplied, Outcome, Planned, PlannedHost,
+    Progress, Proposed, Remark, Result, Sink, millis_since, trace,
 };
 
 /// How often a step that waits looks again.
@@ -79,11 +79,11 @@ pub struct Runner {
     pub drift: Drift,
     pub cancel: Cancel,
     /// What a plan has found so far, over all its phases.
-    pub foresight: Foresight,
+    pub planned_host: PlannedHost,
 }
 
-/// What of a step's changes is not to be made, by their texts: tried in vain, or kept on purpose.
-type GivenUp = BTreeSet<String>;
+/// The changes of a step that are not to be made: they failed, or are kept on purpose.
+type GivenUp = BTreeSet<ChangeId>;
 
 impl Runner {
     /// Runs one step to its end and tells the sink. A failure has been told as well when this returns it.
@@ -122,7 +122,7 @@ impl Runner {
     }
 
     async fn plan(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
-        let planned = match telling(LONG, sink, LOOK, step.plan(&self.foresight.over(self.host.probe()))).await {
+        let planned = match telling(LONG, sink, LOOK, step.plan(&self.planned_host.over(self.host.probe()))).await {
             Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
             planned => planned?,
         };
@@ -139,7 +139,7 @@ impl Runner {
                 tell_kept(change, sink);
                 continue;
             }
-            self.foresight.expect(std::slice::from_ref(change));
+            self.planned_host.expect(std::slice::from_ref(change));
             proposed.push(Proposed { change: change.redacted(), cause });
         }
         if proposed.is_empty() && after.is_none() && !changes.is_empty() {
@@ -155,9 +155,9 @@ impl Runner {
         for touch in change.touches() {
             let state = match touch.before {
                 Some(known) => known,
-                None => self.host.state(&touch.thing).await,
+                None => self.host.state(&touch.subject).await,
             };
-            live.push((touch.thing, state));
+            live.push((touch.subject, state));
         }
         self.last.cause(change, &live)
     }
@@ -170,12 +170,12 @@ impl Runner {
     async fn still_wanted(&self, changes: Vec<Change>, given_up: &mut GivenUp, sink: &Sink) -> Vec<Change> {
         let mut wanted = Vec::new();
         for change in changes {
-            if given_up.contains(&change.to_string()) {
+            if given_up.contains(&change.id()) {
                 continue;
             }
             if self.drift == Drift::Keep && self.is_kept(self.cause(&change).await) {
                 tell_kept(&change, sink);
-                given_up.insert(change.to_string());
+                given_up.insert(change.id());
                 continue;
             }
             wanted.push(change);
@@ -187,7 +187,7 @@ impl Runner {
         let mut deadline = Instant::now() + step.deadline();
         let mut waiting_for = None;
         let mut made = 0;
-        let mut rounds: BTreeMap<String, usize> = BTreeMap::new();
+        let mut rounds: BTreeMap<ChangeId, usize> = BTreeMap::new();
         let mut given_up = GivenUp::new();
         loop {
             self.stop_if_cancelled()?;
@@ -212,7 +212,7 @@ impl Runner {
                 }
                 Planned::Changes(changes) | Planned::Until { changes, .. } => {
                     for change in &changes {
-                        let round = rounds.entry(change.to_string()).or_default();
+                        let round = rounds.entry(change.id()).or_default();
                         *round += 1;
                         if *round > ROUNDS {
                             return Err(not_converged(&changes));
@@ -223,7 +223,7 @@ impl Runner {
                             Ok(()) => made += batch.len(),
                             Err(failure) if step.is_lenient() && !failure.interrupted => {
                                 sink.emit(Kind::Warning { text: failure.to_string(), hint: failure.hint });
-                                given_up.extend(batch.iter().map(ToString::to_string));
+                                given_up.extend(batch.iter().map(Change::id));
                             }
                             Err(failure) => return Err(failure),
                         }
@@ -235,7 +235,7 @@ impl Runner {
                     if Instant::now() >= deadline {
                         let found = step.evidence(self.host.probe()).await;
                         let failure =
-                            Failure::new(format!("waited {} s in vain for {what}", step.deadline().as_secs()))
+                            Failure::new(format!("timed out after {} s waiting for {what}", step.deadline().as_secs()))
                                 .evidence(found.lines);
                         return Err(Failure { hint: found.hint, ..failure });
                     }

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, FileMode, MarkNode, PackageChange, Run, State, Thing, UnitChange};
+use super::{Change, FileMode, MarkNode, PackageChange, Run, State, Subject, UnitChange};
 use crate::inventory::Taint;
 
 /// A thing that was changed by the runs to be taken back, over all of their changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Touched {
-    pub thing: Thing,
+    pub subject: Subject,
     /// Before the first change.
     pub before: State,
     /// After the last one; None where that was cut off.
@@ -32,27 +32,27 @@ pub enum Verdict {
 /// What these runs touched, the last first: the order in which it is taken back.
 pub fn touched(runs: &[&Run]) -> Vec<Touched> {
     let mut found: Vec<Touched> = Vec::new();
-    let mut places: BTreeMap<Thing, usize> = BTreeMap::new();
+    let mut places: BTreeMap<Subject, usize> = BTreeMap::new();
     let changes = runs.iter().flat_map(|run| run.changes.iter().map(|made| (run.info.undoes.is_some(), made)));
     for (takes_back, made) in changes {
         for trace in &made.before {
             // What a reset or an undo alone took away is no change that one wants back; but what it put back is not as the
             // run before had left it.
-            if takes_back && !places.contains_key(&trace.thing) {
+            if takes_back && !places.contains_key(&trace.subject) {
                 continue;
             }
-            // Each of a command's runs is something of its own; of other things only the ends count.
-            let is_single = !matches!(trace.thing, Thing::Command { .. });
-            let place = *places.entry(trace.thing.clone()).or_insert_with(|| {
+            // Each run of a command is something of its own; of other subjects only the ends count.
+            let is_single = trace.subject.can_be_observed();
+            let place = *places.entry(trace.subject.clone()).or_insert_with(|| {
                 found.push(Touched {
-                    thing: trace.thing.clone(),
+                    subject: trace.subject.clone(),
                     before: trace.state.clone(),
                     after: None,
                     text: made.text.clone(),
                 });
                 found.len() - 1
             });
-            let after = made.after.iter().flatten().find(|after| after.thing == trace.thing);
+            let after = made.after.iter().flatten().find(|after| after.subject == trace.subject);
             if is_single {
                 found[place].after = after.map(|after| after.state.clone());
             }
@@ -64,26 +64,21 @@ pub fn touched(runs: &[&Run]) -> Vec<Touched> {
 
 /// What takes a thing back that is `now` so.
 pub fn take_back(touched: &Touched, now: &State) -> Verdict {
-    let Touched { thing, before, after, .. } = touched;
+    let Touched { subject, before, after, .. } = touched;
     if before.is_like(now) {
         return Verdict::Nothing;
     }
-    match (thing, before) {
-        (Thing::Packages, State::Packages { versions }) => return packages(versions, after.as_ref(), now),
-        (Thing::Images | Thing::Entries { .. }, State::Names { .. } | State::Absent) => {
-            return names(thing, before, after.as_ref(), now);
+    match (subject, before) {
+        (Subject::Packages, State::Packages { versions }) => return packages(versions, after.as_ref(), now),
+        (Subject::Images | Subject::Entries { .. }, State::Names { .. } | State::Absent) => {
+            return names(subject, before, after.as_ref(), now);
         }
-        (Thing::Unit { unit }, _) => return self::unit(unit, before, now),
-        (Thing::Command { why, undo }, _) => {
-            return match undo {
-                Some(undo) => Verdict::Changes(vec![Change::Run {
-                    argv: undo.clone(),
-                    why: format!("take back: {why}"),
-                    undo: None,
-                }]),
-                None => Verdict::Kept("what it did can't be taken back".into()),
-            };
+        (Subject::Unit { unit }, _) => return self::unit(unit, before, now),
+        (Subject::Command { why, undo: Some(undo), .. }, _) => {
+            let (argv, why) = (undo.clone(), format!("take back: {why}"));
+            return Verdict::Changes(vec![Change::Run { argv, why, undo: None }]);
         }
+        _ if !subject.can_be_observed() => return Verdict::Kept("what it did can't be taken back".into()),
         _ => {}
     }
     if let State::Unknown { reason } = before {
@@ -101,7 +96,7 @@ pub fn take_back(touched: &Touched, now: &State) -> Verdict {
             _ => "it was changed since".into(),
         });
     }
-    restore(thing, before, now)
+    restore(subject, before, now)
 }
 
 /// Whether a thing is as kboot left it.
@@ -113,15 +108,15 @@ fn was_left(after: &State, now: &State) -> bool {
     }
 }
 
-fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
+fn restore(subject: &Subject, before: &State, now: &State) -> Verdict {
     let one = |change| Verdict::Changes(vec![change]);
-    match (thing, before) {
-        (Thing::Path { path }, State::Absent) => match now {
+    match (subject, before) {
+        (Subject::Path { path }, State::Absent) => match now {
             State::Directory { is_empty: true, .. } => one(Change::RemoveEmptyDirectory { path: path.clone() }),
             State::Directory { .. } => Verdict::Kept("it is not empty".into()),
             _ => one(Change::Remove { path: path.clone() }),
         },
-        (Thing::Path { path }, State::File { mode, uid, gid, content, digest }) => {
+        (Subject::Path { path }, State::File { mode, uid, gid, content, digest }) => {
             let has_content = matches!(now, State::File { digest: now, .. } if now == digest);
             let mut changes = Vec::new();
             if !has_content {
@@ -151,7 +146,7 @@ fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
             }
             Verdict::Changes(changes)
         }
-        (Thing::Path { path }, State::Directory { mode, uid, gid, is_empty }) => match now {
+        (Subject::Path { path }, State::Directory { mode, uid, gid, is_empty }) => match now {
             State::Absent if !is_empty => Verdict::Kept("what was in it was not kept".into()),
             State::Absent => {
                 let mut changes = vec![Change::MakeDirectory { path: path.clone(), mode: FileMode(*mode) }];
@@ -166,27 +161,27 @@ fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
             State::Directory { .. } => one(Change::SetOwner { path: path.clone(), uid: *uid, gid: *gid }),
             _ => Verdict::Kept("something else is there now".into()),
         },
-        (Thing::Path { path }, State::Link { target }) => match now {
+        (Subject::Path { path }, State::Link { target }) => match now {
             State::Directory { .. } => Verdict::Kept("a directory is there now".into()),
             _ => one(Change::MakeLink { path: path.clone(), target: target.clone() }),
         },
-        (Thing::Hold { package }, was) => {
+        (Subject::Hold { package }, was) => {
             one(Change::HoldPackages { packages: vec![package.clone()], hold: matches!(was, State::Present) })
         }
-        (Thing::Sysctl { key }, State::Value { value }) => {
+        (Subject::Sysctl { key }, State::Value { value }) => {
             let State::Value { value: now } = now else { return Verdict::Kept("the kernel has it no more".into()) };
             one(Change::SetSysctl { key: key.clone(), before: now.clone(), after: value.clone() })
         }
-        (Thing::Sysctl { .. }, State::Absent) => Verdict::Kept("the kernel had it not before".into()),
-        (Thing::Module { module }, State::Absent) => one(Change::UnloadModule { module: module.clone() }),
-        (Thing::Module { module }, _) => one(Change::LoadModule { module: module.clone() }),
-        (Thing::Swap { device }, State::Absent) => one(Change::SwapOff { device: device.clone() }),
-        (Thing::Swap { device }, _) => one(Change::SwapOn { device: device.clone() }),
-        (Thing::Label { node, key }, State::Value { value }) => {
+        (Subject::Sysctl { .. }, State::Absent) => Verdict::Kept("the kernel had it not before".into()),
+        (Subject::Module { module }, State::Absent) => one(Change::UnloadModule { module: module.clone() }),
+        (Subject::Module { module }, _) => one(Change::LoadModule { module: module.clone() }),
+        (Subject::Swap { device }, State::Absent) => one(Change::SwapOff { device: device.clone() }),
+        (Subject::Swap { device }, _) => one(Change::SwapOn { device: device.clone() }),
+        (Subject::Label { node, key }, State::Value { value }) => {
             one(mark(node, |marks| marks.labels.push((key.clone(), value.clone()))))
         }
-        (Thing::Label { node, key }, _) => one(mark(node, |marks| marks.unlabel.push(key.clone()))),
-        (Thing::Taint { node, key, effect }, was) => {
+        (Subject::Label { node, key }, _) => one(mark(node, |marks| marks.unlabel.push(key.clone()))),
+        (Subject::Taint { node, key, effect }, was) => {
             let value = |state: &State| match state {
                 State::Value { value } => value.clone(),
                 _ => String::new(),
@@ -197,16 +192,16 @@ fn restore(thing: &Thing, before: &State, now: &State) -> Verdict {
                 _ => mark(node, |marks| marks.taints.push(taint(was))),
             })
         }
-        (Thing::Object { api_version, kind, namespace, name }, State::Absent) => one(Change::DeleteObject {
+        (Subject::Object { api_version, kind, namespace, name }, State::Absent) => one(Change::DeleteObject {
             api_version: api_version.clone(),
             kind: kind.clone(),
             namespace: namespace.clone(),
             name: name.clone(),
         }),
-        (Thing::Object { kind, .. }, State::Object { .. }) if kind == "Secret" => {
+        (Subject::Object { kind, .. }, State::Object { .. }) if kind == "Secret" => {
             Verdict::Kept("its earlier content was secret and was not kept".into())
         }
-        (Thing::Object { .. }, State::Object { object }) => {
+        (Subject::Object { .. }, State::Object { object }) => {
             let before = match now {
                 State::Object { object } => Some(object.clone()),
                 _ => None,
@@ -257,7 +252,7 @@ fn packages(before: &BTreeMap<String, String>, after: Option<&State>, now: &Stat
 }
 
 /// Of a list of names: those that came with kboot's change go.
-fn names(thing: &Thing, before: &State, after: Option<&State>, now: &State) -> Verdict {
+fn names(subject: &Subject, before: &State, after: Option<&State>, now: &State) -> Verdict {
     let names = |state: &State| match state {
         State::Names { names } => names.clone(),
         _ => Default::default(),
@@ -268,8 +263,10 @@ fn names(thing: &Thing, before: &State, after: Option<&State>, now: &State) -> V
     if came.is_empty() {
         return Verdict::Nothing;
     }
-    Verdict::Changes(match thing {
-        Thing::Entries { folder } => came.into_iter().map(|name| Change::Remove { path: folder.join(name) }).collect(),
+    Verdict::Changes(match subject {
+        Subject::Entries { folder } => {
+            came.into_iter().map(|name| Change::Remove { path: folder.join(name) }).collect()
+        }
         _ => vec![Change::RemoveImages { images: came }],
     })
 }

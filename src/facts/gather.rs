@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 
 use super::*;
-use super::{founded, host, kernel, network, packages};
+use super::{host, immutable, kernel, network, packages};
 use crate::engine::{Failure, Hint, Probe, Result};
 
 /// Where root's programs are, whatever PATH the agent was started with.
@@ -291,9 +291,9 @@ impl Look<'_> {
             || self.exists("/var/lib/kubelet/pods").await?)
     }
 
-    async fn given_up(&self) -> Vec<String> {
-        let recovery = super::recovery::Recovery::read(self.probe).await.unwrap_or_default();
-        recovery.given_up.into_iter().map(|given_up| given_up.member).collect()
+    async fn given_up(&self) -> Result<Vec<String>> {
+        let recovery = super::recovery::Recovery::read(self.probe).await?.unwrap_or_default();
+        Ok(recovery.given_up.into_iter().map(|given_up| given_up.member).collect())
     }
 
     async fn node(&self, uid: u32) -> Result<NodeState> {
@@ -309,7 +309,7 @@ impl Look<'_> {
             has_bootstrap_conf: self.exists("/etc/kubernetes/bootstrap-kubelet.conf").await?,
             has_etcd_data: etcd.is_some(),
             etcd_member: if uid == 0 { super::recovery::member(self.probe).await } else { None },
-            given_up: if uid == 0 { self.given_up().await } else { Vec::new() },
+            given_up: if uid == 0 { self.given_up().await? } else { Vec::new() },
             has_begun_cluster: uid == 0 && self.has_begun_cluster().await?,
             // Asked by who gathers, for it is no file.
             serves: false,
@@ -317,7 +317,7 @@ impl Look<'_> {
             has_history: uid == 0 && self.has_history().await?,
             manifests,
             ca: host::certificate_digests(&ca.unwrap_or_default()),
-            founded: if uid == 0 { founded::read(self.probe).await } else { Founded::default() },
+            immutable: if uid == 0 { immutable::read(self.probe).await } else { ImmutableSettings::default() },
             server: kubelet_conf.and_then(|text| host::kubeconfig_server(&String::from_utf8_lossy(&text))),
         })
     }

@@ -6,9 +6,9 @@
 
 mod balancer;
 mod etcd;
-mod founded;
 mod gather;
 mod host;
+mod immutable;
 mod kernel;
 mod network;
 mod packages;
@@ -184,13 +184,13 @@ pub struct NodeState {
     pub ca: Vec<String>,
     /// The API server's URL in kubelet.conf.
     pub server: Option<String>,
-    /// What the cluster was founded with, as far as this host tells.
-    pub founded: Founded,
+    /// The settings that were fixed when the cluster was created, as far as this host shows them.
+    pub immutable: ImmutableSettings,
 }
 
 /// Settings that a cluster keeps for its life, as the files of a node have them; None where they don't say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Founded {
+pub struct ImmutableSettings {
     /// The node's name in its kubelet's certificate.
     pub node_name: Option<String>,
     /// The address that the kubelet, or else the API server, was told to use.
@@ -289,7 +289,7 @@ impl NodeState {
 
     /// Whether the API server was told of the etcd beside it, as it is with one that kubeadm or kboot runs.
     fn asks_own_etcd(&self) -> bool {
-        let servers = self.founded.etcd_servers.as_deref().unwrap_or_default();
+        let servers = self.immutable.etcd_servers.as_deref().unwrap_or_default();
         servers.is_empty() || ["https://127.0.0.1:", "https://[::1]:"].iter().any(|own| servers.starts_with(own))
     }
 

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Probe;
+use crate::engine::{Failure, Hint, Probe, Result};
 
 /// What a recovery leaves on the host whose data the cluster goes on with.
 pub const RECOVERY: &str = "/var/lib/kboot/recovery.json";
@@ -38,9 +38,17 @@ impl Recovery {
     pub const VERSION: u32 = 1;
 
     /// None where there was none, or where its record can't be read.
-    pub async fn read(probe: &dyn Probe) -> Option<Self> {
-        let bytes = probe.read(Utf8Path::new(RECOVERY)).await.ok().flatten()?;
-        serde_json::from_slice(&bytes).ok()
+    pub async fn read(probe: &dyn Probe) -> Result<Option<Self>> {
+        let bytes = probe.read(Utf8Path::new(RECOVERY)).await.ok().flatten().unwrap_or_default();
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return Ok(None) };
+        match value["version"].as_u64() {
+            Some(version) if version > Self::VERSION.into() => {
+                let (this, path) = (Self::VERSION, RECOVERY);
+                let cause = format!("{path} is of format {version}, and this kboot reads formats up to {this}");
+                Err(Failure::new(cause).hint(Hint::RunNewerKboot))
+            }
+            _ => Ok(Self::deserialize(value).ok()),
+        }
     }
 
     pub fn has_given_up(&self, member: &str) -> bool {
@@ -163,6 +171,16 @@ mod tests {
             number >>= 7;
         }
         bytes.push(number as u8);
+    }
+
+    #[tokio::test]
+    async fn a_newer_record_is_refused_and_one_that_cannot_be_read_is_none() {
+        let read = async |text: &str| Recovery::read(&FakeHost::default().file(RECOVERY, text)).await;
+        let whole = r#"{"version":1,"at":"20261123-041500","copy":"/c","givenUp":[],"isDone":true}"#;
+        assert!(read(whole).await.unwrap().is_some_and(|recovery| recovery.is_done));
+        assert_eq!(read("{").await, Ok(None));
+        let failure = read(&whole.replace("1,", "2,")).await.unwrap_err();
+        assert!(failure.cause.contains("is of format 2, and this kboot reads formats up to 1"), "{failure}");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::engine::{Event, Failure, Hint, Item, Journal, Kind, Mode, Outcome, Si
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::lock::{self, Answer, Composed, Question, Resolved};
-use crate::playbook::roster;
+use crate::playbook::run_roles;
 use crate::preflight;
 use crate::report::{self, Json, Plain, Reporter, SummaryBuilder, Verbosity, render_failure};
 
@@ -76,7 +76,7 @@ async fn converse(asked: &str, said: &[u8]) {
                 answer.map(|resolved| judge_lock(&cluster, &host, resolved)).err()
             }
             "journal" => {
-                client.read(HostFile::Journal).await.map(|file| drop(Journal::runs(&file.unwrap_or_default()))).err()
+                client.read(HostFile::Journal).await.and_then(|file| Journal::runs(&file.unwrap_or_default())).err()
             }
             "plan" | "apply" => {
                 let mode = if word == "plan" { Mode::Plan } else { Mode::Apply };
@@ -143,7 +143,7 @@ fn judge_events(run: &PhaseRun, events: &[Event]) {
 
 fn judge_facts(cluster: &Cluster, host: &str, facts: Facts) {
     let node = facts.node.clone();
-    let _ = roster(cluster, |name| (name == host).then_some(&node));
+    let _ = run_roles(cluster, |name| (name == host).then_some(&node));
     let facts: BTreeMap<String, Facts> = [(host.to_owned(), facts)].into();
     let findings = preflight::check(cluster, &facts, &BTreeMap::new());
     findings.iter().for_each(|finding| assert_harmless(&report::clean_line(&finding.to_string())));

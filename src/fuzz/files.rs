@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::assert_harmless;
 use crate::pki::kubeconfig::{Authority, Kubeconfig, merge};
 use crate::playbook::yaml_objects;
-use crate::{alike, manifest, report, steps};
+use crate::{equivalence, manifest, report, steps};
 
 const ADMIN: &str = include_str!("../pki/testdata/kubeadm-admin.conf");
 
@@ -38,9 +38,9 @@ pub fn manifests(data: &[u8]) {
         Err(problem) => assert!(text.is_char_boundary(problem.offset)),
     }
     steps::fuzzed::static_pod(text);
-    for is_alike in [alike::pods, alike::kubelet_configurations] {
-        let _ = is_alike(text, "kind: Pod\n");
-        assert_eq!(is_alike(text, text), serde_yaml::from_str::<Value>(text).is_ok());
+    for is_equivalent in [equivalence::pods, equivalence::kubelet_configurations] {
+        let _ = is_equivalent(text, "kind: Pod\n");
+        assert_eq!(is_equivalent(text, text), serde_yaml::from_str::<Value>(text).is_ok());
     }
 }
 

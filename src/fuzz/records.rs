@@ -9,11 +9,12 @@ use crate::plan::{SavedPlan, moved};
 
 /// Whole records stay what they are, whatever stands between them, and every thing has a way back or a reason against it.
 pub fn journal(data: &[u8]) {
-    for record in Journal::parse(data) {
+    let Ok(records) = Journal::parse(data) else { return };
+    for record in records {
         let line = serde_json::to_vec(&record).expect("a record is plain data");
-        assert_eq!(Journal::parse(&line), [record]);
+        assert_eq!(Journal::parse(&line), Ok(vec![record]));
     }
-    let runs = Journal::runs(data);
+    let runs = Journal::runs(data).expect("its records were read");
     let chosen: Vec<&Run> = runs.iter().collect();
     for touched in touched(&chosen) {
         for now in [Some(State::Absent), Some(touched.before.clone()), touched.after.clone()].into_iter().flatten() {

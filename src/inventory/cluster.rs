@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -56,12 +56,24 @@ impl Host {
 }
 
 impl Cluster {
+    /// Resolves the paths of repository keys and of etcd's certificates, which are relative to the folder of a configuration file.
+    pub fn resolve_keys(&mut self, folder: &Utf8Path) {
+        for repository in [&mut self.packages.kubernetes, &mut self.packages.containerd] {
+            if let Some(file) = &repository.key_file {
+                repository.key_file = Some(folder.join(file).into_string());
+            }
+        }
+        for file in self.etcd.iter_mut().flat_map(|etcd| etcd.external.files_mut()) {
+            *file = folder.join(&*file).into_string();
+        }
+    }
+
     /// What a command without an inventory starts from: one host, and every default.
     pub fn single(host: Host) -> Self {
         Self {
             api_version: ApiVersion::V1Alpha1,
             kind: Kind::Cluster,
-            name: super::defaults::default_name(),
+            name: super::types::default_name(),
             endpoint: None,
             vip: None,
             kubernetes: Kubernetes::default(),

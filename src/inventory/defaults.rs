@@ -8,10 +8,6 @@ pub const KUBERNETES_KEY: &str = "DE15B14486CD377B9E876E1A234654DA9A296436";
 /// Docker's release key for Debian and Ubuntu.
 pub const DOCKER_KEY: &str = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88";
 
-pub(super) fn default_name() -> String {
-    "kubernetes".into()
-}
-
 impl Default for Kubernetes {
     fn default() -> Self {
         Self { version: "v1.37.2".into() }

@@ -34,7 +34,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use one_or_many::OneOrMany;
 pub use path::Path;
 pub use period::PeriodError;
-pub use read::{InventoryError, Loaded, load, parse, read_document};
+pub use read::{InventoryError, Loaded, load, parse, read_document, text};
 pub use schema::schema;
 pub use types::*;
 pub use versions::{RELEASES, Release, Version};

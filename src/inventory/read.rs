@@ -1,6 +1,7 @@
 //! From a file to a [`Cluster`]: reading, the shape, the defaults, the checks, in this order, with all mistakes together.
 
 use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use schemars::JsonSchema;
@@ -59,7 +60,7 @@ impl InventoryError {
 
 /// Reads an inventory file, checks it and all files that it names.
 pub fn load(path: &Utf8Path) -> Result<Loaded, InventoryError> {
-    let text = read(path)?;
+    let text = text(path)?;
     let unreadable = |source| InventoryError::Unreadable { path: path.to_owned(), source };
     let absolute = camino::absolute_utf8(path).map_err(unreadable)?;
     let home = std::env::var("HOME").ok().filter(|home| !home.is_empty()).map(Utf8PathBuf::from);
@@ -172,14 +173,38 @@ fn complete(repository: &mut Repository, default: &Repository) {
     }
 }
 
-fn read(path: &Utf8Path) -> Result<String, InventoryError> {
+/// The name that stands for the standard input.
+const STDIN: &str = "-";
+
+fn limited(source: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    source.take(LARGEST + 1).read_to_end(&mut data)?;
+    Ok(data)
+}
+
+/// What the standard input holds. It can be read only once, and a command may ask for its inventory again.
+fn standard_input() -> std::io::Result<Vec<u8>> {
+    static READ: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(data) = &*read {
+        return Ok(data.clone());
+    }
+    let data = limited(std::io::stdin().lock())?;
+    *read = Some(data.clone());
+    Ok(data)
+}
+
+/// The text of an inventory's file, or of the standard input for `-`.
+pub fn text(path: &Utf8Path) -> Result<String, InventoryError> {
     let fail = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => InventoryError::NotFound { path: path.to_owned() },
         std::io::ErrorKind::IsADirectory => InventoryError::Directory { path: path.to_owned() },
         _ => InventoryError::Unreadable { path: path.to_owned(), source },
     };
-    let mut data = Vec::new();
-    std::fs::File::open(path).map_err(fail)?.take(LARGEST + 1).read_to_end(&mut data).map_err(fail)?;
+    let data = match path == STDIN {
+        true => standard_input().map_err(fail)?,
+        false => limited(std::fs::File::open(path).map_err(fail)?).map_err(fail)?,
+    };
     if data.len() as u64 > LARGEST {
         return Err(InventoryError::TooLarge { path: path.to_owned() });
     }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use std::net::IpAddr;
 
-use super::defaults::default_name;
 use super::one_or_many::OneOrMany;
 
 /// A Kubernetes cluster and the hosts that it is made of.
@@ -489,4 +488,8 @@ impl Period {
     pub fn hours(self) -> u32 {
         self.hours
     }
+}
+
+pub(super) fn default_name() -> String {
+    "kubernetes".into()
 }

@@ -48,6 +48,13 @@ impl Version {
     }
 }
 
+/// As `v1.37`.
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v1.{}", self.minor)
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}.{}.{}", self.major, self.minor, self.patch)
@@ -56,7 +63,7 @@ impl fmt::Display for Version {
 
 /// The supported minors for a person: `v1.35, v1.36 and v1.37`.
 pub fn supported() -> String {
-    let names: Vec<String> = RELEASES.iter().map(|release| format!("v1.{}", release.minor)).collect();
+    let names = RELEASES.map(|release| release.to_string());
     match names.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, EvictParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -66,11 +66,7 @@ impl View {
 
     /// All pods of a node.
     pub async fn pods_on(&self, node: &str) -> Result<Vec<Value>> {
-        let api = api(&self.client, "v1", "Pod", None);
-        let parameters = ListParams::default().fields(&format!("spec.nodeName={node}"));
-        let list =
-            within(LIMIT, api.list(&parameters)).await.map_err(|error| explain(error, "list the node's pods"))?;
-        Ok(list.items.iter().map(to_value).collect())
+        Ok(pods_on(&self.client, node).await?.iter().map(to_value).collect())
     }
 
     /// What is there of an object; None where there is nothing.
@@ -156,14 +152,25 @@ impl Writer {
         }
     }
 
-    /// No error where there is no such object.
+    /// No error where there is no such object. A Node's pods are deleted with it.
     pub async fn delete(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<()> {
         let api = api(&self.client, api_version, kind, namespace);
-        match within(LIMIT, api.delete(name, &DeleteParams::background())).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(explain(error, &format!("delete {kind} {name}"))),
+        delete(&api, name, &DeleteParams::background(), kind).await?;
+        if (api_version, kind) == ("v1", "Node") { self.delete_pods_of(name).await } else { Ok(()) }
+    }
+
+    /// Deletes the pods of a node that is gone, as the pod garbage collector does 40 s later (`quarantineTime` in
+    /// podgc/gc_controller.go). A host that comes back by the same name before that would adopt them: its kubelet rejects for good
+    /// those whose node selector names a label that the new Node does not have yet, and others pass for ready with their old status.
+    async fn delete_pods_of(&self, node: &str) -> Result<()> {
+        for pod in pods_on(&self.client, node).await? {
+            let (Some(name), namespace) = (pod.metadata.name, pod.metadata.namespace) else { continue };
+            let preconditions = Preconditions { uid: pod.metadata.uid, ..Preconditions::default() };
+            let parameters =
+                DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default().grace_period(0) };
+            delete(&api(&self.client, "v1", "Pod", namespace.as_deref()), &name, &parameters, "Pod").await?;
         }
+        Ok(())
     }
 
     /// Reads an object, has it changed, and writes it back unless somebody else did meanwhile; then all over again.
@@ -191,6 +198,22 @@ impl Writer {
             }
         }
         Err(Failure::new(format!("failed to {what}: others change it all the time")).retryable())
+    }
+}
+
+async fn pods_on(client: &Client, node: &str) -> Result<Vec<DynamicObject>> {
+    let parameters = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let list = within(LIMIT, api(client, "v1", "Pod", None).list(&parameters)).await;
+    Ok(list.map_err(|error| explain(error, "list the node's pods"))?.items)
+}
+
+/// No error where there is no such object, or another one than the parameters' preconditions name.
+async fn delete(api: &Api<DynamicObject>, name: &str, parameters: &DeleteParams, kind: &str) -> Result<()> {
+    match within(LIMIT, api.delete(name, parameters)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 && parameters.preconditions.is_some() => Ok(()),
+        Err(error) => Err(explain(error, &format!("delete {kind} {name}"))),
     }
 }
 

@@ -52,17 +52,16 @@ pub fn keepalived_config(cluster: &Cluster, vip: &Vip, host: &Host, interface: &
     render(Template::Keepalived, &values)
 }
 
-/// kube-vip's static pod on a control plane.
-pub fn kube_vip(cluster: &Cluster, vip: &Vip, host: &Host, interface: &str) -> Result<String, RenderError> {
-    // Until the cluster has its roles only this one may do anything; it is made on the host that begins.
-    let is_first = cluster.control_planes().next().is_some_and(|first| first.name == host.name);
+/// kube-vip's static pod on a control plane. `begins_cluster`: the cluster begins, or began, on this host, so it has super-admin.conf.
+/// Until the cluster has its roles, nothing else may do anything.
+pub fn kube_vip(vip: &Vip, interface: &str, begins_cluster: bool) -> Result<String, RenderError> {
     let values = json!({
         "image": KUBE_VIP,
         "vip": vip.address,
         "port": vip.port(),
         "interface": interface,
         "bits": bits(vip),
-        "kubeconfig": if is_first { "/etc/kubernetes/super-admin.conf" } else { "/etc/kubernetes/admin.conf" },
+        "kubeconfig": if begins_cluster { "/etc/kubernetes/super-admin.conf" } else { "/etc/kubernetes/admin.conf" },
     });
     render(Template::KubeVip, &values)
 }
@@ -112,8 +111,9 @@ mod tests {
     #[test]
     fn kube_vip_is_as_kept() {
         let cluster = cluster(Some(VipProvider::KubeVip));
-        let (vip, host) = second(&cluster);
-        insta::assert_snapshot!("kube_vip", kube_vip(&cluster, vip, host, "eth0").unwrap());
+        let vip = cluster.vip.as_ref().unwrap();
+        insta::assert_snapshot!("kube_vip", kube_vip(vip, "eth0", false).unwrap());
+        assert!(kube_vip(vip, "eth0", true).unwrap().contains("/etc/kubernetes/super-admin.conf"));
     }
 
     #[test]

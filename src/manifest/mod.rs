@@ -43,7 +43,7 @@ pub use template::{RenderError, Template, render};
 pub use yaml::images;
 
 /// Renders all that can be patched, on a host that has what hosts mostly have: whether the patches fit, before any host is reached.
-pub fn rehearse(cluster: &crate::inventory::Cluster) -> Result<(), RenderError> {
+pub fn try_render(cluster: &crate::inventory::Cluster) -> Result<(), RenderError> {
     let host = cluster.control_planes().chain(&cluster.hosts).next();
     let node = NodeValues {
         name: host.map(|host| host.name.clone()).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Hosts, PhasePlan};
-use crate::engine::{Change, Promise};
+use crate::engine::{Change, PlannedStep};
 
 /// What moved since `saved` was made, host by host, each in a line; nothing where all is as it was, and nothing where all that was
 /// planned is done. `begun` are hosts on which the plan was begun and cut off: there it is enough that nothing else is to be done.
@@ -44,8 +44,8 @@ impl Comparison {
         self.lines
     }
 
-    fn step(&mut self, (phase, step): &Place<'_>, saved: Option<&Promise>, now: Option<&Promise>) {
-        let nothing = Promise { step: (*step).into(), changes: Vec::new(), after: None };
+    fn step(&mut self, (phase, step): &Place<'_>, saved: Option<&PlannedStep>, now: Option<&PlannedStep>) {
+        let nothing = PlannedStep { step: (*step).into(), changes: Vec::new(), after: None };
         let (saved, now) = (saved.unwrap_or(&nothing), now.unwrap_or(&nothing));
         let lines = &mut self.lines;
         let mut say = |text: String| lines.push(format!("{phase}, {step}: {text}"));
@@ -53,7 +53,7 @@ impl Comparison {
         for change in now.changes.iter().filter(|_| !is_open) {
             match saved.changes.iter().find(|planned| change.keeps_to(planned)) {
                 Some(planned) if self.is_begun || (change.starts_as(planned) && planned.keeps_to(change)) => {}
-                Some(_) => say(format!("not as the plan saw it: {}", things(change))),
+                Some(_) => say(format!("not as the plan saw it: {}", subjects(change))),
                 None => say(format!("not in the plan: {change}")),
             }
         }
@@ -84,21 +84,21 @@ fn summed_up(mut done: Vec<String>) -> Vec<String> {
 }
 
 /// By phase and step; a step that stands twice in a phase counts as one.
-fn by_step(phases: &[PhasePlan]) -> BTreeMap<Place<'_>, Promise> {
-    let mut steps: BTreeMap<Place<'_>, Promise> = BTreeMap::new();
+fn by_step(phases: &[PhasePlan]) -> BTreeMap<Place<'_>, PlannedStep> {
+    let mut steps: BTreeMap<Place<'_>, PlannedStep> = BTreeMap::new();
     for phase in phases {
-        for promise in &phase.steps {
-            let known = steps.entry((&phase.phase, &promise.step));
-            let known = known.or_insert_with(|| Promise { changes: Vec::new(), after: None, ..promise.clone() });
-            known.changes.extend(promise.changes.iter().cloned());
-            known.after = known.after.take().or_else(|| promise.after.clone());
+        for planned in &phase.steps {
+            let known = steps.entry((&phase.phase, &planned.step));
+            let known = known.or_insert_with(|| PlannedStep { changes: Vec::new(), after: None, ..planned.clone() });
+            known.changes.extend(planned.changes.iter().cloned());
+            known.after = known.after.take().or_else(|| planned.after.clone());
         }
     }
     steps
 }
 
 /// What a change touches, in words.
-fn things(change: &Change) -> String {
-    let things: Vec<String> = change.touches().iter().map(|touch| touch.thing.to_string()).collect();
-    things.join(", ")
+fn subjects(change: &Change) -> String {
+    let subjects: Vec<String> = change.touches().iter().map(|touch| touch.subject.to_string()).collect();
+    subjects.join(", ")
 }

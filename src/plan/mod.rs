@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Change, Drift, Event, Kind, Promise, sha256};
+use crate::engine::{Change, Drift, Event, Kind, PlannedStep, sha256};
 use crate::inventory::{self, Cluster};
 use crate::lock::InUse;
 use crate::playbook::Playbook;
@@ -59,7 +59,7 @@ pub type Hosts = BTreeMap<String, Vec<PhasePlan>>;
 #[serde(deny_unknown_fields)]
 pub struct PhasePlan {
     pub phase: String,
-    pub steps: Vec<Promise>,
+    pub steps: Vec<PlannedStep>,
 }
 
 impl SavedPlan {
@@ -96,7 +96,7 @@ pub fn digest_of(cluster: &Cluster) -> String {
 }
 
 /// What a host may do in a phase; nothing where nothing is planned.
-pub fn promises(hosts: &Hosts, host: &str, phase: &str) -> Vec<Promise> {
+pub fn planned_steps(hosts: &Hosts, host: &str, phase: &str) -> Vec<PlannedStep> {
     let phases = hosts.get(host).map(Vec::as_slice).unwrap_or_default();
     phases.iter().filter(|planned| planned.phase == phase).flat_map(|planned| planned.steps.clone()).collect()
 }
@@ -110,7 +110,7 @@ pub fn collect(hosts: &mut Hosts, event: &Event) {
         phases.len() - 1
     });
     let changes: Vec<Change> = changes.iter().map(|proposed| proposed.change.redacted()).collect();
-    phases[at].steps.push(Promise { step: event.step.clone(), changes, after: after.clone() });
+    phases[at].steps.push(PlannedStep { step: event.step.clone(), changes, after: after.clone() });
 }
 
 #[cfg(test)]

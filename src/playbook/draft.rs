@@ -9,8 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::fill::{self, Values};
-use super::load::beside;
-use super::source::{Findings, Place, Source};
+use super::source::{Findings, Place, Source, beside};
 use super::written::{self, Presence, Scalar, UnitState};
 use super::yaml_objects;
 use crate::engine::{Content, FileMode, Guard};

@@ -76,11 +76,11 @@ fn inputs(mode: Mode) -> Inputs {
     Inputs {
         leader: Some("leader".into()),
         etcd_leader: Some("etcd-leader".into()),
-        newcomers: names(&["joining-control-plane", "joining-etcd"]),
-        joining: names(&["joining-control-plane", "joining-worker"]),
+        joining: names(&["joining-control-plane", "joining-etcd"]),
+        unregistered: names(&["joining-control-plane", "joining-worker"]),
         leaving: HOSTS.iter().map(|(name, _)| (*name).to_owned()).collect(),
         join_token: JoinToken::ForRun,
-        is_rehearsal: mode == Mode::Plan,
+        is_dry_run: mode == Mode::Plan,
         ..Inputs::default()
     }
 }
@@ -117,14 +117,15 @@ fn sent(mode: Mode) -> BTreeSet<(String, String, String, &'static str)> {
             inputs: inputs(mode),
             secrets: Mutex::new(Secrets::sample(&cluster)),
             cancel: Cancel::default(),
-            promises: None,
+            planned_steps: None,
         };
-        let work = playbook.work(&cluster, cluster.hosts.iter().map(|host| (host.name.as_str(), &facts))).unwrap();
+        let phase_steps =
+            playbook.phase_steps(&cluster, cluster.hosts.iter().map(|host| (host.name.as_str(), &facts))).unwrap();
         for host in &cluster.hosts {
             let client = Arc::new(Client::new(tokio::io::empty(), tokio::io::sink()));
             let member = Member { host: host.name.clone(), client, facts: facts.clone() };
             for phase in playbook.phases.iter().filter(|phase| phase.hosts.matches(host, &plan.inputs)) {
-                let steps = work.steps(&phase.name, &host.name);
+                let steps = phase_steps.steps(&phase.name, &host.name);
                 let run = phase_run(&plan, &member, phase, steps, plan.inputs.clone()).unwrap();
                 let line = serde_json::to_string(&Request::Run(Box::new(run))).unwrap();
                 requests += 1;

@@ -195,14 +195,14 @@ async fn run_against(
         wait_lock: Duration::ZERO,
         inputs: Inputs {
             leader: Some("n1".into()),
-            newcomers: names(&["n2", "n5"]),
-            joining: names(&["n2", "n3", "n4", "n5"]),
+            joining: names(&["n2", "n5"]),
+            unregistered: names(&["n2", "n3", "n4", "n5"]),
             join_token: JoinToken::ForRun,
             ..Inputs::default()
         },
         secrets: Mutex::new(Secrets::default()),
         cancel: Cancel::default(),
-        promises: None,
+        planned_steps: None,
     };
     let (sender, mut inbox) = mpsc::unbounded_channel();
     let mut began = Instant::now();

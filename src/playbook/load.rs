@@ -1,7 +1,5 @@
 //! From files to a [`Playbook`]: what is extended, the phases, the hooks in their places, with all mistakes together.
 
-use std::sync::Arc;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -10,7 +8,7 @@ use super::draft::Draft;
 use super::model::{BUILTIN, Phase, Playbook};
 use super::order;
 use super::read::read;
-use super::source::{self, Findings, Place, PlaybookError, Source};
+use super::source::{self, Findings, Place, PlaybookError};
 use super::written::{Document, Group, Hosts, Step};
 use crate::engine::Item;
 use crate::inventory::reading::{did_you_mean, format, quote, quote_path, reason};
@@ -58,8 +56,23 @@ fn open(path: &Utf8Path) -> Result<Read, PlaybookError> {
     Ok(Read { playbook, findings: loader.findings })
 }
 
-/// A built-in playbook.
-pub(super) fn named(name: &str) -> Result<Playbook, PlaybookError> {
+/// A playbook of the binary's own.
+pub fn builtin(name: &str) -> Playbook {
+    let is_known = BUILTIN.iter().any(|(known, _)| *known == name);
+    assert!(is_known, "only built-in names are asked for");
+    named(name).unwrap_or_else(|error| panic!("built-in playbooks are tested: {error}"))
+}
+
+impl Playbook {
+    /// Whether it takes something back that a cluster needs: it has a step that no playbook has which makes one.
+    pub fn destroys(&self) -> bool {
+        let of = |name: &str| -> Vec<String> { builtin(name).steps().into_iter().map(String::from).collect() };
+        let harmless: Vec<String> = ["up", "init", "join"].into_iter().flat_map(of).collect();
+        self.steps().into_iter().any(|step| !harmless.iter().any(|name| name == step))
+    }
+}
+
+fn named(name: &str) -> Result<Playbook, PlaybookError> {
     let mut loader = Loader { open: Vec::new(), findings: Findings::default() };
     let playbook = loader.builtin(name);
     Read { playbook, findings: loader.findings }.end()
@@ -299,27 +312,6 @@ impl Loader {
                 "needs the cluster's API, which kboot reaches from control planes only",
                 Some("put it into a phase with `hosts: control-plane`".into()),
             );
-        }
-    }
-}
-
-/// A file beside a playbook; None where it can't be read, which is told.
-pub(super) fn beside(
-    name: &str,
-    place: &Place,
-    folder: Option<&Utf8Path>,
-    findings: &mut Findings,
-) -> Option<(Arc<Source>, Vec<u8>)> {
-    let path = folder?.join(name);
-    match source::read(&path) {
-        Ok(bytes) => {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            Some((Arc::new(Source { origin: path, text, node: None, broken: Vec::new() }), bytes))
-        }
-        Err(why) => {
-            let hint = "a path is relative to the playbook's folder".to_string();
-            findings.add(place, format!("failed to read {}: {why}", quote_path(path.as_str())), Some(hint));
-            None
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::MaxUnavailable;
 use super::draft::Draft;
-use super::source::{Place, PlaybookError};
+use super::source::Place;
 use super::written::{self, Group, Hosts};
 use crate::engine::Item;
 use crate::inventory::Host;
@@ -66,7 +66,7 @@ impl Hosts {
     /// Who plays which part in a run is in its inputs.
     pub fn matches(&self, host: &Host, inputs: &Inputs) -> bool {
         let is_leaving = inputs.leaving.contains(&host.name);
-        let is_new = inputs.newcomers.contains(&host.name);
+        let is_new = inputs.joining.contains(&host.name);
         self.may_match(host)
             && match self {
                 Hosts::Group(Group::Leader) => inputs.leader.as_ref() == Some(&host.name),
@@ -104,13 +104,6 @@ pub const BUILTIN: [(&str, &str); 6] = [
     ("undo", include_str!("../../playbooks/undo.yaml")),
 ];
 
-/// A playbook of the binary's own.
-pub fn builtin(name: &str) -> Playbook {
-    let is_known = BUILTIN.iter().any(|(known, _)| *known == name);
-    assert!(is_known, "only built-in names are asked for");
-    super::load::named(name).unwrap_or_else(|error: PlaybookError| panic!("built-in playbooks are tested: {error}"))
-}
-
 impl Playbook {
     /// The names of all built-in steps in it, in their order.
     pub fn steps(&self) -> Vec<&str> {
@@ -120,13 +113,6 @@ impl Playbook {
     /// How many steps and tasks there are.
     pub fn size(&self) -> usize {
         self.phases.iter().flat_map(|phase| &phase.steps).map(|item| item.leaves().len()).sum()
-    }
-
-    /// Whether it takes something back that a cluster needs: it has a step that no playbook has which makes one.
-    pub fn destroys(&self) -> bool {
-        let of = |name: &str| -> Vec<String> { builtin(name).steps().into_iter().map(String::from).collect() };
-        let harmless: Vec<String> = ["up", "init", "join"].into_iter().flat_map(of).collect();
-        self.steps().into_iter().any(|step| !harmless.iter().any(|name| name == step))
     }
 
     /// All that its runs depend on beside the inventory: equal for two playbooks that want the same.
@@ -175,6 +161,7 @@ fn write(item: &Item<Draft>) -> written::Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::playbook::builtin;
 
     #[test]
     fn built_in_playbooks_name_only_steps_and_phases_that_exist() {

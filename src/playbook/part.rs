@@ -139,7 +139,7 @@ fn kept(items: &[Item<Draft>], is_kept: &dyn Fn(&str) -> bool) -> Vec<Item<Draft
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::builtin;
+    use super::super::builtin;
     use super::*;
 
     fn part(playbook: &str, only: &[&str], without: &[&str]) -> Result<Playbook, PartError> {

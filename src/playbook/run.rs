@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 
+use super::phase_steps::PhaseSteps;
 use super::rolling::Turns;
-use super::work::WorkOf;
 use super::{Phase, Playbook, PlaybookError};
 use crate::agent::{Client, PhaseRun};
-use crate::engine::{Cancel, Drift, Event, Failure, Hint, Kind, Mode, Outcome, Promise, Result, RunInfo, Sink};
+use crate::engine::{Cancel, Drift, Event, Failure, Hint, Kind, Mode, Outcome, PlannedStep, Result, RunInfo, Sink};
 use crate::facts::Facts;
 use crate::inventory::{Cluster, Host};
-use crate::steps::task::Work;
+use crate::steps::task::PhaseItem;
 use crate::steps::{Context, Giver, Inputs, Outputs, Receiver, Secrets, unasked};
 
 /// A host that takes part: an agent runs there and its facts are known.
@@ -38,11 +38,11 @@ pub struct Plan<'a> {
     pub secrets: Mutex<Secrets>,
     pub cancel: Cancel,
     /// Where a saved plan is carried out: what it has for a phase, by the names of host and phase.
-    pub promises: Option<&'a Promises<'a>>,
+    pub planned_steps: Option<&'a PlannedSteps<'a>>,
 }
 
 /// What a host may do in a phase.
-pub type Promises<'a> = dyn Fn(&str, &str) -> Vec<Promise> + Sync + 'a;
+pub type PlannedSteps<'a> = dyn Fn(&str, &str) -> Vec<PlannedStep> + Sync + 'a;
 
 /// How far a phase is, over all hosts that take part in it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,8 +57,8 @@ type Gates = BTreeMap<String, watch::Sender<Progress>>;
 /// Returned are the hosts on which an earlier run began the plan that is carried out.
 pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSender<Event>) -> BTreeSet<String> {
     let facts = members.iter().map(|member| (member.host.as_str(), &member.facts));
-    let work = match plan.playbook.work(plan.cluster, facts) {
-        Ok(work) => work,
+    let phase_steps = match plan.playbook.phase_steps(plan.cluster, facts) {
+        Ok(phase_steps) => phase_steps,
         Err(error) => {
             refuse(&error, events);
             return BTreeSet::new();
@@ -68,7 +68,7 @@ pub async fn run(plan: &Plan<'_>, members: &[Member], events: &mpsc::UnboundedSe
         inputs: Mutex::new(plan.inputs.clone()),
         gates: gates(plan, members),
         turns: turns(plan, members),
-        work,
+        phase_steps,
         begun: Mutex::default(),
     };
     join_all(members.iter().map(|member| async {
@@ -102,7 +102,7 @@ fn refuse(error: &PlaybookError, events: &mpsc::UnboundedSender<Event>) {
 }
 
 struct Shared {
-    work: WorkOf,
+    phase_steps: PhaseSteps,
     /// With the hosts that have failed so far, for those that come later.
     inputs: Mutex<Inputs>,
     gates: Gates,
@@ -233,7 +233,7 @@ impl Walk<'_> {
 
     async fn one(&self, phase: &Phase) -> Result<()> {
         let Self { plan, member, shared, events } = self;
-        let steps = shared.work.steps(&phase.name, &member.host);
+        let steps = shared.phase_steps.steps(&phase.name, &member.host);
         let inputs = self.inputs().clone();
         let outputs = member.client.run(phase_run(plan, member, phase, steps, inputs)?, events).await?;
         self.accept(phase, outputs).inspect_err(|failure| {
@@ -262,7 +262,7 @@ pub(super) fn phase_run(
     plan: &Plan<'_>,
     member: &Member,
     phase: &Phase,
-    steps: Vec<Work>,
+    steps: Vec<PhaseItem>,
     inputs: Inputs,
 ) -> Result<PhaseRun> {
     let Member { host, facts, .. } = member;
@@ -276,7 +276,7 @@ pub(super) fn phase_run(
         run: plan.run.clone(),
         drift: plan.drift,
         wait_lock: plan.wait_lock,
-        promises: plan.promises.map(|promises| promises(host, &phase.name)),
+        planned_steps: plan.planned_steps.map(|planned_steps| planned_steps(host, &phase.name)),
         context: Context { cluster: plan.cluster.clone(), host: host.clone(), facts: facts.clone(), inputs, secrets },
     })
 }

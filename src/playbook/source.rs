@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::inventory::reading::{Node, reason};
+use crate::inventory::reading::{Node, quote_path, reason};
 use crate::inventory::{Mistake, Mistakes, Path};
 
 /// A file that was read.
@@ -186,4 +186,25 @@ pub fn read(path: &Utf8Path) -> Result<Vec<u8>, String> {
         return Err(format!("it has more than {} MiB", LARGEST >> 20));
     }
     std::fs::read(path).map_err(|error| reason(&error))
+}
+
+/// A file beside a playbook. None if it can't be read, which becomes one of the findings.
+pub(super) fn beside(
+    name: &str,
+    place: &Place,
+    folder: Option<&Utf8Path>,
+    findings: &mut Findings,
+) -> Option<(Arc<Source>, Vec<u8>)> {
+    let path = folder?.join(name);
+    match read(&path) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            Some((Arc::new(Source { origin: path, text, node: None, broken: Vec::new() }), bytes))
+        }
+        Err(why) => {
+            let hint = "a path is relative to the playbook's folder".to_string();
+            findings.add(place, format!("failed to read {}: {why}", quote_path(path.as_str())), Some(hint));
+            None
+        }
+    }
 }

@@ -27,7 +27,8 @@ impl ExpectedData {
     pub fn of(cluster: &Cluster, facts: &BTreeMap<String, Facts>, leader: Option<&str>) -> Self {
         let Some(endpoints) = cluster.etcd_endpoints() else { return Self::Any };
         let wanted = endpoints.join(",");
-        let known: Vec<&str> = facts.values().filter_map(|facts| facts.node.founded.etcd_servers.as_deref()).collect();
+        let known: Vec<&str> =
+            facts.values().filter_map(|facts| facts.node.immutable.etcd_servers.as_deref()).collect();
         match leader.and_then(|leader| facts.get(leader)) {
             _ if known.contains(&wanted.as_str()) => Self::Any,
             Some(leader) if !leader.node.has_manifest("kube-apiserver") => Self::None,
@@ -63,7 +64,7 @@ pub(super) fn lost(all: &[Subject]) -> Option<Finding> {
     if hosts.any(|subject| subject.facts.node.has_etcd_data) {
         return None;
     }
-    let servers = client.facts.node.founded.etcd_servers.as_deref().unwrap_or_default();
+    let servers = client.facts.node.immutable.etcd_servers.as_deref().unwrap_or_default();
     let text = format!(
         "{} keeps the cluster's state in the etcd at {servers}, and no etcd host has any data",
         client.host.name
@@ -263,9 +264,9 @@ mod tests {
         let mut facts = sample.facts.clone();
         let node = &mut facts.get_mut("n1").unwrap().node;
         node.manifests = vec!["kube-apiserver.yaml".into()];
-        node.founded.etcd_servers = Some("https://e0:2379".into());
+        node.immutable.etcd_servers = Some("https://e0:2379".into());
         assert_eq!(of(&facts, Some("n1")), ExpectedData::Any);
-        facts.get_mut("n1").unwrap().node.founded.etcd_servers = Some("https://e9:2379".into());
+        facts.get_mut("n1").unwrap().node.immutable.etcd_servers = Some("https://e9:2379".into());
         assert_eq!(of(&facts, Some("n1")), ExpectedData::Some);
     }
 }

@@ -47,7 +47,7 @@ fn role(Subject { cluster, host, facts, .. }: &Subject) -> Option<String> {
 /// something on the host that leads there.
 fn server(Subject { cluster, facts, .. }: &Subject, all: &[Subject]) -> Option<Finding> {
     let url = facts.node.server.as_deref()?;
-    let endpoints = all.iter().filter_map(|other| other.facts.node.founded.endpoint.as_deref());
+    let endpoints = all.iter().filter_map(|other| other.facts.node.immutable.endpoint.as_deref());
     let server = host_of(url);
     let is_control_plane = cluster.control_planes().any(|host| host.address.to_string() == server);
     let is_local = ["127.0.0.1", "::1", "localhost"].contains(&server);

@@ -152,7 +152,7 @@ impl Sample {
                 let node = &mut facts.node;
                 node.has_etcd_data = false;
                 node.manifests.retain(|name| name != "etcd.yaml");
-                node.founded.etcd_servers = Some("https://10.77.0.13:2379".into());
+                node.immutable.etcd_servers = Some("https://10.77.0.13:2379".into());
                 facts.listening.retain(|listener| ![2379, 2380].contains(&listener.port));
             })
             .on("n3", |facts| {

@@ -26,7 +26,7 @@ pub fn check(subject: &Subject) -> Vec<Finding> {
 }
 
 fn name(Subject { host, facts, .. }: &Subject) -> Option<Finding> {
-    let node = facts.node.founded.node_name.as_ref()?;
+    let node = facts.node.immutable.node_name.as_ref()?;
     let text = format!("the host is the cluster's node {node}, and the inventory calls it {}", host.name);
     let known = HostWord::of(node);
     let hint = format!("a node keeps its name: put `name: {known}` back, or run `kboot reset` on the host first");
@@ -34,7 +34,7 @@ fn name(Subject { host, facts, .. }: &Subject) -> Option<Finding> {
 }
 
 fn address(Subject { cluster, host, facts }: &Subject) -> Option<Finding> {
-    let known: IpAddr = facts.node.founded.address.as_ref()?.parse().ok()?;
+    let known: IpAddr = facts.node.immutable.address.as_ref()?.parse().ok()?;
     let own = cluster.control_plane.api_server.extra_args.get("advertise-address").filter(|_| host.is_control_plane());
     if known == host.address || own.and_then(|text| text.parse().ok()) == Some(known) {
         return None;
@@ -55,7 +55,7 @@ fn address(Subject { cluster, host, facts }: &Subject) -> Option<Finding> {
 }
 
 fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> Vec<Finding> {
-    let founded = &facts.node.founded;
+    let immutable = &facts.node.immutable;
     let flags = &cluster.control_plane;
     let flag = |component: &crate::inventory::Component, name: &str, otherwise: String| {
         component.extra_args.get(name).cloned().unwrap_or(otherwise)
@@ -65,19 +65,19 @@ fn cluster(Subject { cluster, facts, .. }: &Subject, has_own_address: bool) -> V
     let pods = flag(&flags.controller_manager, "cluster-cidr", network.pod_subnet.to_string());
     let mut findings = Vec::new();
     for (field, known, wanted) in [
-        ("network.podSubnet", &founded.pod_subnet, pods),
-        ("network.serviceSubnet", &founded.service_subnet, services),
-        ("network.dnsDomain", &founded.dns_domain, network.dns_domain.clone()),
+        ("network.podSubnet", &immutable.pod_subnet, pods),
+        ("network.serviceSubnet", &immutable.service_subnet, services),
+        ("network.dnsDomain", &immutable.dns_domain, network.dns_domain.clone()),
     ] {
         findings.extend(kept(field, known.as_deref(), &wanted));
     }
     // With nothing in front each control plane's administrators ask its own API server; a host that moved has told its address.
-    let known = founded.endpoint.as_deref();
+    let known = immutable.endpoint.as_deref();
     let is_of_control_plane = cluster.control_planes().any(|host| known == Some(&cluster.admin_endpoint(host)));
     if !is_of_control_plane && (has_own_address || cluster.front().is_some()) {
         findings.extend(moved(known, &cluster.endpoint()));
     }
-    findings.extend(version(cluster, founded.version.as_deref()));
+    findings.extend(version(cluster, immutable.version.as_deref()));
     findings
 }
 
@@ -95,7 +95,7 @@ fn kept(field: &str, known: Option<&str>, wanted: &str) -> Option<Finding> {
 /// Where the state is can't be changed by an edit: it would stay where it was.
 fn etcd(Subject { cluster, facts, .. }: &Subject) -> Option<Finding> {
     let node = &facts.node;
-    let servers = node.founded.etcd_servers.as_deref().unwrap_or_default();
+    let servers = node.immutable.etcd_servers.as_deref().unwrap_or_default();
     let endpoints = cluster.etcd_endpoints();
     let has_any = |endpoints: &[String]| endpoints.iter().any(|url| servers.split(',').any(|known| known == url));
     let (text, back) = match (cluster.has_etcd_hosts(), endpoints) {
@@ -156,7 +156,7 @@ fn network(Subject { cluster, facts, .. }: &Subject) -> Option<Finding> {
         // Whatever is there is its owner's.
         Cni::None => return None,
     };
-    let names = &facts.node.founded.networks;
+    let names = &facts.node.immutable.networks;
     let has = |part: &str| names.iter().any(|name| name.contains(part));
     if has(wanted) {
         return None;

@@ -98,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_change_has_an_id_of_its_own_which_begins_with_the_kind() {
+        let mut ids = std::collections::BTreeSet::new();
+        for change in samples::changes() {
+            let event = samples::at("n1", "p", "s", Kind::ChangeStarted { change: change.clone() });
+            let value = serde_json::to_value(&event).unwrap();
+            let field = |name: &str| value["change"][name].as_str().unwrap_or_default().to_owned();
+            assert!(field("id").starts_with(&format!("{}:", field("change"))), "{value}");
+            assert_eq!(change.redacted().id(), change.id());
+            ids.insert(field("id"));
+        }
+        assert_eq!(ids.len(), samples::changes().len());
+    }
+
+    #[test]
     fn no_secret_is_written() {
         let text = run(Mode::Plan, &samples::plan());
         assert!(text.contains("sa.key") && !text.contains("hunter"), "{text}");

@@ -232,8 +232,8 @@ pub(super) fn plan() -> Vec<Event> {
     events
 }
 
-/// A dry run with a change of every kind that needs no certificate request, and a finish that would change.
-pub(super) fn every_change() -> Vec<Event> {
+/// A change of every kind.
+pub(super) fn changes() -> Vec<Change> {
     let object = serde_json::json!({"kind": "Namespace", "metadata": {"name": "x"}});
     let digest = |of: &str| Content::Digest(format!("sha256:{of}"));
     let unit = UnitChange {
@@ -245,7 +245,7 @@ pub(super) fn every_change() -> Vec<Event> {
     };
     let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
     let request = crate::pki::CertificateRequest::authority("kubernetes", 24, algorithm);
-    let changes = vec![
+    vec![
         file("/a", Some("1\n"), "2\n"),
         Change::WriteFile { path: "/b".into(), mode: FileMode::PRIVATE, before: Some(digest("1")), after: digest("2") },
         Change::WriteFile {
@@ -333,11 +333,15 @@ pub(super) fn every_change() -> Vec<Event> {
             name: "y".into(),
         },
         Change::Run { argv: vec!["true".into()], why: "to see".into(), undo: Some(vec!["false".into()]) },
-    ];
+    ]
+}
+
+/// A dry run with a change of every kind, and a finish that would change.
+pub(super) fn every_change() -> Vec<Event> {
     let retryable = Failure { interrupted: true, ..Failure::new("x").retryable() };
     vec![
         at("n1", "p", "s", started("A step")),
-        at("n1", "p", "s", Kind::Planned { changes: proposed(changes), after: None }),
+        at("n1", "p", "s", Kind::Planned { changes: proposed(changes()), after: None }),
         at("n1", "p", "s", finished(Outcome::WouldChange, 1)),
         at("n1", "p", "t", Kind::Failed { failure: retryable }),
     ]

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::FutureExt as _;
 
-use super::apt_run::QUIET;
+use super::apt_options::QUIET;
 use super::command;
 use crate::engine::{Output, Result};
 use crate::fetch::{self, Fault, Retry, Sort};

@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 use super::apt::{Package, candidate};
-use super::apt_run::{FREE, OPTIONS, QUIET};
+use super::apt_options::{FREE, OPTIONS, QUIET};
 use super::command;
 use crate::engine::hint::PackageWord;
 use crate::engine::{Failure, Hint, PackageLock, PackagePin, Result};

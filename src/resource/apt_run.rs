@@ -1,30 +1,11 @@
 //! What apt and dpkg are run with to carry changes of packages out.
 
 use super::apt_fetch::{FETCH, fetching};
-use super::{apt_lock, apt_removal, ca_certificates, command};
+use super::apt_options::{FREE, OPTIONS, QUIET};
+use super::{apt_lock, apt_removal, ca_certificates, command, dpkg, unit};
 use crate::engine::hint::PackageWords;
 use crate::engine::{Failure, Hint, PackageChange, PackageLock, Result};
 use crate::fetch::Retry;
-
-pub(super) const QUIET: [(&str, &str); 2] = [("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_MODE", "a")];
-
-/// How apt-get is run: no questions, an administrator's changed configuration files kept, a held lock waited for.
-pub(super) const OPTIONS: [&str; 11] = [
-    "-y",
-    "-q",
-    "--no-install-recommends",
-    "-o",
-    "Dpkg::Options::=--force-confdef",
-    "-o",
-    "Dpkg::Options::=--force-confold",
-    "-o",
-    "DPkg::Lock::Timeout=120",
-    "-oDpkg::Use-Pty=0",
-    "-oAPT::Keep-Downloaded-Packages=false",
-];
-
-/// The versions that are asked for are meant, also where a package is held or newer.
-pub(super) const FREE: [&str; 2] = ["--allow-change-held-packages", "--allow-downgrades"];
 
 pub(super) async fn install(packages: &[PackageChange], lock: Option<&PackageLock>, retry: Retry<'_>) -> Result<()> {
     let named = |package: &PackageChange| match &package.to {
@@ -86,7 +67,12 @@ pub(super) async fn remove(packages: &[String]) -> Result<()> {
     argv.extend(OPTIONS);
     argv.push("--allow-change-held-packages");
     argv.extend(packages.iter().map(String::as_str));
-    command::run_with(&argv, &QUIET).await.map(drop)
+    let units = dpkg::units(packages);
+    command::run_with(&argv, &QUIET).await?;
+    for unit in units.iter().filter(|unit| !unit.exists()) {
+        unit::forget_failure(unit.file_name().unwrap_or_default()).await;
+    }
+    Ok(())
 }
 
 pub(super) async fn hold(packages: &[String], hold: bool) -> Result<()> {

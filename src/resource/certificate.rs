@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
 use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
 
-use super::{Resource, file, local::read_text};
+use super::{Resource, file};
 use crate::engine::hint::PathWord;
 use crate::engine::{Change, Failure, FileMode, Hint, Planned, Probe, Result};
 use crate::inventory::{EncryptionAlgorithm, LOOPBACK};
@@ -207,8 +208,8 @@ pub(super) fn sign(
     let Some((authority, authority_key)) = issuer else {
         return pki::issue(request, key, None, now).map_err(failed);
     };
-    let cert_pem = read_text(authority)?;
-    let signer = Key::from_pem(&read_text(authority_key)?).map_err(failed)?;
+    let cert_pem = fs::read_to_string(authority)?;
+    let signer = Key::from_pem(&fs::read_to_string(authority_key)?).map_err(failed)?;
     pki::issue(request, key, Some(&Issuer { cert_pem: &cert_pem, key: &signer }), now).map_err(failed)
 }
 
@@ -221,7 +222,7 @@ pub(super) fn make_key_pair(private: &Utf8Path, public: &Utf8Path, algorithm: En
 /// The key of this file, which is made if there is none.
 fn key_at(path: &Utf8Path, algorithm: EncryptionAlgorithm) -> Result<Key> {
     if path.exists() {
-        return Key::from_pem(&read_text(path)?).map_err(failed);
+        return Key::from_pem(&fs::read_to_string(path)?).map_err(failed);
     }
     let key = Key::generate(algorithm).map_err(failed)?;
     file::write(path, key.to_pem().expose_secret().as_bytes(), FileMode::PRIVATE)?;

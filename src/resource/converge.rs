@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Foresight, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Planned, PlannedHost, Probe, Remark, Result};
 
 /// The wanted state of one thing on a host.
 #[async_trait]
@@ -85,10 +85,10 @@ impl AnyStep for Converge {
     /// All changes up to the first resource that has to wait for something. Each resource sees the host as those before it will
     /// have made it, so that a service is restarted for a file that is yet to be written.
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let foresight = Foresight::default();
+        let planned_host = PlannedHost::default();
         let mut changes: Vec<Change> = Vec::new();
         for resource in &self.resources {
-            let planned = match resource.plan(&foresight.over(probe)).await {
+            let planned = match resource.plan(&planned_host.over(probe)).await {
                 Err(failure) if failure.is_unforeseen() => Planned::after(failure.cause),
                 planned => planned?,
             };
@@ -98,7 +98,7 @@ impl AnyStep for Converge {
                 Planned::After { what } => (Vec::new(), Some(what)),
                 Planned::Until { changes, what } => (changes, Some(what)),
             };
-            foresight.expect(&more);
+            planned_host.expect(&more);
             changes.extend(more);
             if let Some(what) = waits_for {
                 return Ok(Planned::until(changes, what));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
 
 use crate::engine::{Probe, Result};
 
@@ -28,6 +29,21 @@ pub struct Status {
 const STATUS: &str = "/var/lib/dpkg/status";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
+
+/// The unit files of installed packages.
+pub(super) fn units(packages: &[String]) -> Vec<Utf8PathBuf> {
+    let lists = packages.iter().map(|name| format!("/var/lib/dpkg/info/{name}.list"));
+    let texts: Vec<String> = lists.filter_map(|list| fs::read_to_string(list).ok()).collect();
+    texts.iter().flat_map(|text| units_in(text)).collect()
+}
+
+/// Those in a package's list of files.
+fn units_in(list: &str) -> impl Iterator<Item = Utf8PathBuf> + '_ {
+    let is_unit = |path: &&Utf8Path| {
+        path.parent().is_some_and(|folder| folder.ends_with("lib/systemd/system")) && path.extension().is_some()
+    };
+    list.lines().map(Utf8Path::new).filter(is_unit).map(Utf8Path::to_owned)
+}
 
 impl Status {
     pub async fn read(probe: &dyn Probe) -> Result<Self> {
@@ -114,6 +130,14 @@ mod tests {
     use super::*;
 
     const SAMPLE: &str = "Package: kubelet\nStatus: hold ok installed\nVersion: 1.37.2-1.1\n\nPackage: socat\nStatus: install ok half-configured\nVersion: 1.7\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n";
+
+    #[test]
+    fn a_package_s_units_are_in_its_list_of_files() {
+        let list = "/.\n/lib/systemd/system\n/lib/systemd/system/kubelet.service\n/lib/systemd/system/kubelet.service.d/10-kubeadm.conf\n\
+                    /usr/lib/systemd/system/containerd.service\n/usr/bin/kubelet\n";
+        let units: Vec<Utf8PathBuf> = units_in(list).collect();
+        assert_eq!(units, ["/lib/systemd/system/kubelet.service", "/usr/lib/systemd/system/containerd.service"]);
+    }
 
     #[test]
     fn holds_and_halves_are_seen() {

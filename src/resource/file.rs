@@ -15,12 +15,12 @@ pub struct File {
     path: Utf8PathBuf,
     content: Content,
     mode: FileMode,
-    is_alike: Option<fn(&str, &str) -> bool>,
+    is_equivalent: Option<fn(&str, &str) -> bool>,
 }
 
 impl File {
     pub fn new(path: impl Into<Utf8PathBuf>, content: Content) -> Self {
-        Self { path: path.into(), content, mode: FileMode::PUBLIC, is_alike: None }
+        Self { path: path.into(), content, mode: FileMode::PUBLIC, is_equivalent: None }
     }
 
     pub fn text(path: impl Into<Utf8PathBuf>, text: impl Into<String>) -> Self {
@@ -37,15 +37,16 @@ impl File {
     }
 
     /// What says the same by this measure is as good, and stays.
-    pub fn or_alike(self, is_alike: fn(&str, &str) -> bool) -> Self {
-        Self { is_alike: Some(is_alike), ..self }
+    pub fn or_equivalent(self, is_equivalent: fn(&str, &str) -> bool) -> Self {
+        Self { is_equivalent: Some(is_equivalent), ..self }
     }
 
     /// What is wanted: the text that is there, if it says the same.
     fn wanted(&self, observed: Option<&(Metadata, Vec<u8>)>) -> Content {
-        if let (Some(is_alike), Content::Text(text), Some((_, bytes))) = (self.is_alike, &self.content, observed)
+        if let (Some(is_equivalent), Content::Text(text), Some((_, bytes))) =
+            (self.is_equivalent, &self.content, observed)
             && let Ok(there) = std::str::from_utf8(bytes)
-            && is_alike(text, there)
+            && is_equivalent(text, there)
         {
             return Content::Text(there.into());
         }

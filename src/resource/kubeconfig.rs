@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
 use secrecy::ExposeSecret as _;
 use time::OffsetDateTime;
 
-use super::{Resource, certificate, file, local::read_text};
+use super::{Resource, certificate, file};
 use crate::engine::hint::PathWord;
 use crate::engine::{Change, Failure, FileMode, Hint, Planned, Probe, Result};
 use crate::pki::kubeconfig::{self, Authority, Credentials, Kubeconfig, KubeconfigProblem, WantedKubeconfig};
@@ -96,7 +97,7 @@ pub(super) fn write(
     let kubeconfig = Kubeconfig {
         cluster: cluster.into(),
         server: server.into(),
-        authority: Authority::Pem(read_text(&authority.0)?),
+        authority: Authority::Pem(fs::read_to_string(&authority.0)?),
         user: request.common_name.clone(),
         credentials: Credentials::Certificate { cert_pem, key_pem: key.to_pem() },
     };

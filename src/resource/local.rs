@@ -4,14 +4,13 @@ use std::os::unix::fs::MetadataExt as _;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use fs_err as fs;
 
 use super::{
     apt_fetch, apt_key, apt_run, certificate, cgroup, command, drain, file, image, kernel, kubeconfig, member, network,
     nftables, node, object, removal, state, unit, vetted,
 };
 use crate::engine::{
-    Change, Content, Failure, FileKind, Guard, Hint, Host, Metadata, Output, Probe, Progress, Result, State, Thing,
+    Change, Content, Failure, FileKind, Guard, Hint, Host, Metadata, Output, Probe, Progress, Result, State, Subject,
 };
 use crate::fetch::Retry;
 use crate::kube::Connector;
@@ -175,8 +174,8 @@ impl Host for LocalHost {
         }
     }
 
-    async fn state(&self, thing: &Thing) -> State {
-        state::state(self, &self.kube, thing).await
+    async fn state(&self, subject: &Subject) -> State {
+        state::state(self, &self.kube, subject).await
     }
 
     fn probe(&self) -> &dyn Probe {
@@ -186,9 +185,4 @@ impl Host for LocalHost {
 
 fn writable(content: &Content) -> Result<Vec<u8>> {
     content.bytes().ok_or_else(|| Failure::new("only the digest of this content is known, so it can't be written"))
-}
-
-/// The text of a file that must be there.
-pub(super) fn read_text(path: &Utf8Path) -> Result<String> {
-    Ok(fs::read_to_string(path)?)
 }

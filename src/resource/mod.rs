@@ -7,6 +7,7 @@ mod apt;
 mod apt_fetch;
 mod apt_key;
 mod apt_lock;
+mod apt_options;
 mod apt_removal;
 mod apt_run;
 mod attributes;

@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{AnyResource, Resource};
-use crate::alike;
 use crate::engine::{Change, Failure, Planned, Probe, Result, comparable};
+use crate::equivalence;
 use crate::kube::{Applied, Connector, View};
 
 /// Requests at the same time.
@@ -53,7 +53,7 @@ impl Objects {
         let found: Vec<_> = self.objects.iter().map(|object| view.find(object)).collect();
         let before: Vec<_> = stream::iter(found).buffered(AT_ONCE).try_collect().await?;
         let mut objects = self.objects.clone();
-        alike::keep(&mut objects, &before);
+        equivalence::keep(&mut objects, &before);
         let previews: Vec<_> =
             objects.iter().zip(before).map(|(object, before)| view.preview_over(object, before)).collect();
         let applied: Vec<_> = stream::iter(previews).buffered(AT_ONCE).try_collect().await?;

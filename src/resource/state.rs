@@ -7,41 +7,41 @@ use serde_json::Value;
 
 use super::dpkg::Status;
 use super::{image, kernel, unit};
-use crate::engine::{Failure, FileKind, Probe, Result, State, Thing, comparable};
+use crate::engine::{Failure, FileKind, Probe, Result, State, Subject, comparable};
 use crate::kube::Connector;
 
 /// Never fails: what can't be told is unknown.
-pub async fn state(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> State {
-    look(probe, kube, thing).await.unwrap_or_else(|failure| State::Unknown { reason: failure.cause })
+pub async fn state(probe: &dyn Probe, kube: &Connector, subject: &Subject) -> State {
+    look(probe, kube, subject).await.unwrap_or_else(|failure| State::Unknown { reason: failure.cause })
 }
 
-async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<State> {
-    match thing {
-        Thing::Path { path } => at(probe, path).await,
-        Thing::Entries { folder } => match probe.list(folder).await? {
+async fn look(probe: &dyn Probe, kube: &Connector, subject: &Subject) -> Result<State> {
+    match subject {
+        Subject::Path { path } => at(probe, path).await,
+        Subject::Entries { folder } => match probe.list(folder).await? {
             Some(names) => Ok(State::Names { names: names.into_iter().collect() }),
             None => Ok(State::Absent),
         },
-        Thing::Packages => {
+        Subject::Packages => {
             let packages = Status::read(probe).await?.packages.into_iter();
             Ok(State::Packages { versions: packages.map(|(name, package)| (name, package.version)).collect() })
         }
-        Thing::Hold { package } => Ok(match Status::read(probe).await?.package(package) {
+        Subject::Hold { package } => Ok(match Status::read(probe).await?.package(package) {
             Some(package) if package.is_held => State::Present,
             Some(_) | None => State::Absent,
         }),
-        Thing::Unit { unit } => unit::state(probe, unit).await,
-        Thing::Sysctl { key } => Ok(match kernel::Sysctl::read(probe, key).await? {
+        Subject::Unit { unit } => unit::state(probe, unit).await,
+        Subject::Sysctl { key } => Ok(match kernel::Sysctl::read(probe, key).await? {
             Some(value) => State::Value { value },
             None => State::Absent,
         }),
-        Thing::Module { module } => Ok(presence(kernel::is_loaded(probe, module).await?)),
-        Thing::Swap { device } => Ok(presence(kernel::swaps(probe).await?.contains(device))),
-        Thing::Images => match image::present(probe).await? {
+        Subject::Module { module } => Ok(presence(kernel::is_loaded(probe, module).await?)),
+        Subject::Swap { device } => Ok(presence(kernel::swaps(probe).await?.contains(device))),
+        Subject::Images => match image::present(probe).await? {
             Some(images) => Ok(State::Names { names: images.into_iter().collect::<BTreeSet<_>>() }),
             None => Ok(State::Absent),
         },
-        Thing::Object { api_version, kind, namespace, name } => {
+        Subject::Object { api_version, kind, namespace, name } => {
             let Some(view) = kube.view(probe).await? else {
                 return Ok(State::Unknown { reason: "there is no way to the API server".into() });
             };
@@ -52,11 +52,11 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
                 None => State::Absent,
             })
         }
-        Thing::Label { node, key } => {
+        Subject::Label { node, key } => {
             let Some(node) = self::node(probe, kube, node).await? else { return Ok(State::Absent) };
             Ok(value(&node["metadata"]["labels"][key]))
         }
-        Thing::Taint { node, key, effect } => {
+        Subject::Taint { node, key, effect } => {
             let Some(node) = self::node(probe, kube, node).await? else { return Ok(State::Absent) };
             let taints = node["spec"]["taints"].as_array().map(Vec::as_slice).unwrap_or_default();
             let found = taints.iter().find(|taint| taint["key"] == *key && taint["effect"] == *effect);
@@ -65,7 +65,14 @@ async fn look(probe: &dyn Probe, kube: &Connector, thing: &Thing) -> Result<Stat
                 value => value,
             }))
         }
-        Thing::Command { .. } => Ok(State::Unknown { reason: "a command leaves what it leaves".into() }),
+        Subject::Pod { .. }
+        | Subject::Drain { .. }
+        | Subject::Marks { .. }
+        | Subject::Member { .. }
+        | Subject::FilterRules { .. }
+        | Subject::FilterTable { .. }
+        | Subject::ControlGroup { .. }
+        | Subject::Command { .. } => Ok(State::Unknown { reason: "a command leaves what it leaves".into() }),
     }
 }
 

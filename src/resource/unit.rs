@@ -204,12 +204,22 @@ pub(super) async fn set(change: &UnitChange) -> Result<()> {
         (None, Some(false)) => "stop",
         (None, None) => return Ok(()),
     };
-    // A unit that failed too often in a row is not started again before it is forgiven.
-    let _ = command::output(&["systemctl", "reset-failed", unit], &[], None).await;
+    // systemd does not start a unit again that has failed too often.
+    forget_failure(unit).await;
     if let Err(failure) = command::run(&["systemctl", verb, unit]).await {
         return Err(with_journal(failure, unit).await);
     }
+    if verb == "stop" {
+        // A program that has to stop while it starts ends with an error. That is no failure.
+        forget_failure(unit).await;
+    }
     Ok(())
+}
+
+/// systemd lists a failed unit until `reset-failed`, even if the unit file is gone.
+pub(super) async fn forget_failure(unit: &str) {
+    // It is an error if systemd does not know the unit, or not any more.
+    let _ = command::output(&["systemctl", "reset-failed", unit], &[], None).await;
 }
 
 async fn with_journal(failure: Failure, unit: &str) -> Failure {

@@ -54,7 +54,7 @@ impl AnyStep for CheckEtcdIsLost {
             return Err(Failure::new("this host lacks the certificates by which its API server asks etcd")
                 .hint(Hint::CheckExpiration));
         };
-        let begun = Recovery::read(probe).await.filter(|recovery| !recovery.is_done);
+        let begun = Recovery::read(probe).await?.filter(|recovery| !recovery.is_done);
         let survey = match Survey::by(&self.peer_url, &credentials).await {
             Ok(survey) => survey,
             // It was stopped for that.

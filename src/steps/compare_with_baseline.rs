@@ -21,7 +21,7 @@ pub struct CompareWithBaseline {
 pub fn step(context: &Context) -> CompareWithBaseline {
     let inputs = &context.inputs;
     CompareWithBaseline {
-        is_due: !inputs.is_rehearsal,
+        is_due: !inputs.is_dry_run,
         keeps_packages: inputs.keeps_packages(),
         was_member: context.facts.node.has_traces() && context.facts.node.is_member(),
         is_foreign: !context.facts.node.has_traces(),

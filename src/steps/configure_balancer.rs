@@ -106,8 +106,8 @@ fn files(context: &Context) -> Result<Converge> {
                 .with(Unit::running(KEEPALIVED).reads(paths::KEEPALIVED_CONFIG).reloads())
         }
         (Balance::KubeVip, Some(vip), true) => {
-            let pod = manifest::kube_vip(cluster, vip, host, &interface(context, vip, host)?).map_err(unrendered)?;
-            step.with(File::text(paths::kube_vip(), pod).mode(FileMode::PRIVATE))
+            let pod = manifest::kube_vip(vip, &interface(context, vip, host)?, context.begins_cluster());
+            step.with(File::text(paths::kube_vip(), pod.map_err(unrendered)?).mode(FileMode::PRIVATE))
         }
         (Balance::Local, _, false) => haproxy(step, context)?,
         // Pods of the time before may still use it: it goes with a reset, and follows the control planes until then.
@@ -276,6 +276,21 @@ mod tests {
         let kube_vip = context("n3", Some(VipProvider::KubeVip));
         assert_eq!(names(&kube_vip), [""; 0]);
         assert_eq!(plan(&kube_vip, &host(STOPPED)).await, ["create /etc/kubernetes/manifests/kube-vip.yaml (0600)"]);
+    }
+
+    #[tokio::test]
+    async fn kube_vip_uses_the_kubeconfig_that_its_host_has() {
+        let pod = async |context: &Context| {
+            let planned = step(context).unwrap().plan(&host(STOPPED)).await.unwrap();
+            let Planned::Changes(changes) = planned else { panic!("{planned:?}") };
+            let [crate::engine::Change::WriteFile { after, .. }] = &changes[..] else { panic!("{changes:?}") };
+            String::from_utf8(after.bytes().unwrap()).unwrap()
+        };
+        let mut first = context("n1", Some(VipProvider::KubeVip));
+        assert!(pod(&first).await.contains(r#"path: "/etc/kubernetes/super-admin.conf""#));
+        // It came back after it was replaced: the cluster began elsewhere, as far as anybody knows.
+        first.inputs.joining.insert("n1".into());
+        assert!(pod(&first).await.contains(r#"path: "/etc/kubernetes/admin.conf""#));
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::alike;
 use crate::engine::{Change, Planned, Probe, Result};
+use crate::equivalence;
 use crate::manifest::{self, paths};
 use crate::resource::{AnyResource, Converge, File, Unit};
 
@@ -20,7 +20,7 @@ pub fn step(context: &Context) -> Result<Converge> {
     let mut step = Converge::new("configure-containerd", "Configure containerd").with_all((!is_kept).then_some(config));
     for (registry, mirror) in &context.cluster.images.mirrors {
         let hosts = manifest::mirror_hosts(registry, mirror).map_err(unrendered)?;
-        step = step.with(File::text(paths::mirror_hosts(registry), hosts).or_alike(alike::settings));
+        step = step.with(File::text(paths::mirror_hosts(registry), hosts).or_equivalent(equivalence::settings));
     }
     let mirrors = context.cluster.images.mirrors.keys().cloned().collect();
     step = step.with(FormerMirrors { mirrors });

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::alike;
 use crate::engine::{Planned, Probe, Result};
+use crate::equivalence;
 use crate::inventory::{Cluster, Host};
 use crate::manifest::{self, paths};
 use crate::resource::{AnyResource, Converge, File};
@@ -30,7 +30,7 @@ pub fn step(context: &Context) -> Result<Converge> {
     let server = host.is_worker().then(|| Server::of_kubelet(context.cluster.kubelet_server(host)));
     Ok(Converge::new("configure-kubelet", "Configure the kubelet")
         .with_all(server)
-        .with(File::text(paths::KUBELET_CONFIG, config).or_alike(alike::kubelet_configurations))
+        .with(File::text(paths::KUBELET_CONFIG, config).or_equivalent(equivalence::kubelet_configurations))
         .with(File::text(paths::KUBELET_INSTANCE_CONFIG, instance))
         .with(flags))
 }

@@ -41,7 +41,7 @@ pub struct Inputs {
     pub failed: BTreeSet<String>,
     /// Hosts whose nodes are yet to register.
     #[serde(default)]
-    pub joining: BTreeSet<String>,
+    pub unregistered: BTreeSet<String>,
     /// Those of them that have nothing of a node: what the cluster has of their names is a former self's.
     #[serde(default)]
     pub bare: BTreeSet<String>,
@@ -67,14 +67,14 @@ pub struct Inputs {
     pub etcd_leader: Option<String>,
     /// Control planes that are yet to join the others, and etcd hosts that are.
     #[serde(default)]
-    pub newcomers: BTreeSet<String>,
+    pub joining: BTreeSet<String>,
     /// The hosts that a reset takes out of the cluster.
     pub leaving: Vec<String>,
     /// How a recovery of etcd was begun, if that is what the run is about.
     #[serde(default)]
-    pub rescue: Option<Rescue>,
+    pub recovery_start: Option<RecoveryStart>,
     /// Whether nothing is to be changed: what follows only from changes can't be told then.
-    pub is_rehearsal: bool,
+    pub is_dry_run: bool,
     /// Whether nobody deletes the node from the cluster.
     pub node_stays: bool,
     /// How long pods may take to leave a node that is reset, in seconds; 0 leaves them no time at all.
@@ -104,7 +104,7 @@ impl Inputs {
 
 /// What the controller knows of a recovery of etcd.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rescue {
+pub struct RecoveryStart {
     /// When it was begun, as `20261123-041500`, UTC.
     pub at: String,
     /// The control planes that were reached.
@@ -183,7 +183,7 @@ impl Context {
     /// joins gets the authorities from the others.
     pub fn begins_cluster(&self) -> bool {
         let node = &self.facts.node;
-        let is_new = self.inputs.newcomers.contains(&self.host);
+        let is_new = self.inputs.joining.contains(&self.host);
         // With an etcd elsewhere the API server is what a control plane is known by.
         let is_bare = !node.has_manifest("etcd") && !node.uses_etcd_elsewhere();
         !is_new && (node.has_begun_cluster || is_bare)
@@ -201,7 +201,7 @@ impl Context {
 
     /// The API server that the kubelet of a control plane registers with while its own is yet to come, as `https://10.0.0.1:6443`.
     pub fn first_server(&self) -> Option<String> {
-        if !self.inputs.newcomers.contains(&self.host) {
+        if !self.inputs.joining.contains(&self.host) {
             return None;
         }
         let leader = self.inputs.leader.as_ref().and_then(|name| self.cluster.host(name));
@@ -296,7 +296,7 @@ mod tests {
 
     fn client(facts: &mut Facts) {
         facts.node.manifests = vec!["kube-apiserver.yaml".into()];
-        facts.node.founded.etcd_servers = Some("https://10.0.0.21:2379".into());
+        facts.node.immutable.etcd_servers = Some("https://10.0.0.21:2379".into());
     }
 
     #[test]

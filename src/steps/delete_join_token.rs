@@ -23,7 +23,7 @@ pub fn step(make: &Make<'_>) -> Box<dyn AnyStep> {
     let inputs = &make.context.inputs;
     let step = DeleteJoinToken {
         kube: make.services.kube.clone(),
-        is_awaited: inputs.joining.intersection(&inputs.failed).next().is_some(),
+        is_awaited: inputs.unregistered.intersection(&inputs.failed).next().is_some(),
         deadline: make.context.ready_deadline(),
     };
     match inputs.join_token {

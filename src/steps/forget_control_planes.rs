@@ -37,7 +37,7 @@ pub struct ForgetControlPlanes {
     hosts: Option<Vec<String>>,
     endpoint: String,
     /// Then one look must do: nothing is waited for.
-    is_rehearsal: bool,
+    is_dry_run: bool,
     deadline: Duration,
     /// Since when each is silent, by its label.
     silent: Mutex<BTreeMap<String, Instant>>,
@@ -78,7 +78,7 @@ pub fn step(make: &Make<'_>) -> Result<ForgetControlPlanes> {
             .map(|_| context.cluster.hosts.iter().map(|host| host.name.clone()).collect()),
         peer_urls: context.cluster.hosts.iter().map(|host| etcd_peer_url(host.address)).collect(),
         endpoint: etcd_client_url(context.host()?.address),
-        is_rehearsal: context.inputs.is_rehearsal,
+        is_dry_run: context.inputs.is_dry_run,
         deadline: context.ready_deadline() + WATCH,
         silent: Mutex::default(),
         remarks: Mutex::default(),
@@ -188,7 +188,7 @@ impl ForgetControlPlanes {
             return heard.filter(|_| !answers).map_or(Fate::Answers, Fate::Heard);
         }
         let since = *silent.entry(label.into()).or_insert_with(Instant::now);
-        if self.is_rehearsal || since.elapsed() >= WATCH { Fate::Gone } else { Fate::Watched }
+        if self.is_dry_run || since.elapsed() >= WATCH { Fate::Gone } else { Fate::Watched }
     }
 
     /// Where etcd is elsewhere, which control planes there are is told by their Nodes.
@@ -259,7 +259,7 @@ async fn answers(node: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn step(is_rehearsal: bool) -> ForgetControlPlanes {
+    fn step(is_dry_run: bool) -> ForgetControlPlanes {
         ForgetControlPlanes {
             kube: Connector::default(),
             are_nodes: true,
@@ -267,7 +267,7 @@ mod tests {
             peer_urls: vec!["https://10.0.0.1:2380".into(), "https://10.0.0.2:2380".into()],
             hosts: None,
             endpoint: "https://10.0.0.1:2379".into(),
-            is_rehearsal,
+            is_dry_run,
             deadline: WATCH,
             silent: Mutex::default(),
             remarks: Mutex::default(),

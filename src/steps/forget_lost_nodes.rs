@@ -16,18 +16,19 @@ pub struct ForgetLostNodes {
     /// Those that are there, or no control planes.
     staying: BTreeSet<String>,
     /// Then the API server is not there yet, and does not say so soon.
-    is_rehearsal: bool,
+    is_dry_run: bool,
     deadline: Duration,
 }
 
 pub fn step(make: &Make<'_>) -> ForgetLostNodes {
     let context = make.context;
-    let reached = context.inputs.rescue.as_ref().map(|rescue| rescue.reached.clone()).unwrap_or_default();
+    let reached =
+        context.inputs.recovery_start.as_ref().map(|recovery_start| recovery_start.reached.clone()).unwrap_or_default();
     let workers = context.cluster.workers().map(|host| host.name.clone());
     ForgetLostNodes {
         kube: make.services.kube.clone(),
         staying: reached.into_iter().chain(workers).chain([context.host.clone()]).collect(),
-        is_rehearsal: context.inputs.is_rehearsal,
+        is_dry_run: context.inputs.is_dry_run,
         deadline: context.ready_deadline(),
     }
 }
@@ -43,10 +44,10 @@ impl AnyStep for ForgetLostNodes {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        if self.is_rehearsal {
+        if self.is_dry_run {
             return Ok(Planned::after("the API server"));
         }
-        let given_up = Recovery::read(probe).await.unwrap_or_default().given_up;
+        let given_up = Recovery::read(probe).await?.unwrap_or_default().given_up;
         let lost: BTreeSet<String> = given_up.into_iter().map(|one| one.name).collect();
         let Some(view) = self.kube.view(probe).await? else { return Ok(Planned::after("the API server")) };
         let mut changes = Vec::new();

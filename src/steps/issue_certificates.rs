@@ -24,7 +24,7 @@ pub fn step(context: &Context) -> Result<Converge> {
     let is_etcds = |entry: &pki::Entry| entry.stem == ETCD || entry.issuer == Some(ETCD);
     let entries = entries.filter(|entry| if is_etcds(entry) { is_member } else { is_node });
     // Etcd hosts have it from the first of them, and control planes from there.
-    let is_given = host.is_etcd() && context.inputs.newcomers.contains(&host.name);
+    let is_given = host.is_etcd() && context.inputs.joining.contains(&host.name);
     let entries = entries.filter(|entry| !is_given || entry.stem != CLIENT);
     // The API server's are the inventory's to say, once nobody asks by others.
     let names = match (context.inputs.moves_endpoint, context.inputs.has_moved) {

@@ -30,7 +30,7 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
     let context = make.context;
     let host = context.host()?;
     let inputs = &context.inputs;
-    let peers = context.cluster.members().filter(|other| !inputs.newcomers.contains(&other.name));
+    let peers = context.cluster.members().filter(|other| !inputs.joining.contains(&other.name));
     let leader = if host.is_etcd() { &inputs.etcd_leader } else { &inputs.leader };
     // First the one that surely answers.
     let mut peers: Vec<_> = peers.collect();
@@ -42,7 +42,7 @@ pub fn step(make: &Make<'_>) -> Result<JoinEtcd> {
         address: host.address,
         endpoints,
         kube: make.services.kube.clone(),
-        is_new: inputs.newcomers.contains(&host.name) || !host.is_etcd(),
+        is_new: inputs.joining.contains(&host.name) || !host.is_etcd(),
         held: Arc::default(),
     };
     let step = Converge::new("join-etcd", "Join the cluster's etcd").deadline(context.ready_deadline());

@@ -15,9 +15,9 @@ pub fn step(make: &Make<'_>) -> Converge {
         labels: manifest::node_labels(host).into_iter().collect(),
         taints: cluster.node_taints(host),
         // A host that failed to join has no node to be marked.
-        is_needed: inputs.joining.contains(&host.name) && !inputs.failed.contains(&host.name),
+        is_needed: inputs.unregistered.contains(&host.name) && !inputs.failed.contains(&host.name),
         // In a plan it is still there.
-        is_former: inputs.is_rehearsal && inputs.bare.contains(&host.name),
+        is_former: inputs.is_dry_run && inputs.bare.contains(&host.name),
     });
     Converge::new("label-nodes", "Label and taint the nodes").deadline(make.context.ready_deadline()).with_all(nodes)
 }

@@ -8,7 +8,7 @@ use super::Context;
 
 /// The step, or in a plan its announcement without changes.
 pub fn later(context: &Context, step: impl AnyStep + 'static) -> Box<dyn AnyStep> {
-    if context.inputs.is_rehearsal { Box::new(Announced(step)) } else { Box::new(step) }
+    if context.inputs.is_dry_run { Box::new(Announced(step)) } else { Box::new(step) }
 }
 
 struct Announced<S>(S);

@@ -42,6 +42,7 @@ mod load_kernel_modules;
 mod look_at_etcd;
 mod lost_majority;
 mod mark_control_plane;
+mod mounts;
 mod move_etcd_member;
 mod move_pod_network;
 mod node_address;
@@ -91,7 +92,7 @@ mod write_static_pods;
 
 use crate::engine::{AnyStep, Failure, Result};
 
-pub use context::{Context, Inputs, JoinToken, Outbox, Rescue, Services, Undo, UndoScope};
+pub use context::{Context, Inputs, JoinToken, Outbox, RecoveryStart, Services, Undo, UndoScope};
 pub use look_at_etcd::look_at_etcd;
 pub use resolve::resolve;
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub fn step(context: &Context) -> Result<MoveEtcdMember> {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let others = cluster.control_planes().filter(|other| other.name != host.name);
-    let others = others.filter(|other| !context.inputs.newcomers.contains(&other.name)).map(|other| other.address);
+    let others = others.filter(|other| !context.inputs.joining.contains(&other.name)).map(|other| other.address);
     Ok(MoveEtcdMember {
         member: host.name.clone(),
         peer_url: etcd_peer_url(host.address),
@@ -161,10 +161,10 @@ mod tests {
     const MOVE: &str = "have the etcd member n1 known by https://10.77.0.11:2380";
 
     #[test]
-    fn its_own_member_is_asked_first_and_newcomers_never() {
+    fn its_own_member_is_asked_first_and_joining_hosts_never() {
         let endpoints = |change: fn(&mut Context)| step(&context(change)).unwrap().endpoints;
         assert_eq!(endpoints(|_| ()), ["https://127.0.0.1:2379", "https://10.77.0.13:2379"]);
-        assert_eq!(endpoints(|context| context.inputs.newcomers = ["n3".into()].into()), ["https://127.0.0.1:2379"]);
+        assert_eq!(endpoints(|context| context.inputs.joining = ["n3".into()].into()), ["https://127.0.0.1:2379"]);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn nodes(context: &Context) -> Vec<(String, IpAddr)> {
     }
     let addressed = |host: &Host| {
         // What a plan sees of one that joins anew is its former self, which will be gone with its pods.
-        let is_former = inputs.is_rehearsal && inputs.bare.contains(&host.name);
+        let is_former = inputs.is_dry_run && inputs.bare.contains(&host.name);
         node_address::wanted(cluster, host).filter(|_| !is_former)?;
         Some((host.name.clone(), host.address))
     };
@@ -256,7 +256,7 @@ mod tests {
         let mut context = context();
         context.inputs.bare = ["n2".to_string()].into();
         assert_eq!(nodes(&context).len(), 3);
-        context.inputs.is_rehearsal = true;
+        context.inputs.is_dry_run = true;
         let names: Vec<String> = nodes(&context).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["n1", "n3"]);
     }

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::baseline::{Baseline, Kind};
 use crate::engine::{Change, FileKind, Probe, Remark, Result};
-use crate::proc::{self, Mount};
+use crate::proc::Mount;
 
-use super::unmount_pod_volumes::of_pods;
+use super::mounts::{mounts, of_pods};
 
 /// Where network configurations are, whoever wrote them.
 const NETWORKS: &str = "/etc/cni/net.d";
@@ -38,10 +38,10 @@ pub struct Protected {
 }
 
 impl Protected {
-    /// In a rehearsal the pods' mounts count as gone, for nothing has unmounted them.
-    pub async fn of(probe: &dyn Probe, is_rehearsal: bool) -> Result<Self> {
+    /// In a dry run the pods' mounts count as gone, for nothing has unmounted them.
+    pub async fn of(probe: &dyn Probe, is_dry_run: bool) -> Result<Self> {
         let mut mounts = mounts(probe).await?;
-        if is_rehearsal {
+        if is_dry_run {
             let going: BTreeSet<Utf8PathBuf> = of_pods(probe, &mounts).await?.into_iter().collect();
             mounts.retain(|mount| !going.contains(&mount.point));
         }
@@ -117,9 +117,8 @@ impl Protected {
         let Some(baseline) = &self.baseline else { return true };
         kinds(path).iter().any(|kind| {
             let state = baseline.state(*kind, path.as_str());
-            *kind == Kind::File
-                || state.is_none_or(|state| state.ends_with(" empty"))
-                || baseline.has_below(*kind, path)
+            let is_empty = || baseline.path(*kind, path.as_str()).is_some_and(|state| state.is_empty());
+            *kind == Kind::File || state.is_none() || is_empty() || baseline.has_below(*kind, path)
         })
     }
 
@@ -153,27 +152,6 @@ async fn real(probe: &dyn Probe, path: &Utf8Path) -> Result<Utf8PathBuf> {
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-/// What is mounted, in the order in which it was.
-pub async fn mounts(probe: &dyn Probe) -> Result<Vec<Mount>> {
-    let table = probe.read(Utf8Path::new("/proc/self/mountinfo")).await?.unwrap_or_default();
-    Ok(proc::mounts(&String::from_utf8_lossy(&table)).collect())
-}
-
-/// Where the host has mounts of its own: those of before the first run, and those that come with each boot.
-pub async fn mounts_of_host(probe: &dyn Probe) -> Result<BTreeSet<Utf8PathBuf>> {
-    let baseline = Baseline::load(probe).await?;
-    let known =
-        baseline.iter().filter_map(|baseline| baseline.things.get(&Kind::Mount)).flat_map(|mounts| mounts.keys());
-    let mut found: BTreeSet<Utf8PathBuf> = known.map(|point| proc::unescape(point).into()).collect();
-    let fstab = probe.read(Utf8Path::new("/etc/fstab")).await?.unwrap_or_default();
-    for line in String::from_utf8_lossy(&fstab).lines().filter(|line| !line.trim_start().starts_with('#')) {
-        if let Some(point) = line.split_whitespace().nth(1).filter(|point| point.starts_with('/')) {
-            found.insert(probe.canonical(Utf8Path::new(&proc::unescape(point))).await?);
-        }
-    }
-    Ok(found)
-}
-
 /// The networks of other container engines: their configurations and their leases.
 async fn of_other_engines(probe: &dyn Probe) -> Result<BTreeSet<Utf8PathBuf>> {
     let mut found = BTreeSet::new();
@@ -203,6 +181,7 @@ async fn of_other_engines(probe: &dyn Probe) -> Result<BTreeSet<Utf8PathBuf>> {
 mod tests {
     use super::*;
     use crate::engine::fake::FakeHost;
+    use crate::steps::mounts::mounts_of_host;
 
     fn baseline(things: &[(Kind, &str, &str)]) -> Vec<u8> {
         let mut baseline = Baseline::default();

@@ -38,7 +38,7 @@ pub struct RecoverEtcd {
     loopback: String,
     at: String,
     driver: CgroupDriver,
-    is_rehearsal: bool,
+    is_dry_run: bool,
     deadline: Duration,
     course: Mutex<Course>,
 }
@@ -70,9 +70,9 @@ pub fn step(make: &Make<'_>) -> Result<RecoverEtcd> {
     Ok(RecoverEtcd {
         peer_url: etcd_peer_url(address),
         loopback: loopback.into(),
-        at: context.inputs.rescue.as_ref().map(|rescue| rescue.at.clone()).unwrap_or_default(),
+        at: context.inputs.recovery_start.as_ref().map(|recovery_start| recovery_start.at.clone()).unwrap_or_default(),
         driver: context.cgroup_driver(),
-        is_rehearsal: context.inputs.is_rehearsal,
+        is_dry_run: context.inputs.is_dry_run,
         deadline: context.ready_deadline(),
         course: Mutex::default(),
     })
@@ -92,7 +92,7 @@ impl AnyStep for RecoverEtcd {
         let Some(credentials) = etcd_credentials(probe).await? else {
             return Err(Failure::new("this host lacks the certificates by which its API server asks etcd"));
         };
-        let known = Recovery::read(probe).await;
+        let known = Recovery::read(probe).await?;
         let seen = self.look(probe, &credentials).await?;
         if let Some(done) = self.done(known.as_ref(), &seen) {
             return AnyResource::plan(&record(&done), probe).await;
@@ -187,7 +187,7 @@ impl RecoverEtcd {
             (false, _) => {
                 course.was_started = true;
                 let mut changes = self.start_once(probe, recovery, seen).await?;
-                if self.is_rehearsal {
+                if self.is_dry_run {
                     changes.extend([end_once(), set_kubelet(true)]);
                 }
                 Planned::Changes(changes)
@@ -329,13 +329,13 @@ spec:
   - {name: certs, hostPath: {path: /etc/kubernetes/pki/etcd}}
 ";
 
-    fn step(is_rehearsal: bool) -> RecoverEtcd {
+    fn step(is_dry_run: bool) -> RecoverEtcd {
         RecoverEtcd {
             peer_url: "https://10.0.0.3:2380".into(),
             loopback: "127.0.0.1".into(),
             at: "20261123-041500".into(),
             driver: CgroupDriver::Systemd,
-            is_rehearsal,
+            is_dry_run,
             deadline: Duration::ZERO,
             course: Mutex::default(),
         }

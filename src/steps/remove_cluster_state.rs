@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use camino::Utf8Path;
 
-use crate::engine::{AnyStep, Journal, Planned, Probe, Remark, Result, Thing};
+use crate::engine::{AnyStep, Journal, Planned, Probe, Remark, Result, Subject};
 use crate::manifest::{StaticPod, paths};
 
 use super::protected::{Minding, Protected};
@@ -49,7 +49,7 @@ const OF_KUBELET: [&str; 12] = [
 ];
 
 pub struct RemoveClusterState {
-    is_rehearsal: bool,
+    is_dry_run: bool,
     /// Whether etcd runs here, as far as its manifest tells.
     has_member: bool,
     /// What etcd has here is somebody else's.
@@ -59,7 +59,7 @@ pub struct RemoveClusterState {
 
 pub fn step(context: &Context) -> RemoveClusterState {
     RemoveClusterState {
-        is_rehearsal: context.inputs.is_rehearsal,
+        is_dry_run: context.inputs.is_dry_run,
         has_member: context.facts.node.has_manifest("etcd"),
         keeps_etcd: context.has_foreign_etcd(),
         keeps_packages: context.inputs.keeps_packages(),
@@ -77,7 +77,7 @@ impl AnyStep for RemoveClusterState {
     }
 
     async fn plan(&self, probe: &dyn Probe) -> Result<Planned> {
-        let protected = Protected::of(probe, self.is_rehearsal).await?;
+        let protected = Protected::of(probe, self.is_dry_run).await?;
         let mut changes = Vec::new();
         for path in WHOLE {
             changes.extend(protected.removal(probe, Utf8Path::new(path), Minding::All).await?);
@@ -110,7 +110,7 @@ impl AnyStep for RemoveClusterState {
     }
 
     async fn remarks(&self, probe: &dyn Probe) -> Result<Vec<Remark>> {
-        let protected = Protected::of(probe, self.is_rehearsal).await?;
+        let protected = Protected::of(probe, self.is_dry_run).await?;
         let mut remarks = protected.spared(probe, &WHOLE, &EMPTIED).await?;
         let is_there = probe.stat(Utf8Path::new(etcd_member::DATA)).await?.is_some();
         if is_there && !self.keeps_etcd && !self.is_member(probe).await? {
@@ -135,11 +135,11 @@ impl RemoveClusterState {
         if self.keeps_etcd || self.has_member {
             return Ok(!self.keeps_etcd);
         }
-        let manifest = Thing::path(paths::static_pod(StaticPod::Etcd));
+        let manifest = Subject::path(paths::static_pod(StaticPod::Etcd));
         let journal = probe.read(Utf8Path::new(Journal::PATH)).await?.unwrap_or_default();
-        let runs = Journal::runs(&journal);
+        let runs = Journal::runs(&journal)?;
         let mut traces = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.before);
-        Ok(traces.any(|trace| trace.thing == manifest))
+        Ok(traces.any(|trace| trace.subject == manifest))
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use crate::engine::{Entry, Record, State, Trace};
 
     fn step(has_member: bool) -> RemoveClusterState {
-        RemoveClusterState { is_rehearsal: false, has_member, keeps_etcd: false, keeps_packages: false }
+        RemoveClusterState { is_dry_run: false, has_member, keeps_etcd: false, keeps_packages: false }
     }
 
     async fn changes(step: &RemoveClusterState, host: &FakeHost) -> Vec<String> {
@@ -175,10 +175,10 @@ mod tests {
         assert_eq!(step(false).remarks(&of_etcd()).await.unwrap().len(), 1);
         // A reset that was cut off after it had removed the manifest.
         let state = State::file(0o600, 0, 0, b"x".to_vec());
-        let before = vec![Trace { thing: Thing::path("/etc/kubernetes/manifests/etcd.yaml"), state }];
+        let before = vec![Trace { subject: Subject::path("/etc/kubernetes/manifests/etcd.yaml"), state }];
         let (step_name, text) = ("remove-cluster-state".into(), "remove it".into());
-        let entry = Entry::Intent { change: 0, step: step_name, text, before, wants: Default::default() };
-        let record = serde_json::to_string(&Record { version: 2, run: "1".into(), at: 1, entry }).unwrap();
+        let entry = Entry::Intent { change: 0, step: step_name, id: None, text, before, wants: Default::default() };
+        let record = serde_json::to_string(&Record { version: 3, run: "1".into(), at: 1, entry }).unwrap();
         assert_eq!(changes(&step(false), &of_etcd().file(Journal::PATH, record)).await, gone);
         assert_eq!(
             changes(&RemoveClusterState { keeps_etcd: true, ..step(true) }, &of_etcd()).await,

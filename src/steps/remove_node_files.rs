@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::baseline::{Baseline, Kind};
+use crate::baseline::{Baseline, Kind, PathState};
 use crate::engine::{Change, FileKind, FileMode, Metadata, Planned, Probe, Remark, Result, Step};
 use crate::resource::DpkgStatus;
 
-use super::protected::{Minding, Protected, mounts_of_host};
+use super::mounts::mounts_of_host;
+use super::protected::{Minding, Protected};
 use super::{Context, etcd_member};
 
 /// Folders that nothing but a node's parts write into.
@@ -208,13 +209,13 @@ impl RemoveNodeFiles {
             return if is_by_the_way || is_of_runtime || is_of_balancer { Vec::new() } else { gone };
         };
         let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
-        match baseline.state(kind, path) {
+        match baseline.path(kind, path) {
             // Somebody may have put something of their own there since.
             None if is_by_the_way && !found.is_empty => Vec::new(),
             None if is_by_the_way && self.keeps_packages => Vec::new(),
             None => gone,
             Some(before) => {
-                let mut changes = if before.ends_with(" empty") { emptied } else { Vec::new() };
+                let mut changes = if before.is_empty() { emptied } else { Vec::new() };
                 changes.extend(attributes(path, found, Some(baseline)));
                 changes
             }
@@ -237,19 +238,16 @@ async fn busy_namespaces(probe: &dyn Probe) -> Result<Vec<String>> {
 /// Puts back a directory's mode and owner.
 fn attributes(path: &str, found: &Found, baseline: Option<&Baseline>) -> Vec<Change> {
     let kind = if path.starts_with("/etc/") { Kind::File } else { Kind::Entry };
-    let before = baseline.and_then(|baseline| baseline.state(kind, path)).unwrap_or_default();
-    let [_, mode, owner, ..] = before.split(' ').collect::<Vec<_>>()[..] else { return Vec::new() };
+    let Some(before) = baseline.and_then(|baseline| baseline.path(kind, path)) else { return Vec::new() };
     let Metadata { kind: FileKind::Directory, mode: mode_now, uid: uid_now, gid: gid_now, .. } = found.metadata else {
         return Vec::new();
     };
     let mut changes = Vec::new();
-    if let Ok(mode) = u32::from_str_radix(mode, 8)
-        && mode != mode_now
-    {
+    let PathState { mode, uid, gid, .. } = before;
+    if mode != mode_now {
         changes.push(Change::SetMode { path: path.into(), mode: FileMode(mode) });
     }
-    let numbers = owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-    if let Some((uid, gid)) = numbers.filter(|owner| *owner != (uid_now, gid_now)) {
+    if (uid, gid) != (uid_now, gid_now) {
         changes.push(Change::SetOwner { path: path.into(), uid, gid });
     }
     changes

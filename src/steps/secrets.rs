@@ -77,9 +77,9 @@ pub fn hand_overs() -> impl Iterator<Item = (&'static str, &'static str)> {
 impl Secret {
     /// Who may have it, whatever a playbook's phase is for.
     fn is_for(self, host: &Host, inputs: &Inputs) -> bool {
-        let is_new = inputs.newcomers.contains(&host.name);
+        let is_new = inputs.joining.contains(&host.name);
         match self {
-            Self::JoinToken => host.is_worker() && inputs.joining.contains(&host.name),
+            Self::JoinToken => host.is_worker() && inputs.unregistered.contains(&host.name),
             Self::Authorities => host.is_control_plane() && is_new,
             Self::EtcdAuthority => host.is_etcd() && is_new,
             Self::EtcdClient => host.is_control_plane(),
@@ -89,7 +89,7 @@ impl Secret {
 
     /// Who is asked for it in this run.
     fn giver<'a>(self, cluster: &Cluster, inputs: &'a Inputs) -> Option<&'a str> {
-        let is_new = |host: &Host| inputs.newcomers.contains(&host.name);
+        let is_new = |host: &Host| inputs.joining.contains(&host.name);
         let (giver, is_wanted) = match self {
             Self::JoinToken => (&inputs.leader, inputs.join_token == JoinToken::ForRun),
             Self::Authorities => (&inputs.leader, cluster.control_planes().any(is_new)),

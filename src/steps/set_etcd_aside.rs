@@ -19,7 +19,8 @@ pub struct SetEtcdAside {
 }
 
 pub fn step(make: &Make<'_>) -> SetEtcdAside {
-    let at = make.context.inputs.rescue.as_ref().map(|rescue| rescue.at.clone()).unwrap_or_default();
+    let at =
+        make.context.inputs.recovery_start.as_ref().map(|recovery_start| recovery_start.at.clone()).unwrap_or_default();
     SetEtcdAside { place: format!("{FOLDER}/{ASIDE}{at}") }
 }
 

@@ -36,11 +36,11 @@ pub struct ShareAuthorities {
 
 pub fn step(make: &Make<'_>) -> ShareAuthorities {
     let inputs = &make.context.inputs;
-    let is_new = |host: &Host| inputs.newcomers.contains(&host.name);
+    let is_new = |host: &Host| inputs.joining.contains(&host.name);
     ShareAuthorities {
         names: shared(&make.context.cluster),
         // A dry run takes no key anywhere.
-        is_needed: make.context.cluster.control_planes().any(is_new) && !inputs.is_rehearsal,
+        is_needed: make.context.cluster.control_planes().any(is_new) && !inputs.is_dry_run,
         outputs: make.outputs.clone(),
     }
 }

@@ -19,18 +19,18 @@ const KEY: &str = "apiserver-etcd-client.key";
 pub(super) const SHARED: [&str; 4] = [AUTHORITY, "etcd/ca.key", CERTIFICATE, KEY];
 
 pub struct ShareEtcd {
-    has_newcomers: bool,
+    has_joining: bool,
     is_needed: bool,
     outputs: Outbox,
 }
 
 pub fn step(make: &Make<'_>) -> ShareEtcd {
     let inputs = &make.context.inputs;
-    let is_new = |host: &Host| inputs.newcomers.contains(&host.name);
+    let is_new = |host: &Host| inputs.joining.contains(&host.name);
     ShareEtcd {
-        has_newcomers: make.context.cluster.etcd_hosts().any(is_new),
+        has_joining: make.context.cluster.etcd_hosts().any(is_new),
         // A dry run takes no key anywhere.
-        is_needed: !inputs.is_rehearsal,
+        is_needed: !inputs.is_dry_run,
         outputs: make.outputs.clone(),
     }
 }
@@ -52,7 +52,7 @@ impl Step for ShareEtcd {
             return Ok(());
         }
         let mut shared = BTreeMap::new();
-        for name in SHARED.iter().filter(|name| self.has_newcomers || **name != "etcd/ca.key") {
+        for name in SHARED.iter().filter(|name| self.has_joining || **name != "etcd/ca.key") {
             let file = path(name);
             let text = probe.read_text(&file).await?.ok_or_else(|| {
                 Failure::new(format!("{file} is not on this etcd host, and others need it"))
@@ -66,7 +66,7 @@ impl Step for ShareEtcd {
             certificate: shared[CERTIFICATE].clone(),
             key: EtcdKey::Whole(shared[KEY].clone().into()),
         });
-        outputs.etcd_authority = self.has_newcomers.then(|| shared.into());
+        outputs.etcd_authority = self.has_joining.then(|| shared.into());
         Ok(())
     }
 
@@ -84,9 +84,9 @@ mod tests {
     use crate::steps::Outputs;
 
     /// The client's key, and the names of the files with the authority's.
-    async fn shared(has_newcomers: bool, is_needed: bool) -> (Option<String>, Option<Vec<String>>) {
+    async fn shared(has_joining: bool, is_needed: bool) -> (Option<String>, Option<Vec<String>>) {
         let outputs = Arc::new(Mutex::new(Outputs::default()));
-        let step = ShareEtcd { has_newcomers, is_needed, outputs: outputs.clone() };
+        let step = ShareEtcd { has_joining, is_needed, outputs: outputs.clone() };
         let host = SHARED.iter().fold(FakeHost::default(), |host, name| host.file(path(name).as_str(), *name));
         step.observe(&host).await.unwrap();
         let outputs = outputs.lock().unwrap();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_authority_s_key_goes_to_newcomers_alone() {
+    async fn the_authority_s_key_goes_to_joining_hosts_only() {
         assert_eq!(shared(false, true).await, (Some(KEY.into()), None));
         let (_, names) = shared(true, true).await;
         assert!(names.unwrap().iter().any(|name| name == "etcd/ca.key"));

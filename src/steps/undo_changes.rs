@@ -1,4 +1,4 @@
-//! What kboot's runs changed is as it was before: driven by the host's journal, thing by thing, the last first.
+//! Restores what kboot's runs changed to its earlier state: driven by the host's journal, subject by subject, the last first.
 //!
 //! It goes on past what can't be taken back. What somebody changed since is kept, and said.
 
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{
-    AnyStep, Change, Entry, Journal, Planned, Probe, Remark, Result, Run, State, Thing, Touched, UnitChange, Verdict,
-    take_back, touched,
+    AnyStep, Change, ChangeId, Entry, Journal, MemberAction, Planned, Probe, Remark, Result, Run, State, Subject,
+    Touched, UnitChange, Verdict, take_back, touched,
 };
 use crate::kube::Connector;
 use crate::resource;
@@ -74,20 +74,20 @@ impl UndoChanges {
     async fn way(&self, probe: &dyn Probe) -> Result<Way> {
         let Some(undo) = &self.undo else { return Ok(Way::default()) };
         let bytes = probe.read(Utf8Path::new(Journal::PATH)).await?.unwrap_or_default();
-        let runs = Journal::runs(&bytes);
+        let runs = Journal::runs(&bytes)?;
         let chosen: Vec<&Run> = runs.iter().filter(|run| undo.scope.covers(run)).collect();
-        let undone = commands_undone(&bytes, &undo.scope);
+        let undone = commands_undone(&bytes, &undo.scope)?;
         let mut way = Way::default();
         // Directories are empty once all that is in them goes.
         let mut going: BTreeSet<Utf8PathBuf> = BTreeSet::new();
         let mut units = Vec::new();
         let all = touched(&chosen);
-        let packages_go = all.iter().any(|touched| touched.thing == Thing::Packages) && !undo.keeps_packages;
+        let packages_go = all.iter().any(|touched| touched.subject == Subject::Packages) && !undo.keeps_packages;
         for touched in all {
-            if !undo.covers(&touched.thing, is_node_made(&chosen), is_member_made(&chosen)) {
+            if !undo.covers(&touched.subject, is_node_made(&chosen), is_member_made(&chosen)) {
                 continue;
             }
-            let now = self.now(probe, &touched.thing, &going).await?;
+            let now = self.now(probe, &touched.subject, &going).await?;
             let mut verdict = take_back(&touched, &now);
             if verdict != Verdict::Nothing && self.has_moved(probe, &touched, &now).await? {
                 verdict = Verdict::Kept("it was changed since".into());
@@ -99,7 +99,7 @@ impl UndoChanges {
                 Verdict::Kept(why) => way.kept.push(format!("{}: kept, for {why}", subject(&touched))),
                 Verdict::Changes(changes) => {
                     for change in without_others(probe, changes, &brought(&chosen), &mut way.kept).await? {
-                        if undone.contains(&change.to_string()) {
+                        if undone.contains(&change.id()) {
                             continue;
                         }
                         if let Change::Remove { path } | Change::RemoveEmptyDirectory { path } = &change {
@@ -110,8 +110,8 @@ impl UndoChanges {
                     continue;
                 }
             }
-            if let (Thing::Unit { unit }, State::Unit { is_active: true, .. }, State::Unit { is_active: true, .. }) =
-                (&touched.thing, &touched.before, &now)
+            if let (Subject::Unit { unit }, State::Unit { is_active: true, .. }, State::Unit { is_active: true, .. }) =
+                (&touched.subject, &touched.before, &now)
             {
                 units.push(unit.clone());
             }
@@ -127,9 +127,9 @@ impl UndoChanges {
     }
 
     /// How a thing is now; a directory whose whole content goes counts as empty.
-    async fn now(&self, probe: &dyn Probe, thing: &Thing, going: &BTreeSet<Utf8PathBuf>) -> Result<State> {
-        let now = resource::state(probe, &self.kube, thing).await;
-        if let (Thing::Path { path }, State::Directory { mode, uid, gid, is_empty: false }) = (thing, &now) {
+    async fn now(&self, probe: &dyn Probe, subject: &Subject, going: &BTreeSet<Utf8PathBuf>) -> Result<State> {
+        let now = resource::state(probe, &self.kube, subject).await;
+        if let (Subject::Path { path }, State::Directory { mode, uid, gid, is_empty: false }) = (subject, &now) {
             let names = probe.list(path).await?.unwrap_or_default();
             let is_empty = names.iter().all(|name| going.contains(&path.join(name)));
             return Ok(State::Directory { mode: *mode, uid: *uid, gid: *gid, is_empty });
@@ -199,9 +199,9 @@ fn restarted(unit: String) -> Change {
 }
 
 fn subject(touched: &Touched) -> String {
-    match &touched.thing {
-        Thing::Command { .. } => format!("`{}`", touched.text),
-        thing => thing.to_string(),
+    match touched.subject.can_be_observed() {
+        false => format!("`{}`", touched.text),
+        true => touched.subject.to_string(),
     }
 }
 
@@ -218,13 +218,14 @@ pub fn is_member_made(runs: &[&Run]) -> bool {
 fn is_any_made(runs: &[&Run], signs: &[&str]) -> bool {
     let traces = runs.iter().flat_map(|run| &run.changes).flat_map(|made| &made.before);
     traces.into_iter().any(|trace| {
-        matches!(&trace.thing, Thing::Path { path } if signs.contains(&path.as_str())) && trace.state == State::Absent
+        matches!(&trace.subject, Subject::Path { path } if signs.contains(&path.as_str()))
+            && trace.state == State::Absent
     })
 }
 
-/// Of a command nothing can be seen but that it was taken back already.
-fn commands_undone(journal: &[u8], scope: &UndoScope) -> BTreeSet<String> {
-    let records = Journal::parse(journal);
+/// The commands that an earlier run of this undo has run: nothing on the host shows that they were.
+fn commands_undone(journal: &[u8], scope: &UndoScope) -> Result<BTreeSet<ChangeId>> {
+    let records = Journal::parse(journal)?;
     let mut undoing = BTreeSet::new();
     let mut begun = std::collections::BTreeMap::new();
     let mut undone = BTreeSet::new();
@@ -233,36 +234,46 @@ fn commands_undone(journal: &[u8], scope: &UndoScope) -> BTreeSet<String> {
             Entry::Begin(info) if info.undoes.as_deref() == Some(scope.name()) => {
                 undoing.insert(info.id);
             }
-            Entry::Intent { change, text, before, .. } if undoing.contains(&record.run) => {
-                if before.iter().any(|trace| matches!(trace.thing, Thing::Command { .. })) {
-                    begun.insert((record.run, change), text);
+            Entry::Intent { change, id: Some(id), before, .. } if undoing.contains(&record.run) => {
+                if before.iter().any(|trace| matches!(trace.subject, Subject::Command { .. })) {
+                    begun.insert((record.run, change), id);
                 }
             }
             Entry::Done { change, .. } => undone.extend(begun.remove(&(record.run, change))),
             Entry::Begin(_) | Entry::Intent { .. } | Entry::Failed { .. } | Entry::End { .. } => {}
         }
     }
-    undone
+    Ok(undone)
 }
 
 impl Undo {
-    fn covers(&self, thing: &Thing, is_node_made: bool, is_member_made: bool) -> bool {
+    fn covers(&self, subject: &Subject, is_node_made: bool, is_member_made: bool) -> bool {
         let is_all = self.scope == UndoScope::All;
         let goes_with_cluster = is_node_made || is_all;
-        let is_of_member =
-            |why: &str| ["add the etcd member ", "give the etcd member "].iter().any(|text| why.starts_with(text));
-        match thing {
-            Thing::Object { .. } | Thing::Label { .. } | Thing::Taint { .. } => !goes_with_cluster,
-            Thing::Packages | Thing::Hold { .. } | Thing::Entries { .. } | Thing::Images => !self.keeps_packages,
-            // Others, as a balancer, run on without what they were configured to.
-            Thing::Unit { unit } => !self.keeps_packages || unit != "containerd.service",
-            Thing::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
-            // A node's marks go with it, and a member's vote.
-            Thing::Command { why, undo: None } => {
-                !(goes_with_cluster && why.starts_with("mark the node ")
-                    || (is_member_made || is_all) && is_of_member(why))
+        match subject {
+            Subject::Object { .. } | Subject::Label { .. } | Subject::Taint { .. } => !goes_with_cluster,
+            Subject::Packages | Subject::Hold { .. } | Subject::Entries { .. } | Subject::Images => {
+                !self.keeps_packages
             }
-            Thing::Sysctl { .. } | Thing::Module { .. } | Thing::Swap { .. } | Thing::Command { .. } => true,
+            // Others, as a balancer, run on without what they were configured to.
+            Subject::Unit { unit } => !self.keeps_packages || unit != "containerd.service",
+            Subject::Path { path } => !self.keeps_packages || !OF_PACKAGES.iter().any(|kept| path.starts_with(kept)),
+            // A node's marks go with it.
+            Subject::Marks { .. } => !goes_with_cluster,
+            // That it is a member, and its vote, end with the member.
+            Subject::Member { action: MemberAction::Add | MemberAction::Promote, .. } => !(is_member_made || is_all),
+            Subject::Member {
+                action: MemberAction::Remove | MemberAction::ClearNoSpace | MemberAction::Move, ..
+            }
+            | Subject::Sysctl { .. }
+            | Subject::Module { .. }
+            | Subject::Swap { .. }
+            | Subject::Pod { .. }
+            | Subject::Drain { .. }
+            | Subject::FilterRules { .. }
+            | Subject::FilterTable { .. }
+            | Subject::ControlGroup { .. }
+            | Subject::Command { .. } => true,
         }
     }
 }
@@ -274,15 +285,15 @@ mod tests {
     use crate::engine::{Outcome, Record, RunInfo, Trace};
 
     fn record(run: &str, entry: Entry) -> String {
-        let record = Record { version: 2, run: run.into(), at: 1, entry };
+        let record = Record { version: 3, run: run.into(), at: 1, entry };
         serde_json::to_string(&record).unwrap() + "\n"
     }
 
     fn wrote(run: &str, number: u64, path: &str, before: State, after: &str) -> String {
-        let trace = |state| vec![Trace { thing: Thing::path(path), state }];
+        let trace = |state| vec![Trace { subject: Subject::path(path), state }];
         let text = format!("change {path}");
         let (step, wants) = ("s".into(), Default::default());
-        record(run, Entry::Intent { change: number, step, text, before: trace(before), wants })
+        record(run, Entry::Intent { change: number, step, id: None, text, before: trace(before), wants })
             + &record(run, Entry::Done { change: number, after: trace(file(after)) })
     }
 
@@ -321,24 +332,24 @@ mod tests {
     #[test]
     fn of_the_packages_that_are_kept_only_containerd_runs_on_as_it_is() {
         let undo = Undo { scope: UndoScope::All, keeps_packages: true };
-        let covers = |thing: Thing| undo.covers(&thing, true, true);
+        let covers = |subject: Subject| undo.covers(&subject, true, true);
         assert!(
-            covers(Thing::Unit { unit: "haproxy.service".into() }) && covers(Thing::path("/etc/haproxy/haproxy.cfg"))
+            covers(Subject::Unit { unit: "haproxy.service".into() })
+                && covers(Subject::path("/etc/haproxy/haproxy.cfg"))
         );
         assert!(
-            !covers(Thing::Unit { unit: "containerd.service".into() })
-                && !covers(Thing::path("/etc/containerd/config.toml"))
+            !covers(Subject::Unit { unit: "containerd.service".into() })
+                && !covers(Subject::path("/etc/containerd/config.toml"))
         );
-        assert!(!covers(Thing::Packages) && !covers(Thing::Images));
+        assert!(!covers(Subject::Packages) && !covers(Subject::Images));
     }
 
     #[test]
     fn a_member_s_vote_goes_with_it() {
         let told = |scope, is_member_made| {
             let undo = Undo { scope, keeps_packages: false };
-            let covers =
-                |why: &str| undo.covers(&Thing::Command { why: why.into(), undo: None }, false, is_member_made);
-            [covers("give the etcd member n2 its vote"), covers("remove the etcd member n1 (https://10.0.0.1:2380)")]
+            let covers = |action| undo.covers(&Subject::Member { member: "n2".into(), action }, false, is_member_made);
+            [covers(MemberAction::Promote), covers(MemberAction::Remove)]
         };
         assert_eq!(told(UndoScope::Run("1".into()), false), [true, true]);
         assert_eq!(told(UndoScope::Run("1".into()), true), [false, true]);
@@ -348,9 +359,10 @@ mod tests {
     /// The journal of a run by which these packages came, of which it wanted some.
     fn installed(names: &[&str], wants: &[&str]) -> String {
         let ones = |names: &[&str]| names.iter().map(|name| (name.to_string(), "1".to_string())).collect();
-        let trace = |names| vec![Trace { thing: Thing::Packages, state: State::Packages { versions: ones(names) } }];
+        let trace =
+            |names| vec![Trace { subject: Subject::Packages, state: State::Packages { versions: ones(names) } }];
         let (step, text) = ("s".into(), "install".into());
-        let intent = Entry::Intent { change: 0, step, text, before: trace(&[]), wants: ones(wants) };
+        let intent = Entry::Intent { change: 0, step, id: None, text, before: trace(&[]), wants: ones(wants) };
         begin("1") + &record("1", intent) + &record("1", Entry::Done { change: 0, after: trace(names) })
     }
 

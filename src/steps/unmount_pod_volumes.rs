@@ -4,16 +4,8 @@ use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::{Change, Planned, Probe, Result, Step};
-use crate::proc::Mount;
 
-use super::protected::{mounts, mounts_of_host};
-
-/// Where network namespaces have names.
-const NAMESPACES: &str = "/run/netns";
-/// Where the kubelet mounts volumes.
-const VOLUMES: &str = "/var/lib/kubelet";
-/// Where the runtime mounts root file systems.
-const RUNTIME: &str = "/run/containerd";
+use super::mounts::{NAMESPACES, VOLUMES, mounts, of_pods};
 
 pub struct UnmountPodVolumes;
 
@@ -58,25 +50,6 @@ impl Step for UnmountPodVolumes {
     fn is_lenient(&self) -> bool {
         true
     }
-}
-
-/// Where pods' volumes, root file systems and network namespaces are mounted. Not the folders of all pods, which may be mounts
-/// themselves, nor what is the host's own.
-pub(super) async fn of_pods(probe: &dyn Probe, mounts: &[Mount]) -> Result<Vec<Utf8PathBuf>> {
-    let volumes = probe.canonical(Utf8Path::new(VOLUMES)).await?;
-    let runtime = probe.canonical(Utf8Path::new(RUNTIME)).await?;
-    let namespaces = probe.canonical(Utf8Path::new(NAMESPACES)).await?;
-    let of_host = mounts_of_host(probe).await?;
-    let is_of_pod = |point: &Utf8PathBuf| {
-        let is_volume = *point != volumes && point.starts_with(&volumes);
-        let is_namespace =
-            point.parent() == Some(&namespaces) && point.file_name().is_some_and(|n| n.starts_with("cni-"));
-        let is_root = point.strip_prefix(&runtime).is_ok_and(|below| {
-            below.starts_with("io.containerd.grpc.v1.cri") || below.components().any(|part| part.as_str() == "k8s.io")
-        });
-        (is_volume || is_namespace || is_root) && !of_host.contains(point)
-    };
-    Ok(mounts.iter().map(|mount| mount.point.clone()).filter(is_of_pod).collect())
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 
 use crate::bootstrap::Token;
 use crate::bootstrap::certificates::{self, CertificateKey, LIFETIME, NAME};
-use crate::bootstrap::token_secret::{self, NAMESPACE, SECRET_PREFIX};
+use crate::bootstrap::token::SECRET_PREFIX;
+use crate::bootstrap::token_secret::{self, NAMESPACE};
 use crate::engine::{Change, Failure, Planned, Probe, Result};
 use crate::kube::Connector;
 use crate::resource::{AnyResource, Converge, Objects};

@@ -34,8 +34,8 @@ pub fn step(make: &Make<'_>) -> WaitForApiServer {
         kube: make.services.kube.clone(),
         own: host.map(|host| cluster.kubelet_server(host)).unwrap_or_default(),
         endpoint: host.map(|host| cluster.admin_endpoint(host)).unwrap_or_default(),
-        majority: (!make.context.inputs.is_rehearsal).then(|| LostMajority::new(make.context)),
-        is_hopeless: make.context.inputs.is_rehearsal && make.context.inputs.rescue.is_some(),
+        majority: (!make.context.inputs.is_dry_run).then(|| LostMajority::new(make.context)),
+        is_hopeless: make.context.inputs.is_dry_run && make.context.inputs.recovery_start.is_some(),
         held: HeldBack::default(),
         deadline: make.context.ready_deadline(),
     }

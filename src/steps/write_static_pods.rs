@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::alike;
 use crate::engine::{Change, FileMode, Planned, Probe, Result};
+use crate::equivalence;
 use crate::inventory::Cluster;
 use crate::manifest::{self, CA_FOLDERS, EtcdMember, NodeValues, StaticPod, etcd_peer_url, paths};
 use crate::resource::{AnyResource, Converge, Directory, File};
@@ -18,7 +18,7 @@ pub fn step(context: &Context) -> Result<Converge> {
         cluster: context.cluster.clone(),
         name: host.name.clone(),
         address: host.address,
-        is_joining: context.inputs.newcomers.contains(&host.name),
+        is_joining: context.inputs.joining.contains(&host.name),
         pods: StaticPod::ALL.into_iter().filter(|pod| pod.is_on(&context.cluster, host)).collect(),
     };
     let title = if host.is_etcd() { "Write etcd's static pod" } else { "Write the control plane's static pods" };
@@ -88,11 +88,11 @@ impl AnyResource for StaticPods {
                 // Folders of authorities that came later are no reason to start a pod anew that has done without them.
                 let ca_folders = manifest::mounted_ca_folders(&there);
                 let as_then = render(&NodeValues { ca_folders, ..values.clone() })?;
-                if alike::pods(&as_then, &there) {
+                if equivalence::pods(&as_then, &there) {
                     text = as_then;
                 }
             }
-            let file = File::text(path, text).mode(FileMode::PRIVATE).or_alike(alike::pods);
+            let file = File::text(path, text).mode(FileMode::PRIVATE).or_equivalent(equivalence::pods);
             changes.extend(AnyResource::plan(&file, probe).await?.into_changes());
         }
         Ok(Planned::of(changes))

@@ -3,7 +3,7 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 40] = [
+pub const COMMANDS: [&str; 42] = [
     "",
     "up",
     "init",
@@ -19,6 +19,7 @@ pub const COMMANDS: [&str; 40] = [
     "phase reset",
     "phase up",
     "plan",
+    "plan show",
     "apply",
     "adopt",
     "run",
@@ -43,6 +44,7 @@ pub const COMMANDS: [&str; 40] = [
     "playbook schema",
     "completion",
     "man",
+    "version",
     "agent",
 ];
 

@@ -84,11 +84,11 @@ fn no_command_passes_on_what_a_host_says_in_a_failure() {
 
 #[test]
 fn neither_does_a_journal_nor_a_kubeconfig() {
-    let record = |entry| serde_json::to_string(&Record { version: 2, run: "1a2".into(), at: 1, entry }).unwrap() + "\n";
+    let record = |entry| serde_json::to_string(&Record { version: 3, run: "1a2".into(), at: 1, entry }).unwrap() + "\n";
     let info = RunInfo { id: "1a2".into(), command: format!("kboot up{LIE}"), owner: LIE.into(), ..RunInfo::default() };
     let (text, step) = (LIE.to_string(), LIE.to_string());
     let journal = record(Entry::Begin(info))
-        + &record(Entry::Intent { change: 0, step, text, before: Vec::new(), wants: Default::default() })
+        + &record(Entry::Intent { change: 0, step, id: None, text, before: Vec::new(), wants: Default::default() })
         + &record(Entry::Failed { change: 0, cause: LIE.into(), after: Vec::new() })
         + &record(Entry::End { outcome: Outcome::Failed });
     let kubeconfig = format!(

@@ -121,8 +121,17 @@ fn keeps_to(made: &Value, planned: &Value) -> bool {
         ("mark-node", "mark-node") => same(&["node"]) && part("labels") && part("taints"),
         ("remove-filter-rules", "remove-filter-rules") => same(&["program"]),
         ("mend-packages", "mend-packages") => true,
+        ("remove", "remove") => same(&["path"]) || is_temporary(&text(&made["path"]), &text(&planned["path"])),
         _ => bare(made) == bare(planned),
     }
+}
+
+/// Whether this is what a kubelet left that was stopped while it wrote the other file, or one beside it.
+fn is_temporary(path: &str, planned: &str) -> bool {
+    let parts = |path: &str| path.rsplit_once('/').map(|(folder, name)| (folder.to_owned(), name.to_owned()));
+    let (Some((folder, name)), Some((beside, _))) = (parts(path), parts(planned)) else { return false };
+    let digits = name.strip_prefix('.').unwrap_or_default();
+    folder == beside && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A change without the reason that a plan gives for it.

@@ -169,11 +169,12 @@ impl<'a> Queue<'a> {
 }
 
 impl State<'_> {
-    /// What starts from what the lab has comes first; then the list's order; and last what another lab has it for.
+    /// What starts from what the lab has comes first, what spoils that last; then the list's order; and last what another lab has it for.
     fn pick(&self, lab: usize) -> Option<usize> {
         let own = self.made.get(&lab).copied();
         let is_own = |chain: &Chain| own.is_some() && chain.shared() == own;
-        if let Some(index) = self.left.iter().position(is_own) {
+        let keeps_own = |chain: &Chain| is_own(chain) && chain.is_whole;
+        if let Some(index) = self.left.iter().position(keeps_own).or_else(|| self.left.iter().position(is_own)) {
             return Some(index);
         }
         let is_made = |maker: &str| {

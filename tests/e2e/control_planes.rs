@@ -6,17 +6,19 @@ use serde_json::Value;
 
 use crate::chains::{Start, Test};
 use crate::cluster;
-use crate::command::eventually;
+use crate::command::{Done, eventually};
 use crate::events::{Run, text};
 use crate::hard::stripped;
 use crate::lab::Lab;
 
 pub const TESTS: &[Test] = &[
     Test { name: "control_planes::three_come_up_at_once", start: Start::bare(3), run: three_come_up_at_once },
+    Test { name: "control_planes::who_lost_what_it_was_given_gets_it_again", start: THREE, run: given_again },
     Test { name: "control_planes::a_majority_is_never_given_away", start: THREE, run: a_majority_is_kept },
     Test { name: "control_planes::the_first_is_replaced_without_it", start: KEPT, run: the_first_is_replaced },
     Test { name: "control_planes::three_become_one", start: THREE, run: three_become_one },
-    Test { name: "control_planes::one_becomes_three_again", start: ONE, run: one_becomes_three_again },
+    Test { name: "control_planes::a_member_that_never_started_is_forgotten", start: ONE, run: never_started },
+    Test { name: "control_planes::one_becomes_three_again", start: ONE_STILL, run: one_becomes_three_again },
     Test { name: "control_planes::three_become_five_and_two_may_die", start: THREE, run: five },
     Test { name: "control_planes::by_hand_and_by_kubeadm", start: Start::bare(3), run: by_hand_and_by_kubeadm },
 ];
@@ -24,6 +26,7 @@ pub const TESTS: &[Test] = &[
 pub const THREE: Start = Start::Shared("control_planes::three_come_up_at_once");
 const KEPT: Start = Start::After("control_planes::a_majority_is_never_given_away");
 const ONE: Start = Start::After("control_planes::three_become_one");
+const ONE_STILL: Start = Start::After("control_planes::a_member_that_never_started_is_forgotten");
 pub const HOSTS: [&str; 3] = ["n1", "n2", "n3"];
 
 /// All three are control planes, and take pods as well.
@@ -38,13 +41,21 @@ pub fn inventory(lab: &Lab, hosts: &[&str]) -> String {
     })
 }
 
+/// In the container of this control plane's etcd, with its certificates.
+#[track_caller]
+fn etcdctl(lab: &Lab, host: &str, command: &str) -> Done {
+    let script = format!(
+        "id=$(crictl ps -q --name '^etcd$')
+        pki=/etc/kubernetes/pki/etcd
+        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key {command}"
+    );
+    lab.on(host, &script).ok()
+}
+
 /// Each member's name and whether it has a vote, as this control plane's etcd reports it.
 #[track_caller]
 fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
-    let script = "id=$(crictl ps -q --name '^etcd$')
-        pki=/etc/kubernetes/pki/etcd
-        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key -w json member list";
-    let done = lab.on(host, script).ok();
+    let done = etcdctl(lab, host, "-w json member list");
     let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
     // One that never started has no name.
     let member =
@@ -81,8 +92,12 @@ fn three_come_up_at_once(lab: &Lab) {
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     all_vote(lab, "n2", &HOSTS);
     nodes_are(lab, "n3", &HOSTS);
+}
+
+fn given_again(lab: &Lab) {
+    let inventory = inventory(lab, &HOSTS);
     Run::of(lab, &["up", "-i", &inventory]).ends(0).is_unchanged();
-    // Who has lost what it was given gets it again, and its API server's certificate is of the same authority as before.
+    // Its API server's certificate is of the same authority as before.
     lab.on("n2", "cd /etc/kubernetes/pki && rm ca.crt sa.key sa.pub etcd/ca.crt apiserver.crt").ok();
     let run = Run::of(lab, &["up", "-i", &inventory]).ends(0);
     assert!(run.changes().iter().all(|change| change.starts_with("n2: ")), "{run}");
@@ -166,6 +181,18 @@ fn three_become_one(lab: &Lab) {
     Run::of(lab, &["up", "-i", &one]).ends(0);
 }
 
+/// A run added a host's member and was killed, and then the host was taken out of the inventory.
+fn never_started(lab: &Lab) {
+    etcdctl(lab, "n2", "member add n1 --learner --peer-urls=https://10.77.0.11:2380");
+    assert_eq!(members(lab, "n2"), [(String::new(), false), ("n2".into(), true)]);
+    let one = inventory(lab, &["n2"]);
+    let run = Run::of(lab, &["up", "-i", &one]).ends(0);
+    all_vote(lab, "n2", &["n2"]);
+    let changes = run.changes();
+    assert!(changes.len() == 1 && changes[0].contains("https://10.77.0.11:2380"), "{changes:?}\n{run}");
+    Run::of(lab, &["up", "-i", &one]).ends(0).is_unchanged();
+}
+
 fn one_becomes_three_again(lab: &Lab) {
     let three = inventory(lab, &HOSTS);
     let two = inventory(lab, &["n2", "n3"]);
@@ -201,11 +228,11 @@ fn five(lab: &Lab) {
 
 /// Where a host that joins etcd is killed, one after the other.
 pub const FAULTS: [&str; 5] = [
-    "after-intent add the etcd member *",
-    "after-act add the etcd member *",
-    "after-act create /etc/kubernetes/manifests/etcd.yaml *",
-    "after-intent give the etcd member *",
-    "after-act give the etcd member *",
+    "after-intent set-member:add:*",
+    "after-act set-member:add:*",
+    "after-act write-file:/etc/kubernetes/manifests/etcd.yaml",
+    "after-intent set-member:promote:*",
+    "after-act set-member:promote:*",
 ];
 
 /// Each time the command is just repeated.

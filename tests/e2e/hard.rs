@@ -82,15 +82,15 @@ fn bad_disk(lab: &Lab) {
 /// The agent dies after the intent or after the act of these, one after the other.
 const WORST: [&str; 8] = [
     // An authority whose certificates are not there yet.
-    "after-act issue /etc/kubernetes/pki/ca.crt *",
-    "after-intent issue /etc/kubernetes/pki/etcd/ca.crt *",
-    "after-act link /var/lib/kubelet/pki/kubelet-client-current.pem to *",
-    "after-intent create /etc/kubernetes/manifests/kube-apiserver.yaml *",
-    "after-act kubelet.service: start",
-    "after-intent create ConfigMap kube-system/kubeadm-config",
+    "after-act issue-certificate:/etc/kubernetes/pki/ca.crt",
+    "after-intent issue-certificate:/etc/kubernetes/pki/etcd/ca.crt",
+    "after-act make-link:/var/lib/kubelet/pki/kubelet-client-current.pem",
+    "after-intent write-file:/etc/kubernetes/manifests/kube-apiserver.yaml",
+    "after-act set-unit:kubelet.service:start",
+    "after-intent apply-object:v1/ConfigMap/kube-system/kubeadm-config",
     // Alone in its batch: a Service that is cut off keeps its address from the next run for a minute.
-    "after-act create Namespace kube-flannel",
-    "after-act create Deployment kube-system/coredns",
+    "after-act apply-object:v1/Namespace/kube-flannel",
+    "after-act apply-object:apps/v1/Deployment/kube-system/coredns",
 ];
 
 /// What a run that says the first of these has taken from under it.

@@ -1,6 +1,7 @@
 //! The hosts, and how a test reaches them: kboot from the controller's side, a shell as root on each host.
 
 use std::cell::RefCell;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -14,8 +15,8 @@ const SHORT: Duration = Duration::from_secs(300);
 /// How long a run of kboot's may take: longer than it waits for anything itself, so that it tells why.
 pub const RUN: Duration = Duration::from_secs(600);
 
-/// Settings of the machine, not of a host: a kubelet sets them and a reset puts them back, for the hosts of all labs. Side by side none may
-/// see another one's, so they have the kubelet's values from the start; the last lab to go leaves the machine as it was.
+/// Settings of the machine, not of a host: a kubelet sets them, and a reset restores them, for all hosts. Where several hosts share the
+/// machine, the settings have the kubelet's values from the start. The last lab to go restores the machine's own.
 const MACHINES: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
     ("kernel/keys/root_maxkeys", "1000000"),
@@ -83,7 +84,7 @@ impl Lab {
 
     /// Boots the hosts that an earlier run kept, where they are not up any more.
     pub fn up_again(&self) -> Result<(), String> {
-        let hosts = std::fs::read_dir(self.folder.join("hosts")).map_or(0, |hosts| hosts.count());
+        let hosts = self.hosts();
         if hosts == 0 {
             return Err(format!("no run has kept the lab {}", self.name));
         }
@@ -100,13 +101,19 @@ impl Lab {
         let env = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let namespace = env.lines().find_map(|line| line.strip_prefix("NETNS=")).unwrap_or_default();
         self.namespace.replace(namespace.to_owned());
-        if LABS.lock().unwrap_or_else(|labs| labs.into_inner()).len() > 1 {
+        let labs = LABS.lock().unwrap_or_else(|labs| labs.into_inner()).len();
+        if labs > 1 || self.hosts() > 1 {
             for (name, value) in MACHINES {
                 let path = Path::new("/proc/sys").join(name);
                 std::fs::write(&path, value).map_err(|error| format!("{}: {error}", path.display()))?;
             }
         }
         Ok(())
+    }
+
+    /// How many hosts the lab has, booted or not.
+    fn hosts(&self) -> usize {
+        std::fs::read_dir(self.folder.join("hosts")).map_or(0, Iterator::count)
     }
 
     fn empty_scratch(&self) -> Result<(), String> {
@@ -269,6 +276,16 @@ impl Lab {
     #[track_caller]
     pub fn install_curl(&self, host: &str) {
         self.on(host, "command -v curl || apt-get install -qq -y --no-install-recommends curl").ok();
+    }
+
+    /// What the cluster looks like, for the report of a failed test: its nodes, its pods, and what they complain of.
+    pub fn cluster_state(&self) -> String {
+        let script = "command -v kubectl >/dev/null && test -e /etc/kubernetes/admin.conf || exit 0\n\
+            kubectl() { timeout 20 kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=10s \"$@\"; }\n\
+            kubectl get nodes,pods -A -o wide && kubectl get events -A --sort-by=.metadata.creationTimestamp | tail -n 40";
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.start_on("n1", script).wait(SHORT)))
+            .map(|done| done.text())
+            .unwrap_or_default()
     }
 
     pub fn take_notes(&self) -> Vec<String> {

@@ -88,12 +88,16 @@ const TESTS: &[&[Test]] = &[
     address::ON_CLUSTER,
 ];
 
+const CUT_OFF: &str =
+    "endpoint::a_local_balancer_outlives_n1_killed and endpoint::a_virtual_address_outlives_its_holder_cut_off show it";
+
 /// What only the full suite runs, and what shows the same in the shorter one.
 const FULL: &[(&str, &str)] = &[
     ("endpoint::a_local_balancer_outlives_n2_killed", "the same with n1 shows it"),
     ("endpoint::a_local_balancer_outlives_n3_killed", "the same with n1 shows it"),
-    ("endpoint::a_local_balancer_outlives_n2_cut_off", "the same with n1 shows it"),
-    ("endpoint::a_local_balancer_outlives_n3_cut_off", "the same with n1 shows it"),
+    ("endpoint::a_local_balancer_outlives_n1_cut_off", CUT_OFF),
+    ("endpoint::a_local_balancer_outlives_n2_cut_off", CUT_OFF),
+    ("endpoint::a_local_balancer_outlives_n3_cut_off", CUT_OFF),
     ("endpoint::a_virtual_address_outlives_another_control_plane", "the same with its holder shows it"),
     ("endpoint::and_back_again", "the move to the virtual address shows it"),
     (
@@ -103,6 +107,10 @@ const FULL: &[(&str, &str)] = &[
     (
         "control_planes::three_become_five_and_two_may_die",
         "endpoint::one_control_plane_grows_to_three_under_load and control_planes::the_first_is_replaced_without_it show it",
+    ),
+    (
+        "control_planes::a_member_that_never_started_is_forgotten",
+        "control_planes::the_first_is_replaced_without_it shows it of one that did",
     ),
     (
         "control_planes::one_becomes_three_again",

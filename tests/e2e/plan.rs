@@ -106,7 +106,7 @@ fn a_host_that_moved(lab: &Lab) {
     let file = lab.scratch("moved.json").display().to_string();
     let n2 = "rm /etc/modules-load.d/kubernetes.conf";
     lab.on("n2", n2).ok();
-    lab.kboot(&["plan", "-i", &inventory, "-o", &file]).ok().says(&["kboot apply"]);
+    lab.kboot(&["plan", "-i", &inventory, "--out", &file]).ok().says(&["kboot apply"]);
     // Somebody edits a file on one host, and an object of the cluster.
     lab.on("n3", "echo '# edited' >>/etc/crictl.yaml").ok();
     let patch = "-n kube-system patch configmap coredns --type merge -p '{\"data\":{\"Corefile\":\"edited\"}}'";
@@ -124,7 +124,7 @@ fn a_host_that_moved(lab: &Lab) {
     assert_eq!(run.causes("n2"), Vec::<String>::new(), "n2 is as it was\n{run}");
 
     // Planned anew, all of it is repaired.
-    lab.kboot(&["plan", "-i", &inventory, "-o", &file]).ok();
+    lab.kboot(&["plan", "-i", &inventory, "--out", &file]).ok();
     let run = Run::of(lab, &["apply", &file]).ends(0);
     let changes = run.changes().concat();
     for name in ["/etc/modules-load.d/kubernetes.conf", "/etc/crictl.yaml", "coredns"] {

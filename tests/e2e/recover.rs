@@ -79,12 +79,12 @@ fn lost(lab: &Lab) {
 
 /// Where the run is killed, one after the other.
 const FAULTS: [&str; 6] = [
-    "after-act create /var/lib/kboot/recovery.json *",
-    "after-act stop the API server and etcd *",
-    "after-act copy /var/lib/etcd/member to *",
-    "after-act start etcd once by hand*",
-    "after-act end the etcd that was started by hand*",
-    "after-act kubelet.service: start",
+    "after-act write-file:/var/lib/kboot/recovery.json",
+    "after-act run:sh -c crictl ps -q --name '^kube-apiserver$'*",
+    "after-act run:sh -c rm -rf /var/lib/kboot/etcd-before-recovery-*",
+    "after-act run:crictl --timeout 60s run *",
+    "after-act run:sh -c crictl ps -q --name '^etcd-recovery$'*",
+    "after-act set-unit:kubelet.service:start",
 ];
 
 fn recovered(lab: &Lab) {

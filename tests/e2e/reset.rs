@@ -1,6 +1,6 @@
 //! `kboot reset`: a host is afterwards what it was before, and somebody else than kboot says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -113,10 +113,18 @@ fn a_host_leaves(lab: &Lab) {
     assert!(is_told, "the budget is not told\n{run}");
     assert_eq!(leftovers(&run), Vec::<String>::new(), "{run}");
     cluster::nodes_are_ready(lab, &["n1"]);
+    // Nothing waits for the node's return, not even the pod that refused to leave.
+    assert_eq!(pods_on(lab, "n2"), BTreeSet::new());
     is_as_before(lab, "n2");
     // Once more changes nothing and leaves nothing.
     Run::of(lab, &reset).ends(0).is_unchanged();
     is_as_before(lab, "n2");
+}
+
+/// The UIDs of a node's pods.
+fn pods_on(lab: &Lab, node: &str) -> BTreeSet<String> {
+    let pods = cluster::objects(lab, &format!("pods -A --field-selector spec.nodeName={node}"));
+    pods.iter().map(|pod| text(&pod["metadata"]["uid"])).collect()
 }
 
 /// What kboot itself says that it leaves.
@@ -129,6 +137,7 @@ fn the_same_host_comes_back(lab: &Lab) {
     let inventory = lab.inventory_of(&["n1", "n2"]);
     Run::of(lab, &["up", "-i", &inventory]).ends(0);
     cluster::nodes_are_ready(lab, &["n1", "n2"]);
+    let former = pods_on(lab, "n2");
 
     // A new machine with the old one's name and another address; nobody told the cluster.
     lab.testbed(&["host", "reset", "n2"]).ok();
@@ -141,6 +150,9 @@ fn the_same_host_comes_back(lab: &Lab) {
         n2["ssh"] = serde_yaml::from_str("{address: 10.77.0.12}").expect("it is YAML");
     });
     Run::of(lab, &["up", "-i", &moved]).ends(0);
+    // What the former machine ran is over: the new one starts pods of its own.
+    let adopted: Vec<String> = pods_on(lab, "n2").intersection(&former).cloned().collect();
+    assert_eq!(adopted, Vec::<String>::new());
     let addresses = cluster::object(lab, "node n2")["status"]["addresses"].clone();
     let internal = addresses.as_array().expect("a list").iter().find(|a| a["type"] == "InternalIP").cloned();
     assert_eq!(internal.map(|a| text(&a["address"])), Some("10.77.0.212".into()), "{addresses}");
@@ -171,6 +183,14 @@ fn a_whole_cluster_goes(lab: &Lab) {
 }
 
 /// The controller is killed while packages are installed, and again while the control plane starts.
+/// systemd remembers that the kubelet failed, and would still list it once its package is gone.
+const FAILED_KUBELET: &str = "set -e
+    mkdir -p /run/systemd/system/kubelet.service.d
+    printf '[Service]\\nRestart=no\\nExecStart=\\nExecStart=/bin/false\\n' >/run/systemd/system/kubelet.service.d/fails.conf
+    systemctl daemon-reload; systemctl restart kubelet
+    until systemctl is-failed -q kubelet; do sleep 0.1; done
+    rm -r /run/systemd/system/kubelet.service.d; systemctl daemon-reload; systemctl is-failed kubelet";
+
 fn a_half_installed_host(lab: &Lab) {
     let before = Whole::of(lab, "n1");
     let inventory = lab.inventory_of(&["n1"]);
@@ -181,6 +201,9 @@ fn a_half_installed_host(lab: &Lab) {
         });
         run.signal(Signal::KILL);
         run.wait(Duration::from_secs(120));
+        if sign == "write-static-pods" {
+            lab.on("n1", FAILED_KUBELET).ok();
+        }
         // What the killed run has in hand goes on for a while: a plan of this moment is not worth much.
         let run = Run::read(lab.kboot(&["reset", "-i", &inventory, "--yes", "--output", "json"])).ends(0);
         assert_eq!(leftovers(&run), Vec::<String>::new(), "killed at {sign}\n{run}");

@@ -164,10 +164,11 @@ fn shuffle(chains: &mut [Chain], seed: u64) {
     chains.sort_by_cached_key(|_| next());
 }
 
-/// As many as the machine can bear: a lab keeps a core busy, and with five hosts it takes six GiB.
+/// As many as the machine can bear. A lab keeps a core busy, except while its test waits, which one more lab makes up for. With five
+/// hosts a lab takes six GiB.
 fn labs_for(chains: usize, asked: Option<usize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let able = cores.min(lab::available_gib() / 6);
+    let able = (cores + 1).min(lab::available_gib() / 6);
     let wanted = if lab::is_reused() { 1 } else { asked.unwrap_or(able) };
     wanted.min(chains).max(1)
 }
@@ -230,7 +231,12 @@ impl Worker<'_> {
     }
 
     fn attempt(&self, test: &Test) -> Result<(), String> {
-        catch_unwind(AssertUnwindSafe(|| (test.run)(&self.lab))).map_err(|_| LAST_PANIC.take())
+        catch_unwind(AssertUnwindSafe(|| (test.run)(&self.lab))).map_err(|_| {
+            let why = LAST_PANIC.take();
+            let state = self.lab.cluster_state();
+            LAST_PANIC.take();
+            format!("{why}\n{state}")
+        })
     }
 
     fn prepare(&self, start: Start, is_there: bool) -> Result<(), String> {

@@ -58,11 +58,14 @@ pub enum Then {
     Reset,
 }
 
-/// One thing that kboot does, in its own words.
+/// One change that kboot makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub step: String,
-    pub change: String,
+    /// Its id, by which cases know it.
+    pub id: String,
+    /// What the page calls it.
+    pub text: String,
 }
 
 /// One kill, or with [`Then::Chain`] a whole row of them.
@@ -71,7 +74,7 @@ pub struct Case {
     pub part: Part,
     pub victim: Victim,
     pub then: Then,
-    /// Where; none for a chain.
+    /// The point and the change's id; none for a chain.
     pub at: Option<(Point, String)>,
 }
 
@@ -92,7 +95,7 @@ impl Case {
             (Then::Reset, Victim::Controller, Point::AfterAct),
             (Then::Reset, Victim::Controller, Point::AfterIntent),
         ] {
-            cases.extend(steps.iter().map(|step| Self { part, victim, then, at: Some((point, step.change.clone())) }));
+            cases.extend(steps.iter().map(|step| Self { part, victim, then, at: Some((point, step.id.clone())) }));
         }
         cases
     }
@@ -102,7 +105,7 @@ impl Case {
         let words = [word(&self.part), word(&self.victim), word(&self.then)];
         match &self.at {
             None => words.join("/"),
-            Some((point, change)) => format!("{}/{}/{}", words.join("/"), word(point), short(change)),
+            Some((point, id)) => format!("{}/{}/{}", words.join("/"), word(point), short(id)),
         }
     }
 
@@ -112,9 +115,9 @@ impl Case {
     }
 }
 
-/// A change's name in cases' names.
-pub fn short(change: &str) -> String {
-    Sha256::digest(change.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+/// A change's id in cases' names and on the page.
+pub fn short(id: &str) -> String {
+    Sha256::digest(id.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The word that stands for it in files.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::case::{Case, Part, Point, Then};
 use crate::good::Good;
 use crate::lab::{self, Lab};
-use crate::results::{Outcome, Results};
+use crate::results::{self, Outcome, Results};
 use crate::say;
 use crate::scene::Scene;
 use crate::whole::Whole;
@@ -49,6 +49,7 @@ struct Setting<'a> {
     scene: Scene<'a>,
     good: Good,
     results: &'a Results,
+    build: String,
 }
 
 impl<'a> Setting<'a> {
@@ -57,7 +58,7 @@ impl<'a> Setting<'a> {
         let steps = scene.steps();
         scene.up(None).ends(0).is_unchanged();
         results.keep_steps(part, &steps);
-        Self { good: Good::of(lab, part.host()), scene, results }
+        Self { good: Good::of(lab, part.host()), scene, results, build: results::build() }
     }
 
     fn run(&self, parts: &[String]) {
@@ -71,13 +72,14 @@ impl<'a> Setting<'a> {
             lab::park_if_interrupted();
             let seconds = started.elapsed().as_secs_f64();
             let word = if ended.is_ok() { "ok" } else { "FAILED" };
-            let at = case.at.as_ref().map(|(_, change)| change.as_str()).unwrap_or_default();
+            let at = case.at.as_ref().map(|(_, id)| id.as_str()).unwrap_or_default();
             say(&format!("{} {at} ... {word} ({seconds:.0} s)\n", case.name()));
             if let Err(why) = &ended {
                 say(&format!("    {}\n", why.lines().take(12).collect::<Vec<_>>().join("\n    ")));
                 self.results.log(&case, "failure", why);
             }
-            self.results.keep(&Outcome { case, failure: ended.err(), seconds, passed });
+            let build = self.build.clone();
+            self.results.keep(&Outcome { case, failure: ended.err(), seconds, build, passed });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub struct Outcome {
     /// Why it failed.
     pub failure: Option<String>,
     pub seconds: f64,
+    /// The commit that was tried.
+    pub build: String,
     /// Points that a chain got past, in their order.
     #[serde(default)]
     pub passed: Vec<(Point, String)>,
@@ -102,6 +105,17 @@ impl Results {
     fn steps_file(&self, part: Part) -> PathBuf {
         self.folder.join(format!("steps-{}.json", crate::case::word(&part)))
     }
+}
+
+/// The commit of this checkout, as `0123abc`, with a `+` where files differ from it.
+pub fn build() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let commit = git(&["rev-parse", "--short=7", "HEAD"]);
+    let is_changed = !git(&["status", "--porcelain", "src", "Cargo.toml", "Cargo.lock"]).is_empty();
+    format!("{}{}", if commit.is_empty() { "unknown" } else { &commit }, if is_changed { "+" } else { "" })
 }
 
 fn default_folder() -> PathBuf {

@@ -57,7 +57,8 @@ impl<'a> Scene<'a> {
         let steps: Vec<Step> = made
             .map(|event| {
                 let change: Change = serde_json::from_value(event["change"].clone()).expect("it is a change");
-                Step { step: text(&event["step"]), change: without_chance(&change.to_string()) }
+                let id = without_chance(&text(&event["change"]["id"]));
+                Step { step: text(&event["step"]), id, text: without_chance(&change.to_string()) }
             })
             .collect();
         assert!(steps.len() > 20, "a bare host needs more changes than {}\n{run}", steps.len());

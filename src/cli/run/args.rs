@@ -1,4 +1,4 @@
-//! The flags that say how a run is made, whatever it makes.
+//! The flags that all kinds of runs share.
 
 use std::process::ExitCode;
 
@@ -9,33 +9,33 @@ use crate::preflight::{self, Ignore};
 
 use super::Ended;
 use crate::cli::exit::Problem;
-use crate::cli::phase::PartArgs;
+use crate::cli::phase_filter::PhaseFilter;
 use crate::cli::wait::WaitArgs;
 
-/// Whether hosts are changed at all.
+/// The flags of a dry run.
 #[derive(Args)]
 pub struct DryRunArgs {
-    /// Show what would change, files as diffs, and touch nothing
+    /// Show what would change, with file diffs, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// With --dry-run: exit code 3 if something would change, 0 if nothing would
+    /// With --dry-run: exit with code 3 if something would change, 0 if nothing would
     #[arg(long, requires = "dry_run")]
     detailed_exitcode: bool,
 }
 
-/// Flags of every command that brings hosts to what is wanted of them.
+/// The flags of every command that converges hosts.
 #[derive(Args)]
 pub struct RunArgs {
     #[command(flatten)]
     pub dry: DryRunArgs,
-    /// What becomes of what somebody changed on the hosts since kboot was here last: repair brings it back, keep tells it
+    /// What to do about changes made on hosts since the last run: `repair` reverts them, `keep` reports them
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = DriftPolicy::Repair)]
     pub drift: DriftPolicy,
-    /// Preflight checks whose errors count as warnings, as NumCPU,Swap; `all` for all of them
+    /// Preflight checks whose errors count as warnings, for example NumCPU,Swap; `all` for all checks
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub ignore_preflight: Vec<String>,
     #[command(flatten)]
-    pub part: PartArgs,
+    pub phases: PhaseFilter,
     #[command(flatten)]
     pub wait: WaitArgs,
 }
@@ -71,7 +71,7 @@ impl RunArgs {
     }
 }
 
-/// The preflight checks of these names.
+/// The preflight checks with these names.
 pub fn ignore(names: &[String]) -> Result<Ignore, Problem> {
     names
         .join(",")

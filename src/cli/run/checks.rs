@@ -1,4 +1,4 @@
-//! What must hold before a run begins: preflight checks, a lock, a saved plan. What does not is told, and nothing is changed.
+//! The checks before a run begins: preflight checks, a lock, a saved plan. If a check fails, the run reports it and changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::steps::{Context, Handout, Inputs, Receiver, Secret, Secrets};
 use super::Job;
 use super::reach::noticed;
 
-/// Tells what the preflight checks found; whether to go on.
+/// Reports the findings of the preflight checks. Returns whether the run continues.
 pub fn checked(
     job: &Job<'_>,
     facts: &BTreeMap<String, Facts>,
@@ -32,8 +32,8 @@ pub fn checked(
     tell(&findings, events)
 }
 
-/// Has the control planes look at an etcd that is not kboot's, or etcd hosts at their own, and tells what they found; whether to go
-/// on.
+/// Makes the control planes check an external etcd, or the etcd hosts their own, and reports the findings. Returns whether the run
+/// continues.
 pub async fn etcd_checked(
     job: &Job<'_>,
     facts: &BTreeMap<String, Facts>,
@@ -68,12 +68,12 @@ pub async fn etcd_checked(
     }
     let expected = ExpectedData::of(job.cluster, facts, inputs.leader.as_deref());
     let mut findings = preflight::external_etcd(&views, expected);
-    // One of kboot's own that is not well is what a run may mend.
+    // A run may repair kboot's own etcd, so only findings about its data count.
     findings.retain(|finding| is_external || finding.check == Check::ExternalEtcdData);
     tell(&ignore.apply(findings), events) && is_whole
 }
 
-/// What a host is told when it is asked.
+/// The context that a host gets with a question.
 fn context(job: &Job<'_>, member: &Member, inputs: &Inputs, secrets: Handout) -> Context {
     Context {
         cluster: job.cluster.clone(),
@@ -84,7 +84,7 @@ fn context(job: &Job<'_>, member: &Member, inputs: &Inputs, secrets: Handout) ->
     }
 }
 
-/// Tells findings; whether to go on.
+/// Reports findings. Returns whether the run continues.
 fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
     let mut may_go_on = true;
     for finding in findings {
@@ -102,7 +102,7 @@ fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
     may_go_on
 }
 
-/// Asks every host what it would get, and tells what is not as it was locked; whether all is.
+/// Asks every host what it would install, and reports what differs from the lock. Returns whether nothing differs.
 pub async fn verified(
     job: &Job<'_>,
     lock: &Lock,
@@ -129,7 +129,7 @@ pub async fn verified(
     join_all(asked).await.into_iter().all(|is_kept| is_kept)
 }
 
-/// Plans anew, and tells where a host is no longer as the saved plan saw it. Nothing is changed.
+/// Makes a new plan, and reports where hosts differ from the saved plan. Changes nothing.
 pub async fn is_as_planned(
     saved: &SavedPlan,
     plan: &mut Plan<'_>,

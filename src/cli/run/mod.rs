@@ -1,4 +1,4 @@
-//! What `up`, `init`, `join` and `reset` share: get to the hosts, look at them, check, run a playbook, report.
+//! The common part of `up`, `init`, `join` and `reset`: connect to the hosts, inspect them, check, run a playbook, report.
 
 mod args;
 mod checks;
@@ -18,10 +18,10 @@ use crate::agent::Client;
 use crate::engine::{Cancel, Drift, Event, Failure, Kind, Mode, RunInfo, Sink, millis_since};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
-use crate::inventory::{Cluster, Host, Repository};
+use crate::inventory::{Cluster, Etcd, Host, Repository};
 use crate::lock::InUse;
 use crate::plan::{self, SavedPlan};
-use crate::playbook::{self, Plan, Playbook, Roster};
+use crate::playbook::{self, Plan, Playbook, RunRoles};
 use crate::preflight::Ignore;
 use crate::report::{self, Options, Stream, Summary, SummaryBuilder};
 use crate::steps::{Inputs, Secrets, Undo, UndoScope};
@@ -45,51 +45,53 @@ pub enum Reach {
     Ssh,
 }
 
-/// Completes a run's inputs by what the hosts are.
+/// Completes a run's inputs from the hosts' facts.
 pub type FillIn<'a> = dyn Fn(&BTreeMap<String, Facts>, &mut Inputs) -> Result<(), Failure> + Sync + 'a;
 
-/// A playbook to be run on a cluster's hosts.
+/// A playbook to run on a cluster's hosts.
 pub struct Job<'a> {
-    /// The command, for the one who finds a host locked.
+    /// The command. Another run that finds a host locked reports it.
     pub command: &'static str,
     pub playbook: Playbook,
     pub cluster: &'a Cluster,
-    /// Only these hosts of the cluster; all if there are none.
+    /// Run only on these hosts of the cluster; on all if empty.
     pub only: &'a [String],
     pub reach: Reach,
     /// The inventory's file, for hints.
     pub inventory: Option<&'a Utf8Path>,
     pub mode: Mode,
-    /// What becomes of what somebody changed on the hosts.
+    /// What to do about changes made on hosts since the last run.
     pub drift: Drift,
-    /// What is to be taken back, if that is what it is about.
+    /// The changes to revert, for an undo or a reset.
     pub undo: Option<Undo>,
-    /// How long a host that another run works on is waited for.
+    /// How long to wait for a host that another run has locked.
     pub wait_lock: Duration,
-    /// None runs no preflight checks.
+    /// The preflight checks whose errors count as warnings. None runs no preflight checks.
     pub ignore: Option<Ignore>,
-    /// What the command brings that is secret.
+    /// The secrets that the command brings.
     pub secrets: Secrets,
-    /// Has the last word on the inputs once the facts are known.
+    /// Completes the inputs when the facts are known.
     pub inputs: &'a FillIn<'a>,
-    /// The plan that is carried out, if it is one: nothing is done unless the hosts are as it saw them, and then that alone.
+    /// The saved plan to carry out, if any. The run changes nothing if the hosts differ from the plan, and otherwise does only what
+    /// the plan lists.
     pub saved: Option<&'a SavedPlan>,
-    /// The lock that the run keeps to, if there is one.
+    /// The lock that the run uses, if there is one.
     pub lock: Option<&'a InUse>,
-    /// Whether the cluster moves to another endpoint: the one that it had is kept until everybody asks by the new one.
+    /// Whether the cluster moves to another endpoint. The old endpoint stays until all clients use the new one.
     pub moves_endpoint: bool,
-    /// Whether it has just been moved.
+    /// Whether the cluster has just moved to another endpoint.
     pub has_moved: bool,
-    /// The hosts that are to be bare afterwards; the others, of which a run can do without each, only help them to leave.
+    /// The hosts that leave the cluster. The other hosts only help them to leave, and the run continues without any that it can't
+    /// reach.
     pub leaving: &'a [String],
-    /// Whether what etcd is asked with is in the files that the cluster names, if that is not kboot's. Else it is on the hosts.
+    /// For an external etcd: whether this process reads the client files that the cluster names. Otherwise the hosts have them.
     pub brings_etcd_files: bool,
-    /// The control plane whose data a recovery goes on with. The run does without those of the others that can't be reached.
+    /// The control plane whose data a recovery continues with. The run continues without other control planes that it can't reach.
     pub survivor: Option<&'a str>,
 }
 
 impl<'a> Job<'a> {
-    /// A command's own playbook, on all hosts and without preflight checks.
+    /// A job with the command's own playbook, on all hosts, without preflight checks.
     pub fn new(command: &'static str, cluster: &'a Cluster, reach: Reach, mode: Mode) -> Self {
         Self {
             command,
@@ -121,7 +123,7 @@ impl<'a> Job<'a> {
         names.filter(|name| self.only.is_empty() || self.only.contains(name)).collect()
     }
 
-    /// A host without which the run does its work all the same.
+    /// Whether a host only helps a reset, which also works without it.
     fn is_helper(&self, host: &str) -> bool {
         let is_reset = self.undo.as_ref().is_some_and(|undo| undo.scope == UndoScope::All);
         is_reset && !self.leaving.is_empty() && !self.leaving.iter().any(|name| name == host)
@@ -129,13 +131,13 @@ impl<'a> Job<'a> {
 }
 
 impl Job<'_> {
-    /// A control plane beside the one that a recovery goes on with.
+    /// Whether a host is a control plane that a recovery gives up: any except the survivor.
     fn is_given_up(&self, host: &str) -> bool {
         let is_control_plane = self.cluster.host(host).is_some_and(Host::is_control_plane);
         is_control_plane && self.survivor.is_some_and(|survivor| survivor != host)
     }
 
-    /// Whether the run goes on without a host that can't be reached.
+    /// Whether the run continues if it can't reach a host.
     fn can_do_without(&self, host: &str) -> bool {
         self.is_helper(host) || self.is_given_up(host)
     }
@@ -144,12 +146,12 @@ impl Job<'_> {
 /// How a run ended.
 pub struct Ended {
     pub summary: Summary,
-    /// What a dry run found.
+    /// The changes that a dry run found.
     pub hosts: plan::Hosts,
 }
 
 impl Ended {
-    /// `is_detailed` tells a dry run that found something to do from one that found nothing.
+    /// With `is_detailed`, a dry run that found something to do has an exit code of its own.
     pub fn code(&self, is_detailed: bool) -> ExitCode {
         match &self.summary {
             summary if summary.is_interrupted() => ExitCode::from(INTERRUPTED),
@@ -180,6 +182,22 @@ pub async fn run(mut job: Job<'_>, global: Global, stream: Stream) -> Result<End
     let reported = reporting.await.map_err(|error| Failure::new(format!("the report was lost: {error}")))?;
     ended?;
     Ok(reported)
+}
+
+/// The cluster with absolute paths, so that it has the same meaning in every folder.
+pub fn absolute(cluster: &Cluster) -> Result<Cluster, Problem> {
+    let mut cluster = cluster.clone();
+    let Cluster { packages, ssh, hosts, etcd, .. } = &mut cluster;
+    let own = hosts.iter_mut().map(|host| &mut host.ssh.identity_file);
+    let files = [&mut packages.kubernetes.key_file, &mut packages.containerd.key_file, &mut ssh.identity_file];
+    let etcd = etcd.iter_mut().flat_map(|Etcd { external }| external.files_mut());
+    for path in files.into_iter().chain(own).flatten().chain([&mut ssh.known_hosts]).chain(etcd) {
+        // A path in the home directory does not depend on the current folder.
+        if !path.starts_with("~/") {
+            *path = camino::absolute_utf8(Utf8Path::new(path))?.into_string();
+        }
+    }
+    Ok(cluster)
 }
 
 async fn report(
@@ -239,30 +257,30 @@ async fn go(
         return Ok(());
     }
     tell_helpless(job, &members, &missing, events);
-    // Nobody waits for a host that the run can do without and that can't be reached.
+    // Do not wait for a host that can't be reached, if the run continues without it.
     let is_there = |host: &String| !job.can_do_without(host) || facts.contains_key(host);
     let mut cluster = job.cluster.clone();
     cluster.hosts.retain(|host| is_there(&host.name));
     let mut staying = cluster.clone();
     staying.hosts.retain(|host| !job.leaving.contains(&host.name));
-    let roster = match playbook::roster(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
-        Ok(roster) => roster,
-        // A reset or an undo begins nothing.
-        Err(_) if job.undo.is_some() => Roster::default(),
+    let roles = match playbook::run_roles(&staying, |name| facts.get(name).map(|facts| &facts.node)) {
+        Ok(roles) => roles,
+        // A reset or an undo starts no cluster, so it needs no roles.
+        Err(_) if job.undo.is_some() => RunRoles::default(),
         Err(failure) => {
             Sink::new("", events.clone()).phase("preflight").emit(Kind::Failed { failure });
             return Ok(());
         }
     };
-    let is_needed = |host: &String| !job.is_helper(host) || roster.leader.as_ref() == Some(host);
+    let is_needed = |host: &String| !job.is_helper(host) || roles.leader.as_ref() == Some(host);
     members.retain(|member| is_needed(&member.host));
     let mut inputs = Inputs {
-        leader: roster.leader,
-        etcd_leader: roster.etcd_leader,
-        newcomers: roster.newcomers,
+        leader: roles.leader,
+        etcd_leader: roles.etcd_leader,
+        joining: roles.joining,
         leaving: job.leaving.to_vec(),
         failed: job.hosts().into_iter().filter(|host| !facts.contains_key(host)).collect(),
-        is_rehearsal: job.mode == Mode::Plan,
+        is_dry_run: job.mode == Mode::Plan,
         undo: job.undo.clone(),
         keys,
         moves_endpoint: job.moves_endpoint,
@@ -280,7 +298,7 @@ async fn go(
     {
         return Ok(());
     }
-    let promises = job.saved.map(|saved| |host: &str, phase: &str| plan::promises(&saved.hosts, host, phase));
+    let planned_steps = job.saved.map(|saved| |host: &str, phase: &str| plan::planned_steps(&saved.hosts, host, phase));
     let mut plan = Plan {
         playbook: &job.playbook,
         cluster: &cluster,
@@ -296,21 +314,21 @@ async fn go(
         inputs,
         secrets: secrets.into(),
         cancel: cancel.clone(),
-        promises: None,
+        planned_steps: None,
     };
     let clients: Vec<Arc<Client>> = members.iter().map(|member| member.client.clone()).collect();
     let _stoppable = Stoppable::new(cancel, clients);
-    if let (Some(saved), Some(promises)) = (job.saved, &promises) {
+    if let (Some(saved), Some(planned_steps)) = (job.saved, &planned_steps) {
         if !is_as_planned(saved, &mut plan, &members, events).await {
             return Ok(());
         }
-        plan.promises = Some(promises);
+        plan.planned_steps = Some(planned_steps);
     }
     playbook::run(&plan, &members, events).await;
     Ok(())
 }
 
-/// The public keys that the inventory gives as files: the agents don't have those files.
+/// The public keys that the inventory names as files. The agents do not have these files.
 pub fn repository_keys(cluster: &Cluster) -> Result<BTreeMap<String, Vec<u8>>, Problem> {
     let mut keys = BTreeMap::new();
     for (name, repository) in
@@ -330,15 +348,15 @@ fn key_of(repository: &Repository) -> Result<Option<Vec<u8>>, Problem> {
     Ok(Some(key))
 }
 
-/// All that a run wants: when it is the same as last time, it is the host that has moved.
+/// Everything that determines the wanted state of a run. If it is the same as in the last run, a difference comes from the host.
 fn wish(job: &Job<'_>) -> Vec<u8> {
-    // Where the controller keeps its files is no wish.
-    let cluster = super::up::absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
+    // The folder of the controller's files does not matter.
+    let cluster = absolute(job.cluster).unwrap_or_else(|_| job.cluster.clone());
     let wish = (env!("CARGO_PKG_VERSION"), job.playbook.essence(), cluster);
     serde_json::to_vec(&wish).expect("a playbook and an inventory are plain data")
 }
 
-/// Who runs this, for the one who finds the host locked.
+/// A description of this run, for other runs that find the host locked.
 fn owner(command: &str) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let user = std::env::var("USER").unwrap_or_else(|_| "someone".into());

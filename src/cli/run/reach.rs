@@ -1,4 +1,4 @@
-//! The way to a run's hosts, and what becomes of those that it can do without.
+//! Connects to a run's hosts, and warns about hosts without which the run continues.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +13,14 @@ use crate::preflight::Exchange;
 
 use super::{Job, Reach};
 
-/// A control plane that was to help hosts to leave, and why it can't be asked.
+/// A host that can't be reached and without which the run continues, and the cause.
 pub struct Unreached {
     host: String,
     cause: String,
 }
 
-/// Where no control plane that stays was reached, says what becomes of the nodes that leave.
+/// Warns about control planes that can't be reached. After a recovery, they must not come back with their data. In a reset, the nodes
+/// that leave stay in the cluster if no other control plane can be reached.
 pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], events: &mpsc::UnboundedSender<Event>) {
     if let Some(survivor) = job.survivor {
         for Unreached { host, cause } in missing {
@@ -31,13 +32,13 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
         }
         return;
     }
-    // Others that stay have nothing to do with it.
+    // Other hosts that stay can't delete nodes.
     let helps = |host: &str| job.is_helper(host) && job.cluster.host(host).is_some_and(Host::is_control_plane);
     let missing: Vec<&Unreached> = missing.iter().filter(|one| helps(&one.host)).collect();
     if missing.is_empty() || members.iter().any(|member| helps(&member.host)) {
         return;
     }
-    // Said of one that leaves: the helpers themselves are no part of what is to be done.
+    // The warning is for a host that leaves, because the helpers are not part of the report.
     let names = job.leaving.join(" ");
     let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
     let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
@@ -45,10 +46,10 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
     Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
 }
 
-/// How long an answer may take before the run says whose it waits for.
+/// How long an answer may take before the run reports that it waits for the host.
 const NOTICE: Duration = Duration::from_secs(2);
 
-/// Waits for a host's answer, and says so when it takes long.
+/// Waits for a host's answer, and reports that if it takes long.
 pub async fn noticed<T>(sink: &Sink, answer: impl Future<Output = T>) -> T {
     tokio::pin!(answer);
     if let Ok(answer) = tokio::time::timeout(NOTICE, &mut answer).await {
@@ -58,7 +59,7 @@ pub async fn noticed<T>(sink: &Sink, answer: impl Future<Output = T>) -> T {
     answer.await
 }
 
-/// Gets an agent to run on a host and asks it for facts. What goes wrong is told as an event, but for a helper's.
+/// Starts an agent on a host and asks it for facts. Reports a failure as an event, unless the run continues without the host.
 pub async fn reach(
     job: &Job<'_>,
     fleet: &Fleet,
@@ -73,7 +74,7 @@ pub async fn reach(
             Reach::Ssh => {
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
-                // A dry run leaves nothing on the host, not even itself; nor does what takes the host out of the cluster.
+                // A dry run leaves nothing on the host, not even the agent. Neither does a run that takes the host out of the cluster.
                 let leaves = job.survivor.is_none() && job.leaving.contains(&host.name);
                 let stays = job.mode == Mode::Apply && !leaves;
                 fleet.agent(job.cluster, host, stays).await?
@@ -85,7 +86,7 @@ pub async fn reach(
     };
     match noticed(&sink, attempt).await {
         Ok((client, facts, exchange)) => {
-            // Whether a helper is needed turns out later.
+            // The run knows only later whether it needs a helper.
             if !job.is_helper(host) {
                 sink.emit(Kind::Connected { millis: millis_since(started) });
             }
@@ -101,7 +102,7 @@ pub async fn reach(
     }
 }
 
-/// Hosts and the ways to them know nothing of inventories; the command that a hint gives should work as it stands.
+/// Adds the inventory's path to a hint, so that its command works unchanged. The code that connects to hosts does not know the path.
 pub fn name_inventory(hint: &mut Option<Hint>, path: &str) {
     *hint = hint.take().map(|hint| hint.with_inventory(path));
 }

@@ -1,7 +1,8 @@
-//! Ctrl-C, the wish of a service manager (SIGTERM), or the end of the terminal (SIGHUP).
+//! The signals of Ctrl-C (SIGINT), of a service manager (SIGTERM), and of a terminal that closes (SIGHUP).
 //!
-//! While hosts are changed the first of them lets each host finish the change in hand; the second ends this process at once, as the first
-//! does at any other time. Once a process hears signals it hears them to its end: so there is one listener, and runs come to it.
+//! While a run changes hosts, the first signal lets each host finish its current change, and the second ends this process at once. At
+//! any other time, the first signal ends the process. A process that handles signals handles them to its end. So there is one
+//! listener, and runs register with it.
 
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
@@ -19,7 +20,7 @@ struct Running {
     clients: Vec<Arc<Client>>,
 }
 
-/// A run that can be stopped, until this is dropped.
+/// A run that signals can stop, until this is dropped.
 pub struct Stoppable;
 
 impl Stoppable {
@@ -28,7 +29,7 @@ impl Stoppable {
         *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { cancel, clients });
         LISTENING.call_once(|| {
             let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-            // Where they can't be heard, they end the process as they do by themselves.
+            // If the process can't handle signals, they end it, as they do by default.
             if let Ok(signals) = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>() {
                 tokio::spawn(listen(signals));
             }
@@ -50,7 +51,7 @@ async fn listen(mut signals: Vec<Signal>) {
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { cancel, clients }) = running else { std::process::exit(i32::from(INTERRUPTED)) };
         cancel.cancel();
-        // A host that hangs must not keep the next signal from being heard.
+        // A host that hangs must not block the next signal.
         tokio::spawn(async move { join_all(clients.iter().map(|client| client.cancel())).await });
     }
 }

@@ -1,4 +1,4 @@
-//! A change as people read it, in one line. It is also how a run knows a change again, so it names all that it is about.
+//! A change as people read it, in one line. Programs compare its [id](super::ChangeId).
 
 use std::fmt;
 

@@ -68,7 +68,8 @@ hints! {
     OtherRunWrites => "another kboot works on this host: run the same command again";
     BaselineUnwritten => "without it, `kboot reset` can't report what it leaves behind";
     RemoveBaseline { path: PathWord } => "`rm {path}`";
-    RunNewerKboot => "run that version";
+    RunNewerKboot => "use the kboot version that wrote it, or a newer one";
+    RestoreJournal => "remove that line, or restore the file from a backup; undo and reset restore what the journal records";
 
     // The conversation with an agent, as the controller sees it.
     ReconnectAndRunAgain => "see that the host is up, then run the same command again: it goes on where this one stopped";

@@ -1,7 +1,7 @@
 //! A journal that is cut, shortened and read again.
 
 use super::*;
-use crate::engine::{State, Thing};
+use crate::engine::{State, Subject};
 
 fn journal_in(folder: &tempfile::TempDir) -> Utf8PathBuf {
     Utf8PathBuf::try_from(folder.path().join("a/journal.jsonl")).unwrap()
@@ -11,12 +11,12 @@ fn load(module: &str) -> Change {
     Change::LoadModule { module: module.into() }
 }
 
-fn absent(thing: Thing) -> Vec<Trace> {
-    vec![Trace { thing, state: State::Absent }]
+fn absent(subject: Subject) -> Vec<Trace> {
+    vec![Trace { subject, state: State::Absent }]
 }
 
-fn module(name: &str) -> Thing {
-    Thing::Module { module: name.into() }
+fn module(name: &str) -> Subject {
+    Subject::Module { module: name.into() }
 }
 
 fn info(command: &str) -> RunInfo {
@@ -27,13 +27,13 @@ fn write(path: &Utf8Path, run: &str, modules: &[&str]) {
     let journal = Journal::open(path, info(run)).unwrap();
     for name in modules {
         let number = journal.intent("load-modules", &load(name), absent(module(name))).unwrap();
-        journal.done(number, vec![Trace { thing: module(name), state: State::Present }]).unwrap();
+        journal.done(number, vec![Trace { subject: module(name), state: State::Present }]).unwrap();
     }
     journal.end(Outcome::Changed, false).unwrap();
 }
 
 fn read(path: &Utf8Path) -> Vec<Run> {
-    Journal::runs(&fs::read(path).unwrap())
+    Journal::runs(&fs::read(path).unwrap()).unwrap()
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn cut_at_any_byte_it_is_still_readable_and_can_be_gone_on_with() {
     for cut in 0..=whole.len() {
         fs::write(&path, &whole[..cut]).unwrap();
         let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
-        let records = Journal::parse(&fs::read(&path).unwrap()).len();
+        let records = Journal::parse(&fs::read(&path).unwrap()).unwrap().len();
         assert!(records == lines || records == lines + 1, "cut at {cut}");
         // What is written next is not swallowed by the torn line.
         write(&path, "two", &["ip_vs"]);
@@ -94,10 +94,10 @@ fn shortened_it_keeps_the_last_runs_whole_and_the_first_state_of_everything() {
     for run in 0..50 {
         write(&path, &format!("run {run:02}"), &["overlay"]);
     }
-    let records = Journal::parse(&fs::read(&path).unwrap());
+    let records = Journal::parse(&fs::read(&path).unwrap()).unwrap();
     let bytes = shortened(&records, 4000);
     assert!(bytes.len() < 20_000, "{}", bytes.len());
-    let (before, after) = (runs(records), Journal::runs(&bytes));
+    let (before, after) = (runs(records), Journal::runs(&bytes).unwrap());
     assert_eq!(after[0].changes, before[0].changes, "the first states");
     assert_eq!(after.last(), before.last());
     assert!(after[1].changes.is_empty(), "neither a first state nor a last wish is in it");
@@ -105,11 +105,30 @@ fn shortened_it_keeps_the_last_runs_whole_and_the_first_state_of_everything() {
 }
 
 #[test]
-fn unknown_records_of_a_newer_kboot_are_passed_over() {
+fn a_newer_journal_and_an_unknown_record_are_refused_and_a_torn_line_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = journal_in(&folder);
     write(&path, "one", &["overlay"]);
-    let mut bytes = fs::read(&path).unwrap();
-    bytes.extend(b"{\"version\":3,\"run\":\"one\",\"at\":1,\"record\":\"seal\"}\nnonsense\n");
-    assert_eq!(Journal::runs(&bytes).len(), 1);
+    let whole = fs::read(&path).unwrap();
+    let with = |line: &str| Journal::runs(&[&whole, line.as_bytes(), b"\n"].concat());
+    assert_eq!(with("{\"version\":3,\"run\":\"one\",\"at").unwrap().len(), 1);
+    assert_eq!(with("{\"version\":1,\"run\":\"zero\",\"text\":\"x\"}").unwrap().len(), 1);
+    for (line, why, hint) in [
+        (
+            "{\"version\":4,\"seal\":1}",
+            "the journal is of format 4, and this kboot reads formats up to 3",
+            Hint::RunNewerKboot,
+        ),
+        (
+            "{\"version\":3,\"run\":\"one\",\"at\":1,\"record\":\"seal\"}",
+            "unknown variant `seal`",
+            Hint::RestoreJournal,
+        ),
+        ("{\"a\":1}", "this is no record of kboot's journal", Hint::RestoreJournal),
+    ] {
+        let failure = with(line).unwrap_err();
+        assert!(failure.cause.starts_with("line 5 of /var/lib/kboot/journal.jsonl: "), "{failure}");
+        assert!(failure.cause.contains(why), "{failure}");
+        assert_eq!(failure.hint, Some(hint));
+    }
 }

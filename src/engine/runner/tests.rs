@@ -61,7 +61,15 @@ fn object(kind: &str, name: &str) -> Change {
 }
 
 fn runner(host: Arc<FakeHost>, mode: Mode, journal: Arc<Journal>, cancel: Cancel) -> Runner {
-    Runner { host, mode, journal, last: Arc::default(), drift: Drift::Repair, cancel, foresight: Foresight::default() }
+    Runner {
+        host,
+        mode,
+        journal,
+        last: Arc::default(),
+        drift: Drift::Repair,
+        cancel,
+        planned_host: PlannedHost::default(),
+    }
 }
 
 /// How far a change is in the journal.
@@ -118,7 +126,7 @@ fn journal_in(folder: &tempfile::TempDir) -> Utf8PathBuf {
 /// The changes by their texts, each with its stage, in the order in which they were written down.
 fn stages(path: &Utf8Path) -> Vec<(String, Stage)> {
     let mut texts = Vec::new();
-    let records = Journal::parse(&fs_err::read(path).unwrap_or_default());
+    let records = Journal::parse(&fs_err::read(path).unwrap_or_default()).unwrap();
     let stage = |record: Record| match record.entry {
         Entry::Begin(_) | Entry::End { .. } => None,
         Entry::Intent { change, text, .. } => {
@@ -260,7 +268,10 @@ async fn a_wait_in_vain_ends_with_what_the_step_found_out() {
     let mut bench = Bench::new(FakeHost::default(), Mode::Apply);
     let step = Script { deadline: Duration::from_millis(1), ..script([Planned::after("the API server")]) };
     let failure = bench.run(&step).await.unwrap_err();
-    assert!(failure.cause.ends_with(" s in vain for the API server"), "{failure:?}");
+    assert!(
+        failure.cause.starts_with("timed out after ") && failure.cause.ends_with(" s waiting for the API server"),
+        "{failure:?}"
+    );
     assert_eq!(failure.evidence, ["kubelet: no such pod"]);
     assert_eq!(failure.hint, Some(Hint::text("look at the kubelet")));
     let told = bench.told();

@@ -40,27 +40,27 @@ impl Machine {
         all.filter(|path| path.parent() == Some(folder)).filter_map(|path| path.file_name()).map(String::from).collect()
     }
 
-    fn state(&self, thing: &Thing) -> State {
+    fn state(&self, subject: &Subject) -> State {
         let presence = |is_there: bool| if is_there { State::Present } else { State::Absent };
-        match thing {
-            Thing::Path { path } => match self.files.get(path) {
+        match subject {
+            Subject::Path { path } => match self.files.get(path) {
                 Some((mode, uid, text)) => State::file(*mode, *uid, 0, text.clone().into_bytes()),
                 None if path == "/" || self.folders.contains(path) => {
                     State::Directory { mode: 0o755, uid: 0, gid: 0, is_empty: self.names(path).is_empty() }
                 }
                 None => State::Absent,
             },
-            Thing::Packages => State::Packages { versions: self.packages.clone() },
-            Thing::Hold { package } => presence(self.held.contains(package)),
-            Thing::Unit { unit } => match self.units.get(unit) {
+            Subject::Packages => State::Packages { versions: self.packages.clone() },
+            Subject::Hold { package } => presence(self.held.contains(package)),
+            Subject::Unit { unit } => match self.units.get(unit) {
                 Some((is_enabled, is_active)) => State::Unit { is_enabled: *is_enabled, is_active: *is_active },
                 None => State::Absent,
             },
-            Thing::Sysctl { key } => {
+            Subject::Sysctl { key } => {
                 self.sysctls.get(key).map_or(State::Absent, |value| State::Value { value: value.clone() })
             }
-            Thing::Module { module } => presence(self.modules.contains(module)),
-            Thing::Swap { device } => presence(self.swaps.contains(device)),
+            Subject::Module { module } => presence(self.modules.contains(module)),
+            Subject::Swap { device } => presence(self.swaps.contains(device)),
             other => panic!("{other:?}"),
         }
     }
@@ -130,7 +130,7 @@ impl Probe for MemoryHost {
     }
 
     async fn stat(&self, path: &Utf8Path) -> Result<Option<Metadata>> {
-        let kind = match self.0.lock().unwrap().state(&Thing::path(path)) {
+        let kind = match self.0.lock().unwrap().state(&Subject::path(path)) {
             State::File { .. } => FileKind::File,
             State::Directory { .. } => FileKind::Directory,
             _ => return Ok(None),
@@ -162,8 +162,8 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    async fn state(&self, thing: &Thing) -> State {
-        self.0.lock().unwrap().state(thing)
+    async fn state(&self, subject: &Subject) -> State {
+        self.0.lock().unwrap().state(subject)
     }
 
     fn probe(&self) -> &dyn Probe {
@@ -277,7 +277,7 @@ impl AnyStep for Doer {
                 let mut changes = Vec::new();
                 // Each is compared with the machine as those before it will have left it.
                 for touched in touched(&runs.iter().collect::<Vec<_>>()) {
-                    if let Verdict::Changes(more) = take_back(&touched, &machine.state(&touched.thing)) {
+                    if let Verdict::Changes(more) = take_back(&touched, &machine.state(&touched.subject)) {
                         more.iter().for_each(|change| machine.apply(change));
                         changes.extend(more);
                     }
@@ -353,7 +353,7 @@ fn run(host: &Arc<MemoryHost>, path: &Utf8Path, id: &str, mode: Mode, doing: Doi
             last: Arc::default(),
             drift: Drift::Repair,
             cancel: Cancel::default(),
-            foresight: crate::engine::Foresight::default(),
+            planned_host: crate::engine::PlannedHost::default(),
         };
         let (sender, _events) = mpsc::unbounded_channel();
         let report = runner.run(&Doer(host.clone(), doing), &Sink::new("n1", sender)).await.unwrap();
@@ -382,12 +382,12 @@ proptest! {
             prop_assert_eq!(again.outcome, Outcome::Unchanged);
             states.push(now);
         }
-        let runs = Journal::runs(&std::fs::read(&path).unwrap_or_default());
+        let runs = Journal::runs(&std::fs::read(&path).unwrap_or_default()).unwrap();
         // The last one alone, and then all.
         let last = runs.iter().filter(|run| run.info.id == (wishes.len() - 1).to_string()).cloned().collect();
         run(&host, &path, "undo", Mode::Apply, Doing::TakeBack(last));
         prop_assert_eq!(&*host.0.lock().unwrap(), &states[wishes.len() - 1]);
-        let all = Journal::runs(&std::fs::read(&path).unwrap_or_default());
+        let all = Journal::runs(&std::fs::read(&path).unwrap_or_default()).unwrap();
         run(&host, &path, "all", Mode::Apply, Doing::TakeBack(all));
         prop_assert_eq!(&*host.0.lock().unwrap(), &initial);
     }

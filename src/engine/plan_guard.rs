@@ -1,8 +1,9 @@
-//! What a plan promised, and whether what is done keeps to it.
+//! The changes that a saved plan has for a step, and the guard that allows no others.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::{AnyStep, Change, Evidence, Failure, Hint, Planned, Probe, Remark, Re
 
 /// What was planned for one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Promise {
+pub struct PlannedStep {
     pub step: String,
     /// Redacted.
     pub changes: Vec<Change>,
@@ -19,26 +20,26 @@ pub struct Promise {
     pub after: Option<String>,
 }
 
-impl Promise {
+impl PlannedStep {
     pub fn allows(&self, change: &Change) -> bool {
         self.after.is_some() || self.changes.iter().any(|planned| change.keeps_to(planned))
     }
 }
 
 /// A step that may do no more than was planned for it.
-pub struct Bound<'a> {
+pub struct PlanGuard<'a> {
     step: &'a dyn AnyStep,
-    promises: Vec<&'a Promise>,
+    planned_steps: Vec<&'a PlannedStep>,
 }
 
-impl<'a> Bound<'a> {
+impl<'a> PlanGuard<'a> {
     /// Holds a step to what a phase's plan has for it: to nothing where it has nothing.
-    pub fn new(step: &'a dyn AnyStep, phase: &'a [Promise]) -> Self {
-        Self { step, promises: phase.iter().filter(|promise| promise.step == step.id()).collect() }
+    pub fn new(step: &'a dyn AnyStep, phase: &'a [PlannedStep]) -> Self {
+        Self { step, planned_steps: phase.iter().filter(|planned| planned.step == step.id()).collect() }
     }
 
     fn check(&self, changes: &[Change]) -> Result<()> {
-        let is_allowed = |change: &&Change| self.promises.iter().any(|promise| promise.allows(change));
+        let is_allowed = |change: &&Change| self.planned_steps.iter().any(|planned| planned.allows(change));
         let unplanned: Vec<&Change> = changes.iter().filter(|change| !is_allowed(change)).collect();
         if unplanned.is_empty() {
             return Ok(());
@@ -50,7 +51,7 @@ impl<'a> Bound<'a> {
 }
 
 #[async_trait]
-impl AnyStep for Bound<'_> {
+impl AnyStep for PlanGuard<'_> {
     fn id(&self) -> &str {
         self.step.id()
     }
@@ -130,6 +131,7 @@ impl Change {
                     && is_part(&marks.untaint, &all.untaint)
             }
             (Change::RemoveFilterRules { program, .. }, Change::RemoveFilterRules { program: p, .. }) => program == p,
+            (Change::Remove { path }, Change::Remove { path: p }) => path == p || is_temporary_beside(path, p),
             _ => made == planned,
         }
     }
@@ -151,6 +153,13 @@ impl Change {
 
 fn is_part<T: PartialEq>(some: &[T], all: &[T]) -> bool {
     some.iter().all(|item| all.contains(item))
+}
+
+/// Whether `path` is the temporary file of a Go program (`os.CreateTemp`: a dot and digits) that was stopped before it had
+/// renamed it to a file beside it. No plan can know its name.
+fn is_temporary_beside(path: &Utf8Path, planned: &Utf8Path) -> bool {
+    let digits = path.file_name().and_then(|name| name.strip_prefix('.')).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && path.parent() == planned.parent()
 }
 
 /// A bootstrap token is made by chance, name and all.
@@ -218,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stopped_program_left_unrenamed_goes_with_the_files_beside_it() {
+        let remove = |path: &str| Change::Remove { path: path.into() };
+        let planned = remove("/var/lib/kubelet/cpu_manager_state");
+        assert!(remove("/var/lib/kubelet/.2580290752").keeps_to(&planned));
+        for other in ["/var/lib/kubelet/.2580x", "/var/lib/kubelet/.", "/var/lib/kubelet/2580", "/var/lib/.2580290752"]
+        {
+            assert!(!remove(other).keeps_to(&planned), "{other}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_compared_by_its_digest() {
         let planned = write("/key", None, Content::Secret("s1".into())).redacted();
         assert!(write("/key", None, Content::Secret("s1".into())).keeps_to(&planned));
@@ -278,9 +298,9 @@ mod tests {
     }
 
     async fn bound(wants: Vec<Change>, step: &str, changes: Vec<Change>, after: Option<&str>) -> Result<Planned> {
-        let promises = [Promise { step: step.into(), changes, after: after.map(String::from) }];
+        let planned_steps = [PlannedStep { step: step.into(), changes, after: after.map(String::from) }];
         let step = Fixed(wants);
-        Bound::new(&step, &promises).plan(&crate::engine::fake::FakeHost::default()).await
+        PlanGuard::new(&step, &planned_steps).plan(&crate::engine::fake::FakeHost::default()).await
     }
 
     #[tokio::test]

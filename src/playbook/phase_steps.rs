@@ -12,15 +12,15 @@ use crate::engine::Item;
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::inventory::reading::{did_you_mean, quote};
-use crate::steps::task::{Task, Work};
+use crate::steps::task::{PhaseItem, Task};
 
 /// By phase and host.
 #[derive(Debug, Default)]
-pub struct WorkOf(BTreeMap<(String, String), Vec<Work>>);
+pub struct PhaseSteps(BTreeMap<(String, String), Vec<PhaseItem>>);
 
-impl WorkOf {
+impl PhaseSteps {
     /// A phase's work on a host that takes part in it.
-    pub fn steps(&self, phase: &str, host: &str) -> Vec<Work> {
+    pub fn steps(&self, phase: &str, host: &str) -> Vec<PhaseItem> {
         self.0.get(&(phase.to_string(), host.to_string())).cloned().unwrap_or_default()
     }
 }
@@ -41,22 +41,22 @@ impl Playbook {
     }
 
     /// Fills in all phases for the hosts whose facts are given.
-    pub fn work<'a>(
+    pub fn phase_steps<'a>(
         &self,
         cluster: &Cluster,
         hosts: impl IntoIterator<Item = (&'a str, &'a Facts)>,
-    ) -> Result<WorkOf, PlaybookError> {
+    ) -> Result<PhaseSteps, PlaybookError> {
         let mut found = Vec::new();
-        let mut work = WorkOf::default();
+        let mut steps = PhaseSteps::default();
         for (host, facts) in hosts {
             let mut findings = Findings::default();
-            work.0.extend(self.fill(cluster, host, Some(facts), &mut findings));
+            steps.0.extend(self.fill(cluster, host, Some(facts), &mut findings));
             found.push((host, findings));
         }
         let mut findings = Findings::default();
         findings.absorb(found);
         findings.result()?;
-        Ok(work)
+        Ok(steps)
     }
 
     /// One host's work. Where a task can't be told, it is left out: either that is a mistake, or there are no facts yet.
@@ -66,7 +66,7 @@ impl Playbook {
         host: &str,
         facts: Option<&Facts>,
         findings: &mut Findings,
-    ) -> Vec<((String, String), Vec<Work>)> {
+    ) -> Vec<((String, String), Vec<PhaseItem>)> {
         let Some(host) = cluster.host(host) else { return Vec::new() };
         let vars = self.vars_of(cluster, &host.vars);
         let values = Values::new(cluster, host, &vars, facts);
@@ -88,7 +88,7 @@ impl Playbook {
 }
 
 /// An item whose tasks are all there.
-fn complete(item: &Item<Option<Task>>) -> Option<Work> {
+fn complete(item: &Item<Option<Task>>) -> Option<PhaseItem> {
     let is_whole = item.leaves().iter().all(|leaf| !matches!(leaf, Item::Task(None)));
     let task = |task: &Option<Task>| task.clone().expect("each is there");
     is_whole.then(|| item.map(&mut |found| task(found)))

@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::mask::has_secret;
 use super::object::redact_object;
-use super::{Change, Content, comparable, sha256};
+use super::{Change, Content, MemberAction, comparable, sha256};
 
 /// Something on a host or in its cluster that a change touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "thing", rename_all = "kebab-case")]
-pub enum Thing {
+#[serde(tag = "subject", rename_all = "kebab-case")]
+pub enum Subject {
     /// A file, a directory, a link, or nothing.
     Path {
         path: Utf8PathBuf,
@@ -61,8 +61,40 @@ pub enum Thing {
         key: String,
         effect: String,
     },
-    /// Something that can't be looked at: what a command did.
+    /// A deleted pod. Its owner recreates it.
+    Pod {
+        namespace: String,
+        name: String,
+    },
+    /// A node that was drained.
+    Drain {
+        node: String,
+    },
+    /// Labels and taints of a node, in a journal that does not say which.
+    Marks {
+        node: String,
+    },
+    /// A member of etcd, and what was done about it.
+    Member {
+        member: String,
+        action: MemberAction,
+    },
+    /// Rules of a packet filter, `iptables` or `ip6tables`.
+    FilterRules {
+        program: String,
+    },
+    FilterTable {
+        family: String,
+        table: String,
+    },
+    ControlGroup {
+        path: Utf8PathBuf,
+    },
+    /// What a command did.
     Command {
+        /// Empty in a journal of format 2, which did not say.
+        #[serde(default)]
+        argv: Vec<String>,
         why: String,
         undo: Option<Vec<String>>,
     },
@@ -124,7 +156,7 @@ pub enum State {
 /// A thing that a change touches, with what the change itself knows of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Touch {
-    pub thing: Thing,
+    pub subject: Subject,
     /// Its content is kept nowhere, only its digest.
     pub is_secret: bool,
     /// How it is before, where it was just observed.
@@ -137,7 +169,7 @@ pub struct Touch {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     #[serde(flatten)]
-    pub thing: Thing,
+    pub subject: Subject,
     #[serde(flatten)]
     pub state: State,
 }
@@ -147,7 +179,7 @@ const APT_LISTS: &str = "/var/lib/apt/lists";
 /// A file larger than this is known by its digest only.
 const MOST_KEPT: usize = 256 * 1024;
 
-impl Thing {
+impl Subject {
     pub fn path(path: impl Into<Utf8PathBuf>) -> Self {
         Self::Path { path: path.into() }
     }
@@ -163,23 +195,58 @@ impl Thing {
     }
 }
 
-impl std::fmt::Display for Thing {
+impl Subject {
+    /// Whether its state can be looked at. Of the others only is known that something was done.
+    pub fn can_be_observed(&self) -> bool {
+        match self {
+            Subject::Path { .. }
+            | Subject::Entries { .. }
+            | Subject::Packages
+            | Subject::Hold { .. }
+            | Subject::Unit { .. }
+            | Subject::Sysctl { .. }
+            | Subject::Module { .. }
+            | Subject::Swap { .. }
+            | Subject::Images
+            | Subject::Object { .. }
+            | Subject::Label { .. }
+            | Subject::Taint { .. } => true,
+            Subject::Pod { .. }
+            | Subject::Drain { .. }
+            | Subject::Marks { .. }
+            | Subject::Member { .. }
+            | Subject::FilterRules { .. }
+            | Subject::FilterTable { .. }
+            | Subject::ControlGroup { .. }
+            | Subject::Command { .. } => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Thing::Path { path } => write!(f, "{path}"),
-            Thing::Entries { folder } => write!(f, "what is in {folder}"),
-            Thing::Packages => f.write_str("the installed packages"),
-            Thing::Hold { package } => write!(f, "the hold of the package {package}"),
-            Thing::Unit { unit } => write!(f, "the unit {unit}"),
-            Thing::Sysctl { key } => write!(f, "the kernel parameter {key}"),
-            Thing::Module { module } => write!(f, "the kernel module {module}"),
-            Thing::Swap { device } => write!(f, "swap on {device}"),
-            Thing::Images => f.write_str("the container images"),
-            Thing::Object { kind, namespace: Some(namespace), name, .. } => write!(f, "{kind} {namespace}/{name}"),
-            Thing::Object { kind, namespace: None, name, .. } => write!(f, "{kind} {name}"),
-            Thing::Label { node, key } => write!(f, "the label {key} of the node {node}"),
-            Thing::Taint { node, key, effect } => write!(f, "the taint {key}:{effect} of the node {node}"),
-            Thing::Command { why, .. } => f.write_str(why),
+            Subject::Path { path } => write!(f, "{path}"),
+            Subject::Entries { folder } => write!(f, "what is in {folder}"),
+            Subject::Packages => f.write_str("the installed packages"),
+            Subject::Hold { package } => write!(f, "the hold of the package {package}"),
+            Subject::Unit { unit } => write!(f, "the unit {unit}"),
+            Subject::Sysctl { key } => write!(f, "the kernel parameter {key}"),
+            Subject::Module { module } => write!(f, "the kernel module {module}"),
+            Subject::Swap { device } => write!(f, "swap on {device}"),
+            Subject::Images => f.write_str("the container images"),
+            Subject::Object { kind, namespace: Some(namespace), name, .. } => write!(f, "{kind} {namespace}/{name}"),
+            Subject::Object { kind, namespace: None, name, .. } => write!(f, "{kind} {name}"),
+            Subject::Label { node, key } => write!(f, "the label {key} of the node {node}"),
+            Subject::Taint { node, key, effect } => write!(f, "the taint {key}:{effect} of the node {node}"),
+            Subject::Pod { namespace, name } => write!(f, "Pod {namespace}/{name}"),
+            Subject::Drain { node } => write!(f, "the pods of the node {node}"),
+            Subject::Marks { node } => write!(f, "the labels and taints of the node {node}"),
+            Subject::Member { member, .. } => write!(f, "the etcd member {member}"),
+            Subject::FilterRules { program } => write!(f, "the rules of {program}"),
+            Subject::FilterTable { family, table } => write!(f, "the nftables table {family} {table}"),
+            Subject::ControlGroup { path } => write!(f, "the control group {path}"),
+            Subject::Command { why, .. } => f.write_str(why),
         }
     }
 }
@@ -227,12 +294,12 @@ fn holds_key(bytes: &[u8]) -> bool {
 impl Change {
     /// What this change touches, in the order in which it does.
     pub fn touches(&self) -> Vec<Touch> {
-        let plain = |thing| Touch { thing, is_secret: false, before: None, after: None };
-        let secret = |path: &Utf8PathBuf| Touch { is_secret: true, ..plain(Thing::path(path)) };
+        let plain = |subject| Touch { subject, is_secret: false, before: None, after: None };
+        let secret = |path: &Utf8PathBuf| Touch { is_secret: true, ..plain(Subject::path(path)) };
         match self {
             Change::WriteFile { path, after, .. } => {
                 let is_secret = matches!(after, Content::Secret(_) | Content::Digest(_));
-                vec![Touch { is_secret, ..plain(Thing::path(path)) }]
+                vec![Touch { is_secret, ..plain(Subject::path(path)) }]
             }
             Change::Remove { path }
             | Change::RemoveEmptyDirectory { path }
@@ -240,30 +307,30 @@ impl Change {
             | Change::MakeLink { path, .. }
             | Change::SetMode { path, .. }
             | Change::SetOwner { path, .. }
-            | Change::FetchKey { path, .. } => vec![plain(Thing::path(path))],
-            Change::RefreshPackages { .. } => vec![plain(Thing::Entries { folder: APT_LISTS.into() })],
+            | Change::FetchKey { path, .. } => vec![plain(Subject::path(path))],
+            Change::RefreshPackages { .. } => vec![plain(Subject::Entries { folder: APT_LISTS.into() })],
             Change::InstallPackages { .. } | Change::RemovePackages { .. } | Change::MendPackages { .. } => {
-                vec![plain(Thing::Packages)]
+                vec![plain(Subject::Packages)]
             }
             Change::HoldPackages { packages, .. } => {
-                packages.iter().map(|package| plain(Thing::Hold { package: package.clone() })).collect()
+                packages.iter().map(|package| plain(Subject::Hold { package: package.clone() })).collect()
             }
-            Change::SetUnit(change) => vec![plain(Thing::Unit { unit: change.unit.clone() })],
+            Change::SetUnit(change) => vec![plain(Subject::Unit { unit: change.unit.clone() })],
             Change::LoadModule { module } | Change::UnloadModule { module } => {
-                vec![plain(Thing::Module { module: module.clone() })]
+                vec![plain(Subject::Module { module: module.clone() })]
             }
-            Change::SetSysctl { key, .. } => vec![plain(Thing::Sysctl { key: key.clone() })],
+            Change::SetSysctl { key, .. } => vec![plain(Subject::Sysctl { key: key.clone() })],
             Change::SwapOff { device } | Change::SwapOn { device } => {
-                vec![plain(Thing::Swap { device: device.clone() })]
+                vec![plain(Subject::Swap { device: device.clone() })]
             }
             Change::IssueCertificate { certificate, key, .. } => {
-                vec![secret(key), plain(Thing::path(certificate))]
+                vec![secret(key), plain(Subject::path(certificate))]
             }
-            Change::MakeKeyPair { private, public, .. } => vec![secret(private), plain(Thing::path(public))],
+            Change::MakeKeyPair { private, public, .. } => vec![secret(private), plain(Subject::path(public))],
             Change::WriteKubeconfig { path, .. } => vec![secret(path)],
-            Change::PullImages { .. } | Change::RemoveImages { .. } => vec![plain(Thing::Images)],
+            Change::PullImages { .. } | Change::RemoveImages { .. } => vec![plain(Subject::Images)],
             Change::ApplyObject { object, before } => vec![Touch {
-                thing: Thing::object(object),
+                subject: Subject::object(object),
                 is_secret: object["kind"] == "Secret",
                 before: Some(
                     before.as_ref().map_or(State::Absent, |object| State::Object { object: comparable(object) }),
@@ -271,25 +338,30 @@ impl Change {
                 after: Some(State::Applied { object: redact_object(object) }),
             }],
             // Its owner makes another one.
-            Change::DeleteObject { kind, .. } if kind == "Pod" => {
-                vec![plain(Thing::Command { why: self.to_string(), undo: None })]
+            Change::DeleteObject { kind, namespace, name, .. } if kind == "Pod" => {
+                let namespace = namespace.clone().unwrap_or_default();
+                vec![plain(Subject::Pod { namespace, name: name.clone() })]
             }
             Change::DeleteObject { api_version, kind, namespace, name } => {
                 let (api_version, kind, name) = (api_version.clone(), kind.clone(), name.clone());
                 let is_secret = kind == "Secret";
-                let thing = Thing::Object { api_version, kind, namespace: namespace.clone(), name };
-                vec![Touch { is_secret, after: Some(State::Absent), ..plain(thing) }]
+                let subject = Subject::Object { api_version, kind, namespace: namespace.clone(), name };
+                vec![Touch { is_secret, after: Some(State::Absent), ..plain(subject) }]
             }
             Change::MarkNode(marks) => marked(marks).map(plain).collect(),
-            Change::RemoveFilterRules { .. }
-            | Change::RemoveFilterTable { .. }
-            | Change::RemoveControlGroup { .. }
-            | Change::DrainNode { .. }
-            | Change::SetMember(_) => {
-                vec![plain(Thing::Command { why: self.to_string(), undo: None })]
+            Change::RemoveFilterRules { program, .. } => vec![plain(Subject::FilterRules { program: program.clone() })],
+            Change::RemoveFilterTable { family, table } => {
+                vec![plain(Subject::FilterTable { family: family.clone(), table: table.clone() })]
             }
-            Change::Run { why, undo, .. } => {
-                vec![plain(Thing::Command { why: why.clone(), undo: undo.clone() })]
+            Change::RemoveControlGroup { path } => vec![plain(Subject::ControlGroup { path: path.clone() })],
+            Change::DrainNode { node, .. } => vec![plain(Subject::Drain { node: node.clone() })],
+            Change::SetMember(change) => {
+                // One that never started has no name.
+                let member = if change.member.is_empty() { &change.peer_url } else { &change.member };
+                vec![plain(Subject::Member { member: member.clone(), action: change.action })]
+            }
+            Change::Run { argv, why, undo } => {
+                vec![plain(Subject::Command { argv: argv.clone(), why: why.clone(), undo: undo.clone() })]
             }
         }
     }
@@ -345,11 +417,11 @@ impl Change {
             Change::PullImages { images } => images.iter().for_each(|image| want(format!("image {image}"), "present")),
             Change::RemoveImages { images } => images.iter().for_each(|image| want(format!("image {image}"), "absent")),
             Change::ApplyObject { object, .. } => {
-                want(Thing::object(object).to_string(), &sha256(object.to_string().as_bytes()));
+                want(object_wish(&Subject::object(object)), &sha256(object.to_string().as_bytes()));
             }
             Change::DeleteObject { kind, .. } if kind == "Pod" => {}
             Change::DeleteObject { .. } => {
-                self.touches().iter().for_each(|touch| want(touch.thing.to_string(), "absent"));
+                self.touches().iter().for_each(|touch| want(object_wish(&touch.subject), "absent"));
             }
             Change::MarkNode(super::MarkNode { node, labels, taints, unlabel, untaint }) => {
                 labels.iter().for_each(|(key, value)| want(format!("label {node} {key}"), value));
@@ -371,12 +443,21 @@ impl Change {
     }
 }
 
+/// The name of a wish for an object, as `ConfigMap kube-system/coredns`.
+fn object_wish(subject: &Subject) -> String {
+    match subject {
+        Subject::Object { kind, namespace: Some(namespace), name, .. } => format!("{kind} {namespace}/{name}"),
+        Subject::Object { kind, namespace: None, name, .. } => format!("{kind} {name}"),
+        other => unreachable!("{other:?} is no object"),
+    }
+}
+
 /// The labels and taints that become others.
-fn marked(marks: &super::MarkNode) -> impl Iterator<Item = Thing> {
+fn marked(marks: &super::MarkNode) -> impl Iterator<Item = Subject> {
     let node = &marks.node;
     let keys = marks.labels.iter().map(|(key, _)| key).chain(&marks.unlabel);
-    let labels = keys.map(|key| Thing::Label { node: node.clone(), key: key.clone() });
-    let taints = marks.taints.iter().chain(&marks.untaint).map(|taint| Thing::Taint {
+    let labels = keys.map(|key| Subject::Label { node: node.clone(), key: key.clone() });
+    let taints = marks.taints.iter().chain(&marks.untaint).map(|taint| Subject::Taint {
         node: node.clone(),
         key: taint.key.clone(),
         effect: taint.effect.clone(),
@@ -417,14 +498,17 @@ mod tests {
     #[test]
     fn what_the_journal_keeps_is_read_back_as_it_was() {
         let traces = [
-            Trace { thing: Thing::path("/etc/x"), state: State::file(0o644, 0, 0, b"a".to_vec()) },
-            Trace { thing: Thing::Packages, state: State::Packages { versions: [("a".into(), "1".into())].into() } },
+            Trace { subject: Subject::path("/etc/x"), state: State::file(0o644, 0, 0, b"a".to_vec()) },
             Trace {
-                thing: Thing::Command { why: "a".into(), undo: Some(vec!["b".into()]) },
+                subject: Subject::Packages,
+                state: State::Packages { versions: [("a".into(), "1".into())].into() },
+            },
+            Trace {
+                subject: Subject::Command { argv: vec!["a".into()], why: "a".into(), undo: Some(vec!["b".into()]) },
                 state: State::Unknown { reason: "c".into() },
             },
             Trace {
-                thing: Thing::Object {
+                subject: Subject::Object {
                     api_version: "v1".into(),
                     kind: "Secret".into(),
                     namespace: Some("a".into()),
@@ -433,7 +517,7 @@ mod tests {
                 state: State::Object { object: serde_json::json!({ "kind": "Secret" }) },
             },
             Trace {
-                thing: Thing::Unit { unit: "kubelet.service".into() },
+                subject: Subject::Unit { unit: "kubelet.service".into() },
                 state: State::Unit { is_enabled: true, is_active: false },
             },
         ];

@@ -1,9 +1,9 @@
-//! What a cluster was founded with, read from the files that its components start with. Parsers are pure.
+//! The settings that were fixed when the cluster was created, read from the files that its components start with. Parsers are pure.
 
 use camino::Utf8Path;
 use serde_yaml::Value;
 
-use super::{Founded, host};
+use super::{ImmutableSettings, host};
 use crate::engine::{Probe, Result};
 
 const API_SERVER: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
@@ -15,12 +15,12 @@ const KUBELET_CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.p
 const NETWORKS: &str = "/etc/cni/net.d";
 
 /// Reads them all as root; who is not root sees none of them.
-pub async fn read(probe: &dyn Probe) -> Founded {
+pub async fn read(probe: &dyn Probe) -> ImmutableSettings {
     let api_server = container(&text(probe, API_SERVER).await);
     let controller_manager = container(&text(probe, CONTROLLER_MANAGER).await);
     let flags = text(probe, KUBELET_FLAGS).await;
     let names = probe.list(Utf8Path::new(NETWORKS)).await.ok().flatten().unwrap_or_default();
-    Founded {
+    ImmutableSettings {
         node_name: node_name(&text(probe, KUBELET_CERTIFICATE).await),
         address: word_after(&flags, "--node-ip=").or_else(|| flag(&api_server, "advertise-address")),
         pod_subnet: flag(&controller_manager, "cluster-cidr"),
@@ -107,8 +107,8 @@ spec:
             .file(KUBELET_CONFIG, "clusterDomain: cluster.local\n")
             .file("/etc/cni/net.d/10-flannel.conflist", "{}")
             .file("/etc/cni/net.d/README", "");
-        let founded = read(&host).await;
-        let expected = Founded {
+        let immutable = read(&host).await;
+        let expected = ImmutableSettings {
             node_name: None,
             address: Some("10.0.0.1".into()),
             pod_subnet: Some("10.244.0.0/16".into()),
@@ -119,15 +119,15 @@ spec:
             etcd_servers: Some("https://127.0.0.1:2379".into()),
             networks: vec!["10-flannel.conflist".into()],
         };
-        assert_eq!(founded, expected);
+        assert_eq!(immutable, expected);
     }
 
     #[tokio::test]
     async fn a_worker_tells_its_address_and_a_bare_host_nothing() {
         let flags = "KUBELET_KUBEADM_ARGS=\"--node-ip=10.0.0.2 --register-with-taints=a:NoSchedule\"\n";
-        let founded = read(&FakeHost::default().file(KUBELET_FLAGS, flags)).await;
-        assert_eq!(founded, Founded { address: Some("10.0.0.2".into()), ..Founded::default() });
-        assert_eq!(read(&FakeHost::default().file(API_SERVER, "{")).await, Founded::default());
+        let immutable = read(&FakeHost::default().file(KUBELET_FLAGS, flags)).await;
+        assert_eq!(immutable, ImmutableSettings { address: Some("10.0.0.2".into()), ..ImmutableSettings::default() });
+        assert_eq!(read(&FakeHost::default().file(API_SERVER, "{")).await, ImmutableSettings::default());
     }
 
     #[test]

@@ -15,10 +15,10 @@ use crate::proc;
 
 /// What planned changes will have made. Cheap to clone; clones share.
 #[derive(Clone, Default)]
-pub struct Foresight(Arc<Mutex<Foreseen>>);
+pub struct PlannedHost(Arc<Mutex<Overlay>>);
 
 #[derive(Default)]
-struct Foreseen {
+struct Overlay {
     paths: BTreeMap<Utf8PathBuf, Entry>,
     units: BTreeMap<String, Unit>,
 }
@@ -44,20 +44,20 @@ struct Unit {
     runs: Option<bool>,
 }
 
-impl Foresight {
+impl PlannedHost {
     /// Takes these changes for made.
     pub fn expect(&self, changes: &[Change]) {
-        let mut foreseen = self.0.lock().expect("no panic while held");
-        changes.iter().for_each(|change| foreseen.expect(change));
+        let mut overlay = self.0.lock().expect("no panic while held");
+        changes.iter().for_each(|change| overlay.expect(change));
     }
 
     /// The host as it will be.
     pub fn over<'a>(&'a self, probe: &'a dyn Probe) -> impl Probe + 'a {
-        Ahead { probe, foreseen: &self.0 }
+        Ahead { probe, overlay: &self.0 }
     }
 }
 
-impl Foreseen {
+impl Overlay {
     fn expect(&mut self, change: &Change) {
         match change {
             Change::WriteFile { path, mode, after, .. } => self.file(path, after.bytes(), *mode),
@@ -67,12 +67,12 @@ impl Foreseen {
             }
             Change::MakeDirectory { path, mode } => drop(self.paths.insert(path.clone(), Entry::Directory(*mode))),
             Change::SetMode { path, mode } => {
-                let thing = match self.paths.get(path) {
+                let subject = match self.paths.get(path) {
                     Some(Entry::File { bytes, .. }) => Entry::File { bytes: bytes.clone(), mode: *mode },
                     Some(Entry::Directory(_)) => Entry::Directory(*mode),
                     _ => Entry::Mode(*mode),
                 };
-                self.paths.insert(path.clone(), thing);
+                self.paths.insert(path.clone(), subject);
             }
             Change::IssueCertificate { certificate, key, .. } => {
                 self.file(certificate, None, FileMode::PUBLIC);
@@ -110,10 +110,10 @@ impl Foreseen {
 
     /// What will be at a path; None where the host itself tells.
     fn at(&self, path: &Utf8Path) -> Option<Entry> {
-        if let Some(thing) = self.paths.get(path) {
+        if let Some(subject) = self.paths.get(path) {
             // A folder that was removed is there again once something is put into it.
-            let is_refilled = matches!(thing, Entry::Gone) && self.has_below(path);
-            return Some(if is_refilled { Entry::Directory(FileMode::DIRECTORY) } else { thing.clone() });
+            let is_refilled = matches!(subject, Entry::Gone) && self.has_below(path);
+            return Some(if is_refilled { Entry::Directory(FileMode::DIRECTORY) } else { subject.clone() });
         }
         let is_gone = path.ancestors().skip(1).any(|above| matches!(self.paths.get(above), Some(Entry::Gone)));
         match (is_gone, self.has_below(path)) {
@@ -125,7 +125,7 @@ impl Foreseen {
 
     /// Whether something will be made below a path.
     fn has_below(&self, path: &Utf8Path) -> bool {
-        self.paths.iter().any(|(known, thing)| is_below(known, path) && !matches!(thing, Entry::Gone))
+        self.paths.iter().any(|(known, subject)| is_below(known, path) && !matches!(subject, Entry::Gone))
     }
 }
 
@@ -135,12 +135,12 @@ fn is_below(path: &Utf8Path, folder: &Utf8Path) -> bool {
 
 struct Ahead<'a> {
     probe: &'a dyn Probe,
-    foreseen: &'a Mutex<Foreseen>,
+    overlay: &'a Mutex<Overlay>,
 }
 
 impl Ahead<'_> {
     fn at(&self, path: &Utf8Path) -> Option<Entry> {
-        self.foreseen.lock().expect("no panic while held").at(path)
+        self.overlay.lock().expect("no panic while held").at(path)
     }
 }
 
@@ -188,7 +188,7 @@ impl Probe for Ahead<'_> {
                 Ok(there.map(|metadata| Metadata { mode, ..metadata }))
             }
             None => match self.probe.stat(path).await? {
-                None if self.foreseen.lock().expect("no panic while held").has_below(path) => {
+                None if self.overlay.lock().expect("no panic while held").has_below(path) => {
                     made(FileKind::Directory, FileMode::DIRECTORY, 0)
                 }
                 there => Ok(there),
@@ -209,15 +209,15 @@ impl Probe for Ahead<'_> {
             Some(Entry::Gone) => return Ok(None),
             _ => self.probe.list(path).await?,
         };
-        let foreseen = self.foreseen.lock().expect("no panic while held");
-        let is_made = foreseen.has_below(path) || matches!(foreseen.paths.get(path), Some(Entry::Directory(_)));
+        let overlay = self.overlay.lock().expect("no panic while held");
+        let is_made = overlay.has_below(path) || matches!(overlay.paths.get(path), Some(Entry::Directory(_)));
         if there.is_none() && !is_made {
             return Ok(None);
         }
         let mut names = there.unwrap_or_default();
-        names.retain(|name| !matches!(foreseen.at(&path.join(name)), Some(Entry::Gone)));
+        names.retain(|name| !matches!(overlay.at(&path.join(name)), Some(Entry::Gone)));
         let made =
-            foreseen.paths.iter().filter(|(known, thing)| is_below(known, path) && !matches!(thing, Entry::Gone));
+            overlay.paths.iter().filter(|(known, subject)| is_below(known, path) && !matches!(subject, Entry::Gone));
         let child = |known: &Utf8Path| Some(known.strip_prefix(path).ok()?.iter().next()?.to_string());
         names.extend(made.filter_map(|(known, _)| child(known)));
         names.sort();
@@ -229,7 +229,7 @@ impl Probe for Ahead<'_> {
     async fn query(&self, argv: &[&str]) -> Result<Output> {
         let output = self.probe.query(argv).await?;
         let ["systemctl", "show", name, ..] = argv else { return Ok(output) };
-        let unit = self.foreseen.lock().expect("no panic while held").units.get(*name).copied();
+        let unit = self.overlay.lock().expect("no panic while held").units.get(*name).copied();
         let Some(unit) = unit else { return Ok(output) };
         let lines = output.stdout.lines().map(|line| unit.line(line) + "\n");
         Ok(Output { stdout: lines.collect(), ..output })
@@ -275,30 +275,30 @@ mod tests {
         Change::Remove { path: path.into() }
     }
 
-    fn expecting(changes: &[Change]) -> Foresight {
-        let foresight = Foresight::default();
-        foresight.expect(changes);
-        foresight
+    fn expecting(changes: &[Change]) -> PlannedHost {
+        let planned_host = PlannedHost::default();
+        planned_host.expect(changes);
+        planned_host
     }
 
     #[tokio::test]
     async fn what_a_file_has_until_then_is_there_as_well() {
         let host = FakeHost::default().file("/etc/a", "old").file("/etc/gone", "old");
-        let foresight = expecting(&[write("/etc/a", "new"), write("/etc/b", "new"), remove("/etc/gone")]);
-        let ahead = foresight.over(&host);
+        let planned_host = expecting(&[write("/etc/a", "new"), write("/etc/b", "new"), remove("/etc/gone")]);
+        let ahead = planned_host.over(&host);
         for (path, present) in [("/etc/a", Some("old")), ("/etc/b", Some("new")), ("/etc/gone", None)] {
             let read = ahead.read_present(path.into()).await.unwrap();
             assert_eq!(read, present.map(|text| text.as_bytes().to_vec()), "{path}");
-            // A step looks by a foresight of its own, over the run's.
-            let own = Foresight::default();
+            // A step has a planned host of its own, over the run's.
+            let own = PlannedHost::default();
             assert_eq!(own.over(&ahead).read_present(path.into()).await.unwrap(), read);
         }
     }
 
     #[tokio::test]
     async fn a_planned_file_is_there_newer_than_all_and_its_folder_too() {
-        let (host, foresight) = (FakeHost::default().file("/etc/a", "old"), expecting(&[write("/etc/b/c", "new")]));
-        let ahead = foresight.over(&host);
+        let (host, planned_host) = (FakeHost::default().file("/etc/a", "old"), expecting(&[write("/etc/b/c", "new")]));
+        let ahead = planned_host.over(&host);
         assert_eq!(ahead.read_text("/etc/b/c".into()).await.unwrap().as_deref(), Some("new"));
         let metadata = ahead.stat("/etc/b/c".into()).await.unwrap().unwrap();
         assert_eq!((metadata.kind, metadata.mode), (FileKind::File, 0o600));
@@ -311,11 +311,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_removed_is_gone_with_all_below_until_something_is_put_there_again() {
         let host = FakeHost::default().file("/pki/ca.crt", "x").file("/pki/etcd/ca.crt", "y");
-        let foresight = expecting(&[remove("/pki")]);
-        assert_eq!(foresight.over(&host).read("/pki/etcd/ca.crt".into()).await.unwrap(), None);
-        assert_eq!(foresight.over(&host).list("/pki".into()).await.unwrap(), None);
-        foresight.expect(&[write("/pki/sa.key", "z")]);
-        let ahead = foresight.over(&host);
+        let planned_host = expecting(&[remove("/pki")]);
+        assert_eq!(planned_host.over(&host).read("/pki/etcd/ca.crt".into()).await.unwrap(), None);
+        assert_eq!(planned_host.over(&host).list("/pki".into()).await.unwrap(), None);
+        planned_host.expect(&[write("/pki/sa.key", "z")]);
+        let ahead = planned_host.over(&host);
         assert_eq!(ahead.stat("/pki".into()).await.unwrap().unwrap().kind, FileKind::Directory);
         assert_eq!(ahead.stat("/pki/ca.crt".into()).await.unwrap(), None);
         assert_eq!(ahead.list("/pki".into()).await.unwrap().unwrap(), ["sa.key"]);
@@ -325,8 +325,8 @@ mod tests {
     async fn what_is_yet_to_be_made_is_there_but_can_not_be_read() {
         let algorithm = crate::inventory::EncryptionAlgorithm::EcdsaP256;
         let pair = Change::MakeKeyPair { private: "/sa.key".into(), public: "/sa.pub".into(), algorithm };
-        let (host, foresight) = (FakeHost::default(), expecting(&[pair]));
-        let ahead = foresight.over(&host);
+        let (host, planned_host) = (FakeHost::default(), expecting(&[pair]));
+        let ahead = planned_host.over(&host);
         assert!(ahead.stat("/sa.key".into()).await.unwrap().is_some());
         let failure = ahead.read("/sa.pub".into()).await.unwrap_err();
         assert!(failure.is_unforeseen());
@@ -339,16 +339,16 @@ mod tests {
         let host = FakeHost::default().answer("systemctl show a.service", 0, shown);
         let change =
             UnitChange { unit: "a.service".into(), enable: Some(true), start: Some(true), ..UnitChange::default() };
-        let foresight = expecting(&[Change::SetUnit(change)]);
-        let output = foresight.over(&host).query(&["systemctl", "show", "a.service"]).await.unwrap();
+        let planned_host = expecting(&[Change::SetUnit(change)]);
+        let output = planned_host.over(&host).query(&["systemctl", "show", "a.service"]).await.unwrap();
         assert_eq!(output.stdout, "ActiveState=active\nUnitFileState=enabled\n");
     }
 
     #[tokio::test]
     async fn a_mode_alone_leaves_the_rest() {
         let host = FakeHost::default().file("/a", "x");
-        let foresight = expecting(&[Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE }]);
-        let ahead = foresight.over(&host);
+        let planned_host = expecting(&[Change::SetMode { path: "/a".into(), mode: FileMode::PRIVATE }]);
+        let ahead = planned_host.over(&host);
         assert_eq!(ahead.read("/a".into()).await.unwrap().unwrap(), b"x");
         assert_eq!(ahead.stat("/a".into()).await.unwrap().unwrap().mode, 0o600);
     }

@@ -9,6 +9,8 @@ CARGO ?= cargo
 TESTBED := tests/testbed/testbed
 # The demo's lab has a name of its own, whichever lab KBOOT_LAB is.
 export DEMO_LAB ?= demo
+# The defaults of whoever runs this are not those of the tests.
+unexport KBOOT_INVENTORY KBOOT_OUTPUT
 # .cargo/config.toml names the host's own target, for static linking; cargo gives its artifacts a folder of that name.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # The demo's kboot is built in less time (`quick` in Cargo.toml).
@@ -37,10 +39,11 @@ test: setup-test lint unit e2e ## What CI runs: formatting, lints, unit, command
 
 test-full: setup-test lint unit e2e-full ## The same, with the end-to-end tests that the shorter suite leaves out
 
-lint: ## Formatting, clippy with warnings denied, shellcheck
+lint: ## Formatting, clippy with warnings denied, shellcheck, the documents' prose
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck --external-sources $(SCRIPTS)
+	tests/prose
 
 unit: ## Unit, integration and command-line tests; they need no root and no network beyond loopback
 	$(CARGO) test --locked
@@ -60,7 +63,7 @@ test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hos
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
-vagrant-test: setup-vagrant build ## The labs of docs/labs.md in emulated machines: Vagrant, libvirt, QEMU without KVM; about an hour
+vagrant-test: setup-vagrant build ## The labs of docs/labs.md in emulated machines: Vagrant, libvirt, QEMU without KVM; about an hour. PARTS=hand for one part
 	tests/vagrant/test "$(KBOOT)" 2>&1 | tee $(TARGET_DIR)/vagrant-test.log
 
 bench: setup-bench build ## Times against kubeadm, on the testbed
@@ -73,7 +76,7 @@ deny: ## Advisories, licences and sources of the dependencies
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
-SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
+SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/prose tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
 
 ##@ Housekeeping
 

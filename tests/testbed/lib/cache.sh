@@ -16,7 +16,7 @@ with_upstream() { ARTIFACTS+=(servers upstream); }
 with_online() { ARTIFACTS=(tools servers base mirror); }
 
 # How long a build usually takes, on two cores with nothing cached; what is not here takes seconds.
-declare -A USUAL=([programs]="15 min" [containerd]="4 min")
+declare -A USUAL=([programs]="9 min" [containerd]="3 min")
 
 header() { sed -n "s/^# $2: //p" "$TESTBED/build/$1"; }
 
@@ -30,6 +30,7 @@ key_of() { # sets ART_KEY[NAME]
   ART_KEY[$name]=$(
     cd "$TESTBED" && {
       echo "arch $(uname -m)"
+      [[ -z ${KBOOT_TESTBED_QUICK-} || " ${uses[*]} " != *" build/go.sh "* ]] || echo quick
       cat "build/$name"
       grep -rhoE '\b[A-Z0-9_]+_(VERSION|REVISION|TAG|RELEASE|SUITE)\b' "build/$name" "${uses[@]}" | sort -u | while read -r var; do
         printf '%s=%s\n' "$var" "${!var-}"
@@ -137,10 +138,15 @@ signing_key() {
   touch "$CACHE/gpg/done"
 }
 
+# wanted_artifacts: the folders of the present versions.
+wanted_artifacts() {
+  local name
+  for name in "${ARTIFACTS[@]}"; do artifact "$name"; echo -n " "; done
+}
+
 prune_cache() {
-  local name dir wanted=" "
-  load_keys
-  for name in "${ARTIFACTS[@]}"; do wanted+="$(artifact "$name") "; done
+  local dir wanted
+  wanted=" $(KBOOT_TESTBED_QUICK='' wanted_artifacts) $(KBOOT_TESTBED_QUICK=1 wanted_artifacts) "
   exec {lock}>"$CACHE/lock"
   flock -n "$lock" || die "a build is running"
   for dir in "$CACHE"/*-*/; do

@@ -33,7 +33,8 @@ host_identity() {
   dir=$(host_dir "$1")/identity
   [[ ! -d $dir ]] || return 0
   mkdir -p "$dir.part"
-  for kind in rsa ecdsa ed25519; do ssh-keygen -q -t $kind -N '' -C "root@$1" -f "$dir.part/ssh_host_${kind}_key"; done
+  ssh-keygen -q -t rsa -b 2048 -N '' -C "root@$1" -f "$dir.part/ssh_host_rsa_key"
+  for kind in ecdsa ed25519; do ssh-keygen -q -t $kind -N '' -C "root@$1" -f "$dir.part/ssh_host_${kind}_key"; done
   tr -d - </proc/sys/kernel/random/uuid >"$dir.part/machine-id"
   mv "$dir.part" "$dir"
 }

@@ -9,7 +9,8 @@ use crate::chains::{Start, Test};
 use crate::cluster;
 use crate::command::{Done, eventually};
 use crate::endpoint::{self, CONTROL_PLANES, WORKER, Writer};
-use crate::events::{Run, text};
+use crate::etcdctl;
+use crate::events::Run;
 use crate::lab::Lab;
 use crate::up::CLUSTER;
 
@@ -180,13 +181,9 @@ fn among_three(lab: &Lab) {
     let nodes = [("n1", first("n1")), ("n2", other("n2")), ("n3", first("n3")), (WORKER, other(WORKER))];
     are_at(lab, &first("n1"), &nodes);
     pods_answer(lab, &other("n2"));
-    let list = "crictl exec $(crictl ps -q --name '^etcd$') etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt --cert \
-                /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key -w json member list";
-    let list: Value = serde_json::from_str(&lab.on("n1", list).ok().stdout).expect("a list");
-    let mut urls: Vec<String> =
-        list["members"].as_array().expect("members").iter().map(|member| text(&member["peerURLs"][0])).collect();
+    let mut urls: Vec<String> = etcdctl::members(lab, "n1").into_iter().map(|member| member.peer_url).collect();
     urls.sort();
-    assert_eq!(urls, ["https://10.77.0.11:2380", "https://10.77.0.13:2380", "https://10.77.0.22:2380"], "{list}");
+    assert_eq!(urls, ["https://10.77.0.11:2380", "https://10.77.0.13:2380", "https://10.77.0.22:2380"]);
     at(lab, &other("n2"), "grep server: /etc/kubernetes/{admin,kubelet,scheduler}.conf | grep -v 10.77.0.22").ends(1);
     lab.on(WORKER, "grep 'server n' /etc/haproxy/haproxy.cfg").ok().says(&["server n2 10.77.0.22:6443"]);
     assert_eq!(server(), untouched, "the API server of a control plane that stays was started anew");

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::chains::{Start, Test};
 use crate::cluster;
-use crate::command::{Done, eventually};
+use crate::command::eventually;
+use crate::etcdctl::{all_vote, etcdctl, members};
 use crate::events::{Run, text};
 use crate::hard::stripped;
 use crate::lab::Lab;
@@ -39,36 +40,6 @@ pub fn inventory(lab: &Lab, hosts: &[&str]) -> String {
             host.as_mapping_mut().expect("a host has fields").remove("taints");
         }
     })
-}
-
-/// In the container of this control plane's etcd, with its certificates.
-#[track_caller]
-fn etcdctl(lab: &Lab, host: &str, command: &str) -> Done {
-    let script = format!(
-        "id=$(crictl ps -q --name '^etcd$')
-        pki=/etc/kubernetes/pki/etcd
-        crictl exec $id etcdctl --cacert $pki/ca.crt --cert $pki/peer.crt --key $pki/peer.key {command}"
-    );
-    lab.on(host, &script).ok()
-}
-
-/// Each member's name and whether it has a vote, as this control plane's etcd reports it.
-#[track_caller]
-fn members(lab: &Lab, host: &str) -> Vec<(String, bool)> {
-    let done = etcdctl(lab, host, "-w json member list");
-    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
-    // One that never started has no name.
-    let member =
-        |member: &Value| (member["name"].as_str().unwrap_or_default().to_string(), member["isLearner"] != true);
-    let mut members: Vec<_> = list["members"].as_array().expect("it has members").iter().map(member).collect();
-    members.sort();
-    members
-}
-
-#[track_caller]
-pub fn all_vote(lab: &Lab, host: &str, names: &[&str]) {
-    let expected: Vec<_> = names.iter().map(|name| (name.to_string(), true)).collect();
-    assert_eq!(members(lab, host), expected);
 }
 
 #[track_caller]
@@ -184,7 +155,8 @@ fn three_become_one(lab: &Lab) {
 /// A run added a host's member and was killed, and then the host was taken out of the inventory.
 fn never_started(lab: &Lab) {
     etcdctl(lab, "n2", "member add n1 --learner --peer-urls=https://10.77.0.11:2380");
-    assert_eq!(members(lab, "n2"), [(String::new(), false), ("n2".into(), true)]);
+    let found: Vec<_> = members(lab, "n2").into_iter().map(|member| (member.name, member.votes)).collect();
+    assert_eq!(found, [(String::new(), false), ("n2".into(), true)]);
     let one = inventory(lab, &["n2"]);
     let run = Run::of(lab, &["up", "-i", &one]).ends(0);
     all_vote(lab, "n2", &["n2"]);

@@ -3,6 +3,7 @@
 use crate::bare::BARE;
 use crate::chains::{Start, Test};
 use crate::control_planes::{HOSTS, inventory};
+use crate::etcdctl::ETCDCTL;
 use crate::events::{Run, text};
 use crate::lab::Lab;
 
@@ -29,9 +30,6 @@ fn clock(lab: &Lab) {
     assert_eq!(run.causes("").len(), 1, "{run}");
 }
 
-/// As the documentation has it.
-const ETCDCTL: &str = "etcdctl() { crictl exec -i $(crictl ps -q --name '^etcd$') etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
-                       --cert /etc/kubernetes/pki/etcd/peer.crt --key /etc/kubernetes/pki/etcd/peer.key \"$@\"; }";
 const MEND: &str = "set -e
     etcdctl del --prefix /fill
     etcdctl compact $(etcdctl endpoint status -w json | grep -o '\"revision\":[0-9]*' | head -n 1 | cut -d: -f2)

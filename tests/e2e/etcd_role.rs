@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::chains::{Start, Test};
 use crate::command::eventually;
-use crate::control_planes::{all_vote, nodes_are};
+use crate::control_planes::nodes_are;
+use crate::etcdctl::all_vote;
 use crate::events::Run;
 use crate::lab::Lab;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, Running, eventually};
+use crate::etcdctl;
 use crate::events::Run;
 use crate::kubeadm::own_document;
 use crate::lab::Lab;
@@ -315,27 +316,10 @@ fn join_by_kboot(lab: &Lab) {
     lab.kboot_on("n3", "join --config /tmp/kboot-join.yaml").ok();
     cluster::node_becomes_ready(lab, "n3");
     Run::on(lab, "n3", &format!("{KBOOT} join --config /tmp/kboot-join.yaml")).ends(0).is_unchanged();
-    members(lab, &["n1", "n3"]);
+    etcdctl::all_vote(lab, "n1", &["n1", "n3"]);
     // What the cluster was told when it was made holds for the new control plane.
     lab.on("n3", "grep -q -- --audit-log-path=/audit/audit.log /etc/kubernetes/manifests/kube-apiserver.yaml").ok();
     lab.on("n3", "openssl x509 -noout -text -in /etc/kubernetes/pki/apiserver.crt | grep -q api.adopted.test").ok();
-}
-
-#[track_caller]
-fn members(lab: &Lab, names: &[&str]) {
-    let script = "pki=/etc/kubernetes/pki/etcd
-        id=$(crictl --runtime-endpoint unix:///run/containerd/containerd.sock ps -q --name '^etcd$')
-        crictl --runtime-endpoint unix:///run/containerd/containerd.sock exec $id etcdctl --cacert $pki/ca.crt \
-          --cert $pki/peer.crt --key $pki/peer.key -w json member list";
-    let done = lab.on("n1", script).ok();
-    let list: Value = serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{done}"));
-    let mut found: Vec<String> = Vec::new();
-    for member in list["members"].as_array().expect("it has members") {
-        assert_ne!(member["isLearner"], true, "{done}");
-        found.push(member["name"].as_str().unwrap_or_default().into());
-    }
-    found.sort();
-    assert_eq!(found, names);
 }
 
 /// A worker of kboot's is taken apart by kubeadm, and comes back as a control plane of kubeadm's.
@@ -346,7 +330,7 @@ fn reset_and_join(lab: &Lab) {
     write(lab, "n4", "/root/join.yaml", &join_file(lab, "n4", "10.77.0.14", true));
     lab.on("n4", &format!("kubeadm join --config /root/join.yaml {IGNORED}")).ok();
     cluster::node_becomes_ready(lab, "n4");
-    members(lab, &["n1", "n3", "n4"]);
+    etcdctl::all_vote(lab, "n1", &["n1", "n3", "n4"]);
     // With two control planes of kubeadm's and one of kboot's, adopted anew.
     let (done, file) = adopted(lab, "three", &["10.77.0.11", "10.77.0.12", "admin@10.77.0.13:2222", "10.77.0.14"]);
     done.ok();
@@ -361,7 +345,7 @@ fn reset_and_join(lab: &Lab) {
     lab.on("n4", "kubeadm reset -f").ok();
     kubectl(lab, "delete node n4").ok();
     eventually(Duration::from_secs(30), "n4's member is gone", || {
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| members(lab, &["n1", "n3"])))
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| etcdctl::all_vote(lab, "n1", &["n1", "n3"])))
             .map_err(|_| "not yet".into())
     });
     lab.testbed(&["host", "remove", "n4"]).ok();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::chains::{Start, Test};
 use crate::command::eventually;
-use crate::control_planes::{FAULTS, HOSTS, all_vote, inventory, nodes_are};
+use crate::control_planes::{FAULTS, HOSTS, inventory, nodes_are};
+use crate::etcdctl::all_vote;
 use crate::hard::stripped;
 use crate::lab::Lab;
 

@@ -24,6 +24,7 @@ mod edits;
 mod endpoint;
 mod etcd;
 mod etcd_role;
+mod etcdctl;
 mod events;
 mod external_etcd;
 mod hard;

@@ -342,11 +342,8 @@ fn lost() -> Failure {
 
 /// The run was stopped, and the host did not follow.
 fn unstopped() -> Failure {
-    let failure = Failure::interrupted();
-    Failure {
-        cause: format!("interrupted; the host did not stop within {} s and was left alone", STOP.as_secs()),
-        ..failure
-    }
+    let cause = format!("interrupted; the host did not stop within {} s and was left alone", STOP.as_secs());
+    Failure { cause: cause.into(), ..Failure::interrupted() }
 }
 
 fn unheard(why: Unheard) -> Failure {

@@ -67,14 +67,14 @@ fn worded(kind: Kind, is_stopped: bool) -> Kind {
             // Nobody but the person who runs kboot stops a run.
             Kind::Failed { failure: Failure { interrupted: failure.interrupted && is_stopped, ..failure } }
         }
-        Kind::Warning { text, hint } => Kind::Warning { text: line(&text), hint },
-        Kind::Note { text } => Kind::Note { text: line(&text) },
-        Kind::Waiting { what } => Kind::Waiting { what: line(&what) },
-        Kind::InProgress { what, millis } => Kind::InProgress { what: line(&what), millis },
-        Kind::Retrying { what, why, millis } => Kind::Retrying { what: line(&what), why: line(&why), millis },
-        Kind::StepStarted { title } => Kind::StepStarted { title: line(&title) },
+        Kind::Warning { text, hint } => Kind::Warning { text: text.map(line), hint },
+        Kind::Note { text } => Kind::Note { text: text.map(line) },
+        Kind::Waiting { what } => Kind::Waiting { what: what.map(line) },
+        Kind::InProgress { what, millis } => Kind::InProgress { what: what.map(line), millis },
+        Kind::Retrying { what, why, millis } => Kind::Retrying { what: what.map(line), why: why.map(line), millis },
+        Kind::StepStarted { title } => Kind::StepStarted { title: title.map(line) },
         Kind::Leftover { thing, name, why } => {
-            Kind::Leftover { thing: line(&thing), name: line(&name), why: line(&why) }
+            Kind::Leftover { thing: line(&thing), name: line(&name), why: why.map(line) }
         }
         other => other,
     }
@@ -83,13 +83,13 @@ fn worded(kind: Kind, is_stopped: bool) -> Kind {
 /// What a host fetches again, which is all that it may say while it looks things up.
 pub(super) fn retrying(kind: Kind) -> Option<Kind> {
     let Kind::Retrying { what, why, millis } = kind else { return None };
-    Some(Kind::Retrying { what: line(&what), why: line(&why), millis })
+    Some(Kind::Retrying { what: what.map(line), why: why.map(line), millis })
 }
 
 /// A failure in a host's words, but for its hint: a host chose that, and kboot words it. The cause can't pass for more lines of a report.
 pub fn failure(failure: Failure) -> Failure {
     let evidence = failure.evidence.iter().flat_map(|line| line.lines()).map(String::from).collect();
-    Failure { cause: line(&failure.cause), evidence, ..failure }
+    Failure { cause: failure.cause.map(line), evidence, ..failure }
 }
 
 /// One line of it.

@@ -304,7 +304,7 @@ async fn run_phase(mut run: PhaseRun, here: Here, sink: &Sink) -> Result<Outputs
         && let Err(failure) = write_baseline(&host, &run.context).await
     {
         let text = format!("what this host was before the first run can't be written down: {failure}");
-        sink.emit(Kind::Warning { text, hint: Some(Hint::BaselineUnwritten) });
+        sink.emit(Kind::Warning { text: text.into(), hint: Some(Hint::BaselineUnwritten) });
     }
     let last = last_applied(&past, &run.run).await?;
     sink.emit(Kind::PhaseStarted { steps: count(&run.steps) });
@@ -386,7 +386,7 @@ async fn take(run: &PhaseRun, cancel: &Cancel, sink: &Sink) -> Result<(HostLock,
         };
         // Without being asked to wait, this is over before anybody could read it.
         if (is_leaving || !run.wait_lock.is_zero()) && told.as_ref() != Some(&what) {
-            sink.emit(Kind::Waiting { what: what.clone() });
+            sink.emit(Kind::Waiting { what: what.as_str().into() });
             told = Some(what);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -471,7 +471,7 @@ impl PhaseRunner<'_> {
     /// A step that can't even be made fails like one that ran.
     fn told(&self, step: &str, failure: Failure) -> Failure {
         let sink = self.sink.step(step);
-        sink.emit(Kind::StepStarted { title: step.to_string() });
+        sink.emit(Kind::StepStarted { title: step.into() });
         sink.emit(Kind::Failed { failure: failure.clone() });
         sink.emit(Kind::StepFinished { outcome: Outcome::Failed, millis: 0 });
         failure

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use crate::engine::Failure;
+use crate::engine::{Failure, Text};
 use crate::inventory::InventoryError;
 use crate::inventory::reading::reason;
 use crate::playbook::PlaybookError;
@@ -31,7 +31,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub fn usage(cause: impl Into<String>) -> Self {
+    pub fn usage(cause: impl Into<Text>) -> Self {
         Self::Usage(Failure::new(cause))
     }
 

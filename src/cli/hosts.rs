@@ -79,8 +79,8 @@ impl Trust {
                 Err(error) => {
                     is_whole = false;
                     remark(format_args!("{}: {error}", target.name));
-                    if let Some(hint) = error.hint() {
-                        remark(format_args!("  hint: {hint}"));
+                    if let Some(hint) = Failure::from(error).hint {
+                        remark(format_args!("  hint: {}", hint.with_inventory(self.inventory.path().as_str())));
                     }
                 }
             }

@@ -79,7 +79,7 @@ async fn fetch(cluster: &Cluster) -> Result<kubeconfig::Kubeconfig, Failure> {
     }
     let mut failures = failures.into_iter();
     let first = failures.next().unwrap_or_else(|| Failure::new("the inventory has no control plane"));
-    let others: Vec<String> = failures.map(|failure| failure.cause).collect();
+    let others: Vec<String> = failures.map(|failure| failure.cause.to_string()).collect();
     Err(if others.is_empty() { first } else { first.evidence(others) })
 }
 

@@ -218,7 +218,7 @@ fn all<T>(
             Ok(answer) => drop(good.insert(host.name.clone(), answer)),
             Err(mut failure) => {
                 name_inventory(&mut failure.hint, inventory.as_str());
-                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause), ..failure });
+                bad.push(Failure { cause: format!("{}: {}", host.name, failure.cause).into(), ..failure });
             }
         }
     }

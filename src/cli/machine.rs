@@ -61,7 +61,7 @@ pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
         })
         .collect();
     if let [(cause, hint)] = told.as_slice() {
-        let problem = Problem::usage(cause);
+        let problem = Problem::usage(cause.as_str());
         return Err(if hint.is_empty() { problem } else { problem.hint(hint) });
     }
     let lines = told.into_iter().map(|(cause, hint)| if hint.is_empty() { cause } else { format!("{cause}: {hint}") });

@@ -37,7 +37,7 @@ fn events(hosts: &Hosts) -> Vec<Event> {
             for planned in &phase.steps {
                 let changes = planned.changes.iter().cloned().map(Proposed::from).collect();
                 for kind in [
-                    Kind::StepStarted { title: planned.step.clone() },
+                    Kind::StepStarted { title: planned.step.as_str().into() },
                     Kind::Planned { changes, after: planned.after.clone() },
                     Kind::StepFinished { outcome: Outcome::WouldChange, millis: 0 },
                 ] {

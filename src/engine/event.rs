@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::hint::{self, Hint};
-use super::{Change, Failure, Proposed};
+use super::{Change, Failure, Proposed, Text};
 
 /// Something that happened on a host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,12 +33,12 @@ pub enum Kind {
         millis: u64,
     },
     StepStarted {
-        title: String,
+        title: Text,
     },
     /// What the step would change, in a dry run; `after` names what must be there before more can be known.
     Planned {
         changes: Vec<Proposed>,
-        after: Option<String>,
+        after: Option<Text>,
     },
     ChangeStarted {
         #[serde(serialize_with = "Change::with_id")]
@@ -51,7 +51,7 @@ pub enum Kind {
     },
     /// A change, or a look at the host, takes long: `what` has taken so long by now, and goes on.
     InProgress {
-        what: String,
+        what: Text,
         millis: u64,
     },
     /// The controller waits for this host, which has said nothing for so long.
@@ -60,12 +60,12 @@ pub enum Kind {
     },
     /// The step waits for something, named as in "waiting for {what}".
     Waiting {
-        what: String,
+        what: Text,
     },
     /// An attempt to fetch something failed, and another one follows after this pause.
     Retrying {
-        what: String,
-        why: String,
+        what: Text,
+        why: Text,
         millis: u64,
     },
     StepFinished {
@@ -82,12 +82,12 @@ pub enum Kind {
         millis: u64,
     },
     Warning {
-        text: String,
+        text: Text,
         #[serde(flatten, with = "hint::wire::nullable")]
         hint: Option<Hint>,
     },
     Note {
-        text: String,
+        text: Text,
     },
     /// After a reset: something that is not as it was before the first run.
     Leftover {
@@ -95,7 +95,7 @@ pub enum Kind {
         thing: String,
         name: String,
         /// Why it is still there.
-        why: String,
+        why: Text,
     },
 }
 

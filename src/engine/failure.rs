@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Text;
 use super::hint::{self, Hint};
 
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -11,7 +12,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 #[error("{cause}")]
 pub struct Failure {
     /// What failed, as a lower-case fragment.
-    pub cause: String,
+    pub cause: Text,
     /// Lines that show it: a log's end, a container's exit, what a command printed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
@@ -33,7 +34,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(cause: impl Into<String>) -> Self {
+    pub fn new(cause: impl Into<Text>) -> Self {
         Self {
             cause: cause.into(),
             evidence: Vec::new(),
@@ -50,7 +51,7 @@ impl Failure {
     }
 
     /// `what` can't be looked at before a planned change has made it.
-    pub fn unforeseen(what: impl Into<String>) -> Self {
+    pub fn unforeseen(what: impl Into<Text>) -> Self {
         Self { unforeseen: true, ..Self::new(what) }
     }
 
@@ -91,7 +92,7 @@ impl Failure {
 
     /// Puts what was being done before the cause: `failed to {what}: {cause}`.
     pub fn context(self, what: impl std::fmt::Display) -> Self {
-        Self { cause: format!("failed to {what}: {}", self.cause), ..self }
+        Self { cause: format!("failed to {what}: {}", self.cause).into(), ..self }
     }
 }
 

@@ -19,7 +19,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Change, ChangeId, Failure, Hint, Outcome, Result, Subject, Trace, now_millis, sha256};
+use super::{Change, ChangeId, Failure, Hint, Outcome, Result, Subject, Text, Trace, now_millis, sha256};
 
 /// The format's version, in each record. Version 1 had the changes' text only: its records are passed over. Version 2 had no ids,
 /// and only their text distinguished commands ([`format_2`]).
@@ -67,7 +67,7 @@ pub enum Entry {
     },
     Failed {
         change: u64,
-        cause: String,
+        cause: Text,
         after: Vec<Trace>,
     },
     End {
@@ -127,7 +127,7 @@ pub struct Made {
     /// None where the change was cut off.
     pub after: Option<Vec<Trace>>,
     /// Why it failed, if it did.
-    pub failure: Option<String>,
+    pub failure: Option<Text>,
 }
 
 /// An open journal; appends only. None of its records is lost to a crash once `record` has returned.
@@ -198,8 +198,8 @@ impl Journal {
         self.write(Entry::Done { change, after })
     }
 
-    pub(super) fn failed(&self, change: u64, cause: &str, after: Vec<Trace>) -> Result<()> {
-        self.write(Entry::Failed { change, cause: cause.into(), after })
+    pub(super) fn failed(&self, change: u64, cause: &Text, after: Vec<Trace>) -> Result<()> {
+        self.write(Entry::Failed { change, cause: cause.clone(), after })
     }
 
     /// The run is over. One that changed nothing is written down only if `is_news`.
@@ -275,7 +275,7 @@ fn record(line: &[u8], number: usize) -> Result<Option<Record>> {
 
 fn unwritten(error: std::io::Error) -> Failure {
     let failure = Failure::from(error);
-    Failure { cause: format!("failed to write the journal: {}", failure.cause), ..failure }
+    failure.context("write the journal")
 }
 
 fn line(record: &Record) -> Vec<u8> {

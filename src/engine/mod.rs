@@ -8,6 +8,7 @@ mod cause;
 mod change;
 mod clock;
 mod digest;
+mod disguise;
 mod event;
 mod failure;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod progress;
 mod runner;
 mod step;
 mod subject;
+mod text;
 mod trace;
 mod undo;
 
@@ -52,4 +54,5 @@ pub use progress::Progress;
 pub use runner::{Cancel, Drift, Mode, Report, Runner};
 pub use step::{AnyStep, Evidence, Planned, Remark, Step};
 pub use subject::{State, Subject, Touch, Trace};
+pub use text::Text;
 pub use undo::{Touched, Verdict, take_back, touched};

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnyStep, Change, Evidence, Failure, Hint, Planned, Probe, Remark, Result, UnitChange};
+use super::{AnyStep, Change, Evidence, Failure, Hint, Planned, Probe, Remark, Result, Text, UnitChange};
 
 /// What was planned for one step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct PlannedStep {
     pub changes: Vec<Change>,
     /// What had to be there before more could be known: then the step may do more than was planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
+    pub after: Option<Text>,
 }
 
 impl PlannedStep {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     async fn bound(wants: Vec<Change>, step: &str, changes: Vec<Change>, after: Option<&str>) -> Result<Planned> {
-        let planned_steps = [PlannedStep { step: step.into(), changes, after: after.map(String::from) }];
+        let planned_steps = [PlannedStep { step: step.into(), changes, after: after.map(Text::from) }];
         let step = Fixed(wants);
         PlanGuard::new(&step, &planned_steps).plan(&crate::engine::fake::FakeHost::default()).await
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cancel, Kind, Sink};
+use super::{Cancel, Kind, Sink, Text};
 
 /// After how long something in hand is said to go on; then again after twice as long.
 pub(super) const LONG: Duration = Duration::from_secs(10);
@@ -42,7 +42,7 @@ impl Progress {
     }
 
     /// An attempt failed, and another one follows after a pause.
-    pub fn retrying(&self, what: &str, why: &str, pause: Duration) {
+    pub fn retrying(&self, what: &str, why: impl Into<Text>, pause: Duration) {
         if let Some(sink) = &self.sink {
             let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             sink.emit(Kind::Retrying { what: what.into(), why: why.into(), millis });
@@ -74,7 +74,7 @@ mod tests {
         let mut told = Vec::new();
         while let Some(event) = inbox.recv().await {
             let Kind::InProgress { what, millis } = event.kind else { panic!("{event:?}") };
-            assert_eq!((event.host.as_str(), event.step.as_str(), what.as_str()), ("n1", "unmount", "unmount /a"));
+            assert_eq!((event.host.as_str(), event.step.as_str(), &*what), ("n1", "unmount", "unmount /a"));
             told.push(millis);
         }
         assert_eq!(told.len(), 3, "{told:?}");

@@ -89,7 +89,7 @@ impl Runner {
     /// Runs one step to its end and tells the sink. A failure has been told as well when this returns it.
     pub async fn run(&self, step: &dyn AnyStep, sink: &Sink) -> Result<Report> {
         let sink = sink.step(step.id());
-        sink.emit(Kind::StepStarted { title: step.title() });
+        sink.emit(Kind::StepStarted { title: step.title().into() });
         let started = Instant::now();
         let result = match self.mode {
             Mode::Plan => self.plan(step, &sink).await,
@@ -113,9 +113,9 @@ impl Runner {
     async fn tell_remarks(&self, step: &dyn AnyStep, sink: &Sink) -> Result<()> {
         for remark in step.remarks(self.host.probe()).await? {
             sink.emit(match remark {
-                Remark::Warning(text) => Kind::Warning { text, hint: None },
-                Remark::Note(text) => Kind::Note { text },
-                Remark::Leftover { thing, name, why } => Kind::Leftover { thing, name, why },
+                Remark::Warning(text) => Kind::Warning { text: text.into(), hint: None },
+                Remark::Note(text) => Kind::Note { text: text.into() },
+                Remark::Leftover { thing, name, why } => Kind::Leftover { thing, name, why: why.into() },
             });
         }
         Ok(())
@@ -222,7 +222,7 @@ impl Runner {
                         match self.apply_batch(step.id(), batch, sink).await {
                             Ok(()) => made += batch.len(),
                             Err(failure) if step.is_lenient() && !failure.interrupted => {
-                                sink.emit(Kind::Warning { text: failure.to_string(), hint: failure.hint });
+                                sink.emit(Kind::Warning { text: failure.cause, hint: failure.hint });
                                 given_up.extend(batch.iter().map(Change::id));
                             }
                             Err(failure) => return Err(failure),
@@ -303,7 +303,7 @@ impl Runner {
 
 fn tell_kept(change: &Change, sink: &Sink) {
     let text = format!("kept as somebody made it, against the inventory: not done: {}", change.redacted());
-    sink.emit(Kind::Warning { text, hint: Some(Hint::RepairDrift) });
+    sink.emit(Kind::Warning { text: text.into(), hint: Some(Hint::RepairDrift) });
 }
 
 /// How long to wait before the next look. Where a look is slow, the host is busy: looks must not keep it from becoming ready.

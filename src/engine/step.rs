@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Change, Hint, Probe, Result};
+use super::{Change, Hint, Probe, Result, Text};
 
 /// How long a step waits that says nothing else.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -75,18 +75,18 @@ pub enum Planned {
     /// These changes, in this order; then it is observed again.
     Changes(Vec<Change>),
     /// More can't be known, or can't hold, before this is there: a dry run says so, a real one waits for it.
-    After { what: String },
+    After { what: Text },
     /// These changes, and more that can't be known before this is there.
-    Until { changes: Vec<Change>, what: String },
+    Until { changes: Vec<Change>, what: Text },
 }
 
 impl Planned {
-    pub fn after(what: impl Into<String>) -> Self {
+    pub fn after(what: impl Into<Text>) -> Self {
         Self::After { what: what.into() }
     }
 
     /// The changes so far, where what follows them can't be known before `what` is there.
-    pub fn until(changes: Vec<Change>, what: impl Into<String>) -> Self {
+    pub fn until(changes: Vec<Change>, what: impl Into<Text>) -> Self {
         let what = what.into();
         if changes.is_empty() { Self::After { what } } else { Self::Until { changes, what } }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::mask::has_secret;
 use super::object::redact_object;
-use super::{Change, Content, MemberAction, comparable, sha256};
+use super::{Change, Content, MemberAction, Text, comparable, sha256};
 
 /// Something on a host or in its cluster that a change touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -149,7 +149,7 @@ pub enum State {
     },
     /// It could not be told.
     Unknown {
-        reason: String,
+        reason: Text,
     },
 }
 

@@ -116,7 +116,7 @@ impl<'a> Retry<'a> {
                 let evidence: Vec<String> = tried.into_iter().chain(fault.evidence.iter().cloned()).collect();
                 return Ok(Err(fault.evidence(evidence)));
             }
-            self.progress.retrying(what, &fault.cause(), pause);
+            self.progress.retrying(what, fault.cause(), pause);
             self.sleep(pause).await?;
         }
     }

@@ -9,7 +9,7 @@ pub mod node;
 mod objects;
 
 pub use connect::Connector;
-pub use objects::{Applied, Evicted, View, Writer};
+pub use objects::{Applied, Evicted, View, Writer, Written};
 
 use std::time::Duration;
 

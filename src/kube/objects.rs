@@ -117,14 +117,15 @@ impl Writer {
     }
 
     /// Server-side apply: kboot owns the fields that the object names and no others.
-    pub async fn apply(&self, object: &Value) -> Result<()> {
+    pub async fn apply(&self, object: &Value) -> Result<Written> {
         let target = Target::of(object)?;
         let api = api(&self.client, target.api_version, target.kind, target.namespace);
         let parameters = PatchParams::apply(MANAGER).force();
-        within(LIMIT, api.patch(target.name, &parameters, &Patch::Apply(object)))
-            .await
-            .map(drop)
-            .map_err(|error| explain(error, &format!("apply {} {}", target.kind, target.name)))
+        let applied = within(LIMIT, api.patch(target.name, &parameters, &Patch::Apply(object))).await;
+        let Err(error) = applied else { return Ok(Written::Done) };
+        let is_taken = is_address_taken(&target, &error);
+        let failure = explain(error, &format!("apply {} {}", target.kind, target.name));
+        if is_taken { Ok(Written::AddressTaken(failure)) } else { Err(failure) }
     }
 
     pub async fn exists(&self, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Result<bool> {
@@ -228,6 +229,20 @@ pub enum Evicted {
     },
 }
 
+/// The outcome of applying an object.
+#[derive(Debug)]
+pub enum Written {
+    Done,
+    /// The Service's address is another object's, or set aside for one that was never stored.
+    AddressTaken(Failure),
+}
+
+/// The API server gives this no reason of its own but `Invalid`.
+fn is_address_taken(target: &Target<'_>, error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    target.kind == "Service" && status.message.contains("provided IP is already allocated")
+}
+
 struct Target<'a> {
     api_version: &'a str,
     kind: &'a str,
@@ -288,4 +303,33 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(message: &str) -> kube::Error {
+        let status = json!({"status": "Failure", "message": message, "reason": "Invalid", "code": 422});
+        kube::Error::Api(serde_json::from_value(status).expect("it is a status"))
+    }
+
+    #[test]
+    fn only_a_services_address_is_waited_for() {
+        // As the API server says it.
+        let taken = answer(
+            "Service \"kube-dns\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.10\"]: failed to allocate IP 10.96.0.10: \
+             provided IP is already allocated",
+        );
+        let (service, map) = (
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns"}}),
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-dns"}}),
+        );
+        let is_taken = |object, error| is_address_taken(&Target::of(object).expect("it has a name"), error);
+        assert!(is_taken(&service, &taken));
+        assert!(!is_taken(&map, &taken));
+        assert!(!is_taken(&service, &answer("not in range")));
+    }
 }

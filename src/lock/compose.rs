@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn causes<T: std::fmt::Debug>(result: Result<T, Vec<Failure>>) -> Vec<String> {
-        result.unwrap_err().into_iter().map(|failure| failure.cause).collect()
+        result.unwrap_err().into_iter().map(|failure| failure.cause.to_string()).collect()
     }
 
     fn newer(name: &str) -> Answer {

@@ -126,7 +126,7 @@ mod tests {
     use crate::lock::samples::{self, PLATFORM};
 
     fn told(found: &Resolved) -> Vec<String> {
-        verify(&samples::lock(), "n1", found).into_iter().map(|failure| failure.cause).collect()
+        verify(&samples::lock(), "n1", found).into_iter().map(|failure| failure.cause.to_string()).collect()
     }
 
     #[test]

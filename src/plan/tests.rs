@@ -13,7 +13,7 @@ fn write(path: &str, before: Option<&str>, after: &str) -> Change {
 
 fn event(host: &str, phase: &str, step: &str, changes: Vec<Change>, after: Option<&str>) -> Event {
     let changes = changes.into_iter().map(Proposed::from).collect();
-    let kind = Kind::Planned { changes, after: after.map(String::from) };
+    let kind = Kind::Planned { changes, after: after.map(Into::into) };
     Event { host: host.into(), phase: phase.into(), step: step.into(), kind }
 }
 

@@ -311,7 +311,7 @@ async fn a_host_speaks_for_itself_alone_and_in_its_own_name() {
             assert!(!failure.interrupted);
         }
         if let Kind::Warning { text, hint } = &event.kind {
-            assert_eq!((text.as_str(), hint), ("a; b", &None));
+            assert_eq!((&**text, hint), ("a; b", &None));
         }
     }
 }

@@ -196,7 +196,7 @@ impl Walk<'_> {
         let mut progress = self.shared.gates[name].subscribe();
         let phase = plan.playbook.phases.iter().find(|phase| phase.name == name).expect("checked when it was read");
         if progress.borrow().left > 0 && !takes_part(plan, phase, self.member) {
-            sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}") });
+            sink.emit(Kind::Waiting { what: format!("the other hosts' phase {name}").into() });
         }
         let ended = *progress.wait_for(|progress| progress.left == 0).await.expect("the sender outlives the walk");
         let is_for_nobody = phase_size(plan, phase) == 0;

@@ -137,7 +137,7 @@ impl Host {
                 self.state = State::Working;
                 self.steps.retain(|step| step.id != event.step);
                 let (id, title) = (event.step.clone(), title.clone());
-                self.steps.push(Step { id, title, doing: Doing::Looking, since: now });
+                self.steps.push(Step { id, title: title.to_string(), doing: Doing::Looking, since: now });
             }
             Kind::ChangeStarted { change } => {
                 self.step(&event.step, Doing::Changing(redact::change(change).to_string()));
@@ -146,12 +146,12 @@ impl Host {
                 self.changes += 1;
                 self.step(&event.step, Doing::Looking);
             }
-            Kind::Waiting { what } => self.step(&event.step, Doing::Waiting(what.clone())),
-            Kind::Retrying { why, .. } => self.step(&event.step, Doing::Retrying(why.clone())),
+            Kind::Waiting { what } => self.step(&event.step, Doing::Waiting(what.to_string())),
+            Kind::Retrying { why, .. } => self.step(&event.step, Doing::Retrying(why.to_string())),
             Kind::StepFinished { .. } => self.steps.retain(|step| step.id != event.step),
             Kind::Silent { .. } => {
                 let (id, title) = (SILENCE.to_owned(), "No answer".to_owned());
-                self.steps.push(Step { id, title, doing: Doing::Looking, since: now });
+                self.steps.push(Step { id, title: title.to_string(), doing: Doing::Looking, since: now });
             }
             Kind::Failed { .. } => self.state = State::Failed,
             Kind::PhaseFinished { outcome, .. } => {

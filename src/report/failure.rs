@@ -19,7 +19,7 @@ pub(super) fn error(place: &[&str], failure: &Failure, verbosity: Verbosity) -> 
         head = head.add(Style::Strong, part).text(": ");
     }
     let mut page = Page::new();
-    let mut cause = clean::lines(&failure.cause).into_iter();
+    let mut cause = clean::lines(&failure.cause.to_string()).into_iter();
     page.push(head.text(cause.next().unwrap_or_default()));
     for line in cause {
         page.push(Line::plain(format!("  {line}")));

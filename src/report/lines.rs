@@ -62,7 +62,7 @@ impl Narrator {
         let head = || head(&event.host, &event.phase, &title);
         match &event.kind {
             Kind::StepStarted { title } => {
-                self.steps.insert(place, Running { title: title.clone(), changes: 0, wait: None });
+                self.steps.insert(place, Running { title: title.to_string(), changes: 0, wait: None });
             }
             Kind::Waiting { what } => {
                 let running = self.steps.entry(place).or_insert(Running { title, changes: 0, wait: None });
@@ -116,7 +116,7 @@ impl Narrator {
             Kind::Leftover { thing, name, why } => {
                 page.push(head().add(Style::Notable, "left behind").text(format!(": the {thing} {name}: {why}")));
             }
-            Kind::Note { text } => page.push(head().text(text)),
+            Kind::Note { text } => page.push(head().text(text.to_string())),
             Kind::Silent { millis } => {
                 let text = format!("no answer for {} yet, and the run waits for it", duration(*millis));
                 page.push(phase_head(&event.host, &event.phase).add(Style::Notable, text));
@@ -205,7 +205,7 @@ fn failed(head: Line, failure: &Failure) -> Line {
     if failure.interrupted {
         return head.add(Style::Notable, "stopped");
     }
-    match failure.cause.strip_prefix("failed to ") {
+    match failure.cause.after_failed_to() {
         Some(what) => head.add(Style::Bad, "failed").text(format!(" to {what}")),
         None => head.add(Style::Bad, "failed").text(format!(": {failure}")),
     }

@@ -1,5 +1,7 @@
 //! Numbers and times as people write them.
 
+use crate::engine::Text;
+
 /// `1 change`, `2 changes`.
 pub fn count(number: usize, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
@@ -26,7 +28,7 @@ pub(super) fn whole_seconds(seconds: u64) -> String {
 }
 
 /// That an attempt failed, and when the next one follows.
-pub fn retrying(what: &str, why: &str, millis: u64) -> String {
+pub fn retrying(what: &Text, why: &Text, millis: u64) -> String {
     format!("failed to {what}: {why}; trying again in {}", duration(millis))
 }
 

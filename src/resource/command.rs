@@ -98,7 +98,7 @@ async fn output_within(
         let (stdout, stderr) = (stdout.text().await, stderr.text().await);
         let failure = failed(argv, &Output { code: None, stdout, stderr });
         let cause = format!("`{}` did not end within {} s", argv.join(" "), limit.as_secs());
-        return Err(Failure { cause, ..failure });
+        return Err(Failure { cause: cause.into(), ..failure });
     };
     let code = status?.code();
     let (stdout, stderr) = tokio::join!(stdout.text(), stderr.text());

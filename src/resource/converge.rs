@@ -133,7 +133,7 @@ mod tests {
             Planned::After { what } => (Vec::new(), Some(what)),
             Planned::Until { changes, what } => (changes, Some(what)),
         };
-        (changes.iter().map(ToString::to_string).collect(), what)
+        (changes.iter().map(ToString::to_string).collect(), what.map(|what| what.to_string()))
     }
 
     #[tokio::test]

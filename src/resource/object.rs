@@ -7,9 +7,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::{AnyResource, Resource};
-use crate::engine::{Change, Failure, Planned, Probe, Result, comparable};
+use crate::engine::{Change, Planned, Probe, Result, comparable};
 use crate::equivalence;
-use crate::kube::{Applied, Connector, View};
+use crate::kube::{Applied, Connector, View, Written};
 
 /// Requests at the same time.
 const AT_ONCE: usize = 8;
@@ -96,11 +96,10 @@ impl AnyResource for ObjectAbsent {
 pub(super) async fn apply(kube: &Connector, object: &Value) -> Result<()> {
     let started = Instant::now();
     loop {
-        match retrying(|| async { kube.writer().await?.apply(object).await }).await {
-            Err(failure) if is_address_taken(object, &failure) && started.elapsed() < LEAKED => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            other => return other,
+        match retrying(|| async { kube.writer().await?.apply(object).await }).await? {
+            Written::Done => return Ok(()),
+            Written::AddressTaken(_) if started.elapsed() < LEAKED => tokio::time::sleep(Duration::from_secs(1)).await,
+            Written::AddressTaken(failure) => return Err(failure),
         }
     }
 }
@@ -108,10 +107,6 @@ pub(super) async fn apply(kube: &Connector, object: &Value) -> Result<()> {
 /// The API server sets a Service's address aside before it stores the Service. Where a run was killed between the two, it frees
 /// the address by itself, a minute later (its `repairip` controller); until then nobody can have it.
 const LEAKED: Duration = Duration::from_secs(90);
-
-fn is_address_taken(object: &Value, failure: &Failure) -> bool {
-    object["kind"] == "Service" && failure.cause.contains("provided IP is already allocated")
-}
 
 pub(super) async fn delete(
     kube: &Connector,
@@ -124,7 +119,7 @@ pub(super) async fn delete(
 }
 
 /// An API server that has just started refuses now and then.
-pub(super) async fn retrying<F: Future<Output = Result<()>>>(attempt: impl Fn() -> F) -> Result<()> {
+pub(super) async fn retrying<T, F: Future<Output = Result<T>>>(attempt: impl Fn() -> F) -> Result<T> {
     let mut left = 50;
     loop {
         match attempt().await {
@@ -132,25 +127,5 @@ pub(super) async fn retrying<F: Future<Output = Result<()>>>(attempt: impl Fn() 
             other => return other,
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_services_address_is_waited_for() {
-        // As the API server says it.
-        let taken = Failure::new(
-            "failed to apply Service kube-dns: Service \"kube-dns\" is invalid: spec.clusterIPs: Invalid value: \
-             [\"10.96.0.10\"]: failed to allocate IP 10.96.0.10: provided IP is already allocated",
-        );
-        assert!(is_address_taken(&serde_json::json!({"kind": "Service"}), &taken));
-        assert!(!is_address_taken(&serde_json::json!({"kind": "ConfigMap"}), &taken));
-        assert!(!is_address_taken(
-            &serde_json::json!({"kind": "Service"}),
-            &Failure::new("failed to apply it: not in range")
-        ));
     }
 }

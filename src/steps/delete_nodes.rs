@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Result};
+use crate::engine::{AnyStep, Change, Result, Text};
 use crate::kube::View;
 
 use super::Make;
@@ -36,7 +36,7 @@ impl Parting for DeleteNodes {
         Ok(changes)
     }
 
-    fn omitted(&self, cause: &str) -> String {
+    fn omitted(&self, cause: &Text) -> String {
         let names = self.nodes.join(" ");
         format!("the nodes {names} stay in the cluster: {cause}; once it answers: `kubectl delete node {names}`")
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::engine::{AnyStep, Change, Result};
+use crate::engine::{AnyStep, Change, Result, Text};
 use crate::kube::View;
 
 use super::Make;
@@ -52,7 +52,7 @@ impl Parting for DrainNodes {
         Ok(changes)
     }
 
-    fn omitted(&self, cause: &str) -> String {
+    fn omitted(&self, cause: &Text) -> String {
         format!("no node is drained: {cause}")
     }
 }

@@ -50,7 +50,7 @@ pub async fn look_at_etcd(context: &Context, probe: &dyn Probe) -> Result<Option
         if matches!(endpoint.state, EtcdState::Answers { .. }) {
             let found = Client::has_keys(&endpoint.url, &credentials, &prefix).await;
             let is_told = found.is_ok();
-            view.has_data = Some(found.map_err(|failure| failure.cause));
+            view.has_data = Some(found.map_err(|failure| failure.cause.to_string()));
             if is_told {
                 break;
             }

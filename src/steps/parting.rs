@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::engine::{AnyStep, Change, Planned, Probe, Remark, Result};
+use crate::engine::{AnyStep, Change, Planned, Probe, Remark, Result, Text};
 use crate::kube::{Connector, View};
 
 use super::Make;
@@ -24,7 +24,7 @@ pub trait Parting: Send + Sync {
     async fn changes(&self, view: &View) -> Result<Vec<Change>>;
 
     /// What to tell when nobody could be asked, and why not.
-    fn omitted(&self, cause: &str) -> String;
+    fn omitted(&self, cause: &Text) -> String;
 }
 
 /// A step that does what is wanted, as far as the cluster lets it.

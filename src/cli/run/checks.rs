@@ -92,7 +92,7 @@ fn tell(findings: &[Finding], events: &mpsc::UnboundedSender<Event>) -> bool {
         let sink = sink.step(&finding.check.to_string());
         let (text, hint) = (finding.text.clone(), finding.hint.clone());
         match finding.severity {
-            Severity::Warning => sink.emit(Kind::Warning { text, hint: Some(Hint::text(hint)) }),
+            Severity::Warning => sink.emit(Kind::Warning { text: text.into(), hint: Some(Hint::text(hint)) }),
             Severity::Error => {
                 may_go_on = false;
                 sink.emit(Kind::Failed { failure: Failure::new(text).hint_text(hint) });

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::engine::{Event, Failure, Hint, Kind, Mode, Sink, millis_since, now_millis};
+use crate::engine::hint::INVENTORY;
+use crate::engine::{Event, Failure, Hint, Kind, Mode, Sink, Text, millis_since, now_millis};
 use crate::fleet::Fleet;
 use crate::inventory::Host;
 use crate::playbook::Member;
@@ -16,7 +17,7 @@ use super::{Job, Reach};
 /// A host that can't be reached and without which the run continues, and the cause.
 pub struct Unreached {
     host: String,
-    cause: String,
+    cause: Text,
 }
 
 /// Warns about control planes that can't be reached. After a recovery, they must not come back with their data. In a reset, the nodes
@@ -27,8 +28,8 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
             let text =
                 format!("{host} can't be reached ({cause}) and is given up: with its data it must not come back");
             let hint =
-                Hint::text(format!("should it come back: `kboot reset -i INVENTORY --host {host}`, then `kboot up`"));
-            Sink::new(survivor, events.clone()).emit(Kind::Warning { text, hint: Some(hint) });
+                Hint::text(format!("should it come back: `kboot reset -i {INVENTORY} --host {host}`, then `kboot up`"));
+            Sink::new(survivor, events.clone()).emit(Kind::Warning { text: text.into(), hint: Some(hint) });
         }
         return;
     }
@@ -43,7 +44,7 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
     let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
     let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
     let hint = Some(Hint::text(format!("once it can: `kubectl delete node {names}`")));
-    Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text, hint });
+    Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text: text.into(), hint });
 }
 
 /// How long an answer may take before the run reports that it waits for the host.

@@ -3,11 +3,20 @@
 use std::fmt;
 
 use super::{Change, MarkNode, UnitChange};
+use crate::engine::disguise::words;
 
 /// One line that says what changes, as "write /etc/crictl.yaml".
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        f.write_str(&words(Words(self).to_string()))
+    }
+}
+
+struct Words<'a>(&'a Change);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
             Change::WriteFile { path, before: None, mode, .. } => write!(f, "create {path} ({mode})"),
             Change::WriteFile { path, .. } => write!(f, "change {path}"),
             Change::Remove { path } => write!(f, "remove {path}"),

@@ -18,12 +18,15 @@ pub use argument::{
     UnitWord, ValueWord,
 };
 
-/// What stands in hints for the inventory's file, of which hosts know nothing.
-const INVENTORY: &str = "INVENTORY";
+/// What people read in place of the inventory's file where no command has named it.
+const UNNAMED: &str = "INVENTORY";
+
+/// The place of the inventory's file in the controller's own words: a character that no words have. Coded hints have `{inventory}`.
+pub const INVENTORY: char = '\u{f8ff}';
 
 /// Makes the hints that have a code: the variant's name, in kebab case, is the code.
 macro_rules! hints {
-    ($($name:ident $({ $($field:ident: $kind:ty),+ })? => $words:literal;)+) => {
+    ($inventory:ident; $($name:ident $({ $($field:ident: $kind:ty),+ })? => $words:literal;)+) => {
         /// Advice, with what it is filled with. Its words are its [`fmt::Display`].
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "hintCode", content = "hintArgs", rename_all = "kebab-case")]
@@ -32,7 +35,7 @@ macro_rules! hints {
             /// The controller's own words. They cross no wire: what hosts say is never read as this.
             #[serde(skip)]
             Text(String),
-            /// A hint with the inventory's file in it, once that is known.
+            /// A hint of a run with this inventory's file.
             #[serde(skip)]
             Filled { hint: Box<Hint>, inventory: String },
         }
@@ -45,12 +48,12 @@ macro_rules! hints {
             }
         }
 
-        impl fmt::Display for Hint {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl Hint {
+            fn words(&self, $inventory: &str) -> String {
                 match self {
-                    $(Self::$name $({ $($field),+ })? => write!(f, $words),)+
-                    Self::Text(text) => f.write_str(text),
-                    Self::Filled { hint, inventory } => f.write_str(&hint.to_string().replace(INVENTORY, inventory)),
+                    $(Self::$name $({ $($field),+ })? => format!($words),)+
+                    Self::Text(text) => text.replace(INVENTORY, $inventory),
+                    Self::Filled { hint, inventory } => hint.words(inventory),
                 }
             }
         }
@@ -58,6 +61,8 @@ macro_rules! hints {
 }
 
 hints! {
+    inventory;
+
     // Runs, plans, locks.
     RunAgain => "run the same command again: it goes on where this one stopped";
     MakeNewPlan => "make a new plan, and see what it says";
@@ -188,7 +193,7 @@ hints! {
     MakeRoomInEtcd => "delete what fills it, compact and defragment, or raise `controlPlane.etcd.extraArgs.quota-backend-bytes` in the \
                        inventory; the same command then clears the alarm";
     ResetEtcdHost => "if nothing there is needed, run `kboot reset` on the host, then run the same command again";
-    OtherLearner => "run `kboot up` with the inventory that has its host, or take that host out with `kboot reset -i INVENTORY --host \
+    OtherLearner => "run `kboot up` with the inventory that has its host, or take that host out with `kboot reset -i {inventory} --host \
                      NAME`; a member of no host of the inventory is removed by `kboot up` on the control plane that leads, or by hand: \
                      `etcdctl member remove ID`";
     AddMemberAgain => "run the same command again: it is added again";
@@ -196,7 +201,7 @@ hints! {
     RestoreMajority => "without a majority of its members etcd changes nothing: bring back a control plane that is down, or reset all \
                         hosts of the inventory";
     AddEtcdHosts => "put other hosts with the role `etcd` beside them first, or reset all hosts; nothing was changed";
-    Recover { from: HostWord } => "bring back one of those that do not answer; if they are gone for good, `kboot recover -i INVENTORY \
+    Recover { from: HostWord } => "bring back one of those that do not answer; if they are gone for good, `kboot recover -i {inventory} \
                                    --from {from}` goes on with what {from} has";
     NothingToRecover => "there is nothing to recover";
     RecoveryStopped { copies: PathWord } => "see `crictl ps -a` and `crictl logs ID` on the host, and run the same command again; the \
@@ -210,6 +215,12 @@ hints! {
     MakeRoom => "make room, or mount a larger disk there; nothing was changed";
 }
 
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::disguise::words(self.words(UNNAMED)))
+    }
+}
+
 impl Hint {
     /// The controller's own words.
     pub fn text(text: impl Into<String>) -> Self {
@@ -218,13 +229,7 @@ impl Hint {
 
     /// The same with the inventory's file in its commands, which then work as they stand.
     pub fn with_inventory(self, path: &str) -> Self {
-        match self {
-            Self::Text(text) => Self::Text(text.replace(INVENTORY, path)),
-            hint if hint.to_string().contains(INVENTORY) => {
-                Self::Filled { hint: Box::new(hint), inventory: path.into() }
-            }
-            hint => hint,
-        }
+        Self::Filled { hint: Box::new(self), inventory: path.into() }
     }
 
     /// What has a code and arguments; None for the controller's own words.

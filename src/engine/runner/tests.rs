@@ -134,7 +134,9 @@ fn stages(path: &Utf8Path) -> Vec<(String, Stage)> {
             Some((text, Stage::Intent))
         }
         Entry::Done { change, .. } => Some((text_of(&texts, change), Stage::Done)),
-        Entry::Failed { change, cause, .. } => Some((text_of(&texts, change), Stage::Failed { cause })),
+        Entry::Failed { change, cause, .. } => {
+            Some((text_of(&texts, change), Stage::Failed { cause: cause.to_string() }))
+        }
     };
     records.into_iter().filter_map(stage).collect()
 }
@@ -172,7 +174,7 @@ async fn a_plan_does_not_wait() {
     assert_eq!(report, Report { outcome: Outcome::WouldChange, changes: 0 });
     let told = bench.told();
     assert!(
-        matches!(&told[1], Kind::Planned { changes, after: Some(what) } if changes.is_empty() && what == "the API server"),
+        matches!(&told[1], Kind::Planned { changes, after: Some(what) } if changes.is_empty() && *what == "the API server"),
         "{told:?}"
     );
 }
@@ -258,7 +260,7 @@ async fn a_wait_is_told_once_and_ends_as_soon_as_what_is_awaited_is_there() {
     let waits: Vec<String> = bench
         .told()
         .into_iter()
-        .filter_map(|kind| if let Kind::Waiting { what } = kind { Some(what) } else { None })
+        .filter_map(|kind| if let Kind::Waiting { what } = kind { Some(what.to_string()) } else { None })
         .collect();
     assert_eq!(waits, ["etcd", "the API server"]);
 }

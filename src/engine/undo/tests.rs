@@ -1,7 +1,7 @@
 //! What takes a thing back, and what is kept.
 
 use super::*;
-use crate::engine::{Made, RunInfo, Trace};
+use crate::engine::{Made, RunInfo, Text, Trace};
 
 fn file(text: &str) -> State {
     State::file(0o644, 0, 0, text.into())
@@ -149,7 +149,7 @@ fn a_command_is_taken_back_by_its_own_word_or_not_at_all() {
         why: "join the domain".into(),
         undo: undo.map(|word| vec![word.to_string()]),
     };
-    let unknown = State::Unknown { reason: String::new() };
+    let unknown = State::Unknown { reason: Text::default() };
     let undone = |undo| texts(take_back(&touched_at(command(undo), unknown.clone(), None), &unknown));
     assert_eq!(undone(Some("leave")), ["take back: join the domain (`leave`)"]);
     assert_eq!(undone(None), ["kept: what it did can't be taken back"]);

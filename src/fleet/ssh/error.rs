@@ -3,6 +3,7 @@
 use camino::Utf8PathBuf;
 
 use crate::engine::Failure;
+use crate::engine::hint::INVENTORY;
 use crate::fleet::known_hosts;
 
 /// Why there is no connection. The text is the cause; [`ConnectError::hint`] says what to do.
@@ -132,10 +133,10 @@ impl ConnectError {
                 "let the host's sshd offer current algorithms: an ed25519 or ECDSA host key, curve25519-sha256, aes256-ctr (see `sshd -T`)".into()
             }
             Self::HostKeyUnknown { .. } => {
-                "compare the fingerprint with the host's own (there: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then trust it with `kboot hosts trust -i INVENTORY`".into()
+                format!("compare the fingerprint with the host's own (there: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then trust it with `kboot hosts trust -i {INVENTORY}`")
             }
             Self::HostKeyChanged(key) => format!(
-                "someone may be in between. If the host was reinstalled: `ssh-keygen -R '{}' -f {}`, then `kboot hosts trust -i INVENTORY`",
+                "someone may be in between. If the host was reinstalled: `ssh-keygen -R '{}' -f {}`, then `kboot hosts trust -i {INVENTORY}`",
                 key.host_field, key.file
             ),
             Self::HostKeyNotPinned { .. } => {
@@ -146,10 +147,10 @@ impl ConnectError {
             }
             Self::HostKeyRevoked { .. } => "give the host a new key (there: `ssh-keygen -A` after removing the old ones)".into(),
             Self::HostKeyAuthority { .. } => {
-                "trust the host's own key: compare the fingerprint with the host's own, then `kboot hosts trust -i INVENTORY`".into()
+                format!("trust the host's own key: compare the fingerprint with the host's own, then `kboot hosts trust -i {INVENTORY}`")
             }
             Self::HostKeyUnsupported { .. } => {
-                "add the host's ed25519 or ECDSA key with `kboot hosts trust -i INVENTORY` (there: `ssh-keygen -A` makes one)".into()
+                format!("add the host's ed25519 or ECDSA key with `kboot hosts trust -i {INVENTORY}` (there: `ssh-keygen -A` makes one)")
             }
             Self::KnownHosts(error) => return known_hosts_hint(error),
             Self::Key(error) => error.hint(),

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use super::page::{Line, Page, Style};
 use super::{Verbosity, redact, words};
-use crate::engine::{Cause, Change, Content, Event, Failure, Kind, PackageChange, Proposed};
+use crate::engine::{Cause, Change, Content, Event, Failure, Kind, PackageChange, Proposed, Text};
 use tally::Tally;
 
 /// How many lines of one file or object are shown, unless in verbose mode.
@@ -50,7 +50,7 @@ struct Entry {
 }
 
 enum Found {
-    Changes { changes: Vec<Proposed>, after: Option<String> },
+    Changes { changes: Vec<Proposed>, after: Option<Text> },
     Failure(Failure),
 }
 
@@ -74,7 +74,7 @@ impl Plan {
         let step = (event.host.clone(), event.step.clone());
         let found = match &event.kind {
             Kind::StepStarted { title } => {
-                self.titles.insert(step, title.clone());
+                self.titles.insert(step, title.to_string());
                 return;
             }
             Kind::StepFinished { .. } => {

@@ -146,7 +146,7 @@ proptest::proptest! {
     fn nothing_in_files_or_objects_becomes_a_control_character(before: String, after: String, name: String) {
         let object = |text: &str| serde_json::json!({"kind": name.clone(), "data": {name.clone(): text}, "list": [text]});
         let events = [
-            at(&name, &name, &name, Kind::StepStarted { title: after.clone() }),
+            at(&name, &name, &name, Kind::StepStarted { title: after.as_str().into() }),
             at(&name, &name, &name, Kind::Planned {
                 changes: vec![
                     file("/x", Some(&before), &after).into(),
@@ -155,7 +155,7 @@ proptest::proptest! {
                     Change::ApplyObject { object: object(&after), before: None }.into(),
                     Change::Run { argv: vec![after.clone()], why: before.clone(), undo: None }.into(),
                 ],
-                after: Some(after.clone()),
+                after: Some(after.as_str().into()),
             }),
         ];
         let shown = page(&events, Verbosity::Verbose);

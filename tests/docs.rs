@@ -140,6 +140,28 @@ fn readme_names_the_packages_that_are_installed() {
     assert_eq!(names.collect::<BTreeSet<_>>(), installed);
 }
 
+/// A promise of an older Rust than the one that the tests run with would be a guess (CONTRIBUTING.md).
+#[test]
+fn the_oldest_rust_is_the_same_everywhere() {
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    let script = ". tests/needs.sh; oldest_rust";
+    let setup = std::process::Command::new("bash").args(["-c", script]).current_dir(ROOT).output().unwrap();
+    assert_eq!(String::from_utf8(setup.stdout).unwrap().trim_end(), oldest, "what tests/setup asks for");
+    let mut named = BTreeSet::new();
+    // The changelog has the versions of earlier days.
+    for page in pages().into_iter().filter(|page| page.file_name() != Some("CHANGELOG.md")) {
+        let text = read(&page);
+        let words = text.split("Rust ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+        for version in words.map(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit())) {
+            if version.starts_with(|c: char| c.is_ascii_digit()) {
+                assert_eq!(version, oldest, "the Rust that {page} asks for");
+                named.insert(page.file_name().unwrap().to_string());
+            }
+        }
+    }
+    assert!(["README.md", "CONTRIBUTING.md"].iter().all(|page| named.contains(*page)), "only in {named:?}");
+}
+
 /// The picture in ARCHITECTURE.md: what each module may use of the others. Tests may use what they like.
 const MAY_USE: [(&str, &str); 27] = [
     ("adopt", "agree engine equivalence facts inventory kube kubeadm manifest openpgp pki"),

@@ -68,10 +68,12 @@ can_have_labs() { [[ $EUID == 0 ]] && command -v apt-get >/dev/null; }
 # too_old FOUND OLDEST
 too_old() { [[ $(printf '%s\n' "$1" "$2" | sort -V | head -n1) != "$2" ]]; }
 
+oldest_rust() { sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$NEEDS_DIR/../Cargo.toml"; }
+
 # Each prints what is wrong, in one line, or nothing.
 rust_fault() {
   local oldest found
-  oldest=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$NEEDS_DIR/../Cargo.toml")
+  oldest=$(oldest_rust)
   found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || true
   if [[ -z $found ]] || ! command -v cargo >/dev/null; then
     echo "there is no Rust on PATH; kboot needs $oldest or newer: https://rustup.rs"

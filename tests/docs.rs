@@ -381,7 +381,7 @@ fn first_column(page: &str) -> BTreeSet<String> {
 
 fn pages() -> Vec<Utf8PathBuf> {
     let mut pages = Vec::new();
-    for folder in ["", "docs", "tests/testbed"] {
+    for folder in ["", ".github", "docs", "tests/testbed"] {
         let entries = Utf8Path::new(ROOT).join(folder).read_dir_utf8().unwrap();
         let paths = entries.map(|entry| entry.unwrap().into_path());
         pages.extend(paths.filter(|path| path.extension() == Some("md")));

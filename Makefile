@@ -72,11 +72,10 @@ bench: setup-bench build ## Times against kubeadm, on the testbed
 fuzz: ## Fuzz every parser of bytes from outside: nightly Rust, cargo-fuzz. TARGET=NAME for one, SECONDS=600 for each (fuzz/README.md)
 	fuzz/run "$(or $(SECONDS),600)" $(TARGET)
 
-deny: ## Advisories, licences and sources of the dependencies
-	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: cargo install cargo-deny --locked" >&2; exit 1; }
-	$(CARGO) deny --locked check
+deny: ## Licences, sources and duplicates of the dependencies; advisories, if the database can be fetched
+	tests/deny
 
-SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/prose tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
+SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/tools.sh tests/prose tests/deny tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
 
 ##@ Housekeeping
 

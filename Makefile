@@ -33,6 +33,9 @@ build: setup-build ## The binary, statically linked; PROFILE=quick builds it fas
 	@! grep -qE "kboot\.(fault|disguise)" "$(KBOOT)" || { echo "$(KBOOT) has a hook that only debug builds may have" >&2; exit 1; }
 	@echo "built $(KBOOT), $$(du -h --apparent-size "$(KBOOT)" | cut -f1)"
 
+dist: setup-dist ## dist/: the files of a release (RELEASING.md), of this commit; PROFILE=quick is faster
+	PROFILE=$(PROFILE) packaging/dist dist
+
 ##@ Check
 
 test: setup-test lint unit e2e ## What CI runs: formatting, lints, unit, command-line and end-to-end tests
@@ -63,6 +66,9 @@ test-matrix: setup-e2e ## Kills kboot at every change of a bring-up, on real hos
 	$(TESTBED) check && $(TESTBED) build
 	$(CARGO) test --locked --profile matrix --test matrix -- --ignored $(ARGS)
 
+dist-test: setup-dist-test build ## Packages the binary twice, compares the bytes, and installs the .deb on a bare Debian
+	tests/dist "$(KBOOT)"
+
 vagrant-test: setup-vagrant build ## The labs of docs/labs.md in emulated machines: Vagrant, libvirt, QEMU without KVM; about an hour. PARTS=hand for one part
 	tests/vagrant/test "$(KBOOT)" 2>&1 | tee $(TARGET_DIR)/vagrant-test.log
 
@@ -75,14 +81,14 @@ fuzz: ## Fuzz every parser of bytes from outside: nightly Rust, cargo-fuzz. TARG
 deny: ## Licences, sources and duplicates of the dependencies; advisories, if the database can be fetched
 	tests/deny
 
-SCRIPTS = .ci/run fuzz/run tests/setup tests/needs.sh tests/tools.sh tests/prose tests/deny tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
+SCRIPTS = .ci/run fuzz/run packaging/dist tests/setup tests/needs.sh tests/tools.sh tests/root.sh tests/prose tests/deny tests/dist tests/demo tests/fresh tests/e2e.sh tests/testbed/testbed tests/testbed/selftest $(wildcard tests/testbed/lib/*.sh tests/bench/run tests/bench/lib/*.sh tests/bench/host/*.sh) tests/vagrant/test tests/vagrant/machines tests/vagrant/steps
 
 ##@ Housekeeping
 
 setup-build: ## Check Rust, and install what building needs from Debian; only what is missing (tests/needs.sh)
 setup-test: ## The same for make test, with Go where hosts can be had
 
-setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-vagrant:
+setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-dist setup-dist-test setup-vagrant:
 	@tests/setup $(@:setup-%=%)
 
 clean-testbed: ## Throw away all labs of the tests and the demo; the cache of built components stays
@@ -91,4 +97,4 @@ clean-testbed: ## Throw away all labs of the tests and the demo; the cache of bu
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } /^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: demo demo-down build test test-full lint unit e2e e2e-full test-fresh test-matrix bench fuzz deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-vagrant vagrant-test clean-testbed help
+.PHONY: demo demo-down build dist test test-full lint unit e2e e2e-full test-fresh test-matrix dist-test bench fuzz deny setup-build setup-demo setup-test setup-e2e setup-bench setup-fresh setup-dist setup-dist-test setup-vagrant vagrant-test clean-testbed help

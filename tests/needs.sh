@@ -4,7 +4,7 @@
 # program, or a library that the compiler finds; its Debian package; what needs it. Debian's essential packages are left out.
 #   build  the binary            lint, unit  those targets of make      testbed  labs and the artifacts that they are made from
 #   e2e    end-to-end tests      bench       make bench                 fresh    make test-fresh
-#   vagrant make vagrant-test
+#   vagrant make vagrant-test    dist        make dist                  dist-test make dist-test
 NEEDS='
 cc             gcc                 build testbed
 libc.a         libc6-dev           build testbed
@@ -18,7 +18,7 @@ apt-ftparchive apt-utils           testbed
 gpg            gnupg               testbed
 gpgconf        gnupg               testbed
 ip             iproute2            testbed e2e
-mmdebstrap     mmdebstrap          testbed fresh
+mmdebstrap     mmdebstrap          testbed fresh dist-test
 modprobe       kmod                testbed
 skopeo         skopeo              testbed e2e
 sysctl         procps              testbed
@@ -28,7 +28,8 @@ nft            nftables            e2e
 strip          binutils            e2e
 /etc/ssl/certs/ca-certificates.crt ca-certificates e2e
 /usr/bin/time  time                bench
-git            git                 fresh
+git            git                 fresh dist
+rpm            rpm                 dist-test
 vagrant        vagrant             vagrant
 /usr/share/vagrant-plugins/plugins.d/vagrant-libvirt.json vagrant-libvirt vagrant
 libvirtd       libvirt-daemon-system vagrant

@@ -19,6 +19,7 @@ mod agree;
 pub mod baseline;
 pub mod bootstrap;
 pub mod cli;
+mod controller;
 pub mod engine;
 mod equivalence;
 pub mod etcd;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use crate::controller::{Intent, Job, absolute};
 use crate::engine::Mode;
 use crate::inventory;
 use crate::plan::{self, SavedPlan};
@@ -13,7 +14,7 @@ use crate::report::Stream;
 
 use super::Global;
 use super::exit::{Problem, remark};
-use super::run::{self, Job};
+use super::run;
 use super::saved_plan;
 use super::up;
 use super::wait::WaitArgs;
@@ -49,10 +50,10 @@ impl Apply {
         let inputs = up::inputs(&saved.cluster);
         let job = Job {
             command: "apply",
+            intent: Intent::Apply(&saved),
             playbook,
             drift: saved.drift,
             wait_lock: self.wait.limit(),
-            saved: Some(&saved),
             lock: saved.lock.as_ref(),
             ignore: Some(ignore),
             ..up::job(&saved.cluster, inventory, Mode::Apply, &inputs)
@@ -65,5 +66,5 @@ impl Apply {
 fn is_edited(path: &Utf8Path, saved: &SavedPlan) -> bool {
     let Ok(loaded) = inventory::load(path) else { return false };
     let cluster = saved.lock.as_ref().map_or(loaded.cluster.clone(), |lock| lock.pinned(&loaded.cluster));
-    run::absolute(&cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
+    absolute(&cluster).is_ok_and(|cluster| plan::digest_of(&cluster) != saved.inventory_digest)
 }

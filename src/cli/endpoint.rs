@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::controller::{EndpointMove, Intent, Job};
 use crate::engine::Mode;
 use crate::report::Stream;
 
 use super::Global;
 use super::exit::{Problem, remark};
-use super::run::{self, DryRunArgs, Job};
+use super::run::{self, DryRunArgs};
 use super::up::{self, InventoryArg};
 use super::wait::WaitArgs;
 
@@ -55,19 +56,18 @@ impl Move {
         let cluster = self.inventory.load()?;
         let inputs = up::inputs(&cluster);
         let mode = self.dry.mode();
-        let job = |moves_endpoint| Job {
+        let job = |stage| Job {
+            intent: Intent::MoveEndpoint(stage),
             wait_lock: self.wait.limit(),
             ignore: Some(ignore.clone()),
-            moves_endpoint,
-            has_moved: !moves_endpoint,
             ..up::job(&cluster, self.inventory.path(), mode, &inputs)
         };
-        let ended = run::run(job(true), global, Stream::Out).await?;
+        let ended = run::run(job(EndpointMove::AddNew), global, Stream::Out).await?;
         if mode == Mode::Plan || !ended.is_success() {
             return Ok(self.dry.code(&ended));
         }
         // All clients use the new endpoint now. The second run removes the old endpoint and its balancers.
-        let ended = run::run(job(false), global, Stream::Out).await?;
+        let ended = run::run(job(EndpointMove::RemoveOld), global, Stream::Out).await?;
         if ended.is_success() && matches!(global.output, super::Output::Auto) {
             let path = self.inventory.path();
             remark(format!(

@@ -19,7 +19,7 @@ pub const USAGE: u8 = 2;
 /// With --detailed-exitcode: a dry run found something to do. Not 2, as in Terraform: here, 2 is an error that the user must fix
 /// first.
 pub const CHANGES: u8 = 3;
-pub const INTERRUPTED: u8 = 130;
+pub use crate::controller::INTERRUPTED;
 
 /// Why a command could not do its work.
 pub enum Problem {

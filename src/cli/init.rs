@@ -10,6 +10,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use ipnet::IpNet;
 
 use crate::bootstrap::CertificateKey;
+use crate::controller::{Job, Reach};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{Cluster, Cni, Host, Role};
@@ -23,7 +24,7 @@ use super::exit::{Problem, print};
 use super::kubeadm::{self, KubeadmOptions};
 use super::machine::{MachineArgs, told, validated};
 use super::phase_filter::PhasedCommand;
-use super::run::{self, Job, Reach, RunArgs};
+use super::run::{self, RunArgs};
 use super::token;
 
 /// Make this machine the control plane of a new cluster

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::bootstrap::{self, ClusterInfo, DiscoveryError, Pins, Token};
+use crate::controller::{Intent, Job, Reach};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::reading::format;
@@ -31,7 +32,7 @@ use super::kubeadm::{self, JoinMethod, KubeadmOptions};
 use super::localhost::require_root;
 use super::machine::{MachineArgs, told, validated};
 use super::phase_filter::PhasedCommand;
-use super::run::{self, Job, Reach, RunArgs};
+use super::run::{self, RunArgs};
 use super::token;
 
 /// Make this machine a worker of a cluster, or an additional control plane
@@ -117,7 +118,7 @@ impl Join {
             drift: self.run.drift.into(),
             wait_lock: self.run.wait.limit(),
             ignore,
-            brings_etcd_files: false,
+            intent: Intent::Join,
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 said.agrees(facts)?;
                 inputs.server.clone_from(&server);

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::{Client, ResolveRun};
+use crate::controller::{name_inventory, roots};
 use crate::engine::{Event, Failure, Kind, Sink};
 use crate::facts::Facts;
 use crate::fleet::Fleet;
@@ -21,8 +22,8 @@ use super::Global;
 use super::ask::is_agreed;
 use super::exit::{self, FAILED, Problem, print, remark};
 use super::file;
-use super::lock_file::{LockFileArg, roots};
-use super::run::{name_inventory, repository_keys};
+use super::lock_file::LockFileArg;
+use super::run::repository_keys;
 use super::up::InventoryArg;
 
 /// Record the exact package versions and image digests for an inventory in kboot.lock

@@ -87,13 +87,6 @@ impl LockedArgs {
     }
 }
 
-/// This machine's CA certificates, for hosts that have none yet. Such a host needs them for HTTPS before kboot installs anything.
-pub fn roots() -> Option<String> {
-    const BUNDLES: [&str; 3] =
-        ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-    BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok())
-}
-
 /// An error if the inventory pins another SSH key than the lock. Without it, the lock would override the inventory silently.
 fn same_host_keys(path: &Utf8Path, lock: &Lock, cluster: &Cluster) -> Result<(), Problem> {
     for host in &cluster.hosts {

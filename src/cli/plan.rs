@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::controller::{Job, absolute};
 use crate::engine::{Failure, Mode};
 use crate::plan::SavedPlan;
 use crate::playbook;
@@ -15,7 +16,7 @@ use crate::report::Stream;
 use super::exit::{Problem, remark};
 use super::file;
 use super::lock_file::LockedArgs;
-use super::run::{self, DriftPolicy, Job};
+use super::run::{self, DriftPolicy};
 use super::up::{self, InventoryArg};
 use super::{Global, saved_plan};
 
@@ -93,8 +94,7 @@ impl PlanCommand {
                     let inventory = camino::absolute_utf8(self.inventory.path())?;
                     let hosts = ended.hosts.clone();
                     let playbook = playbook::builtin("up");
-                    let mut plan =
-                        SavedPlan::new(&run::absolute(&cluster)?, &playbook, hosts, inventory.as_str(), now());
+                    let mut plan = SavedPlan::new(&absolute(&cluster)?, &playbook, hosts, inventory.as_str(), now());
                     (plan.ignore_preflight, plan.drift, plan.lock) = (self.ignore_preflight, drift, lock);
                     save(path, &plan)?;
                 }

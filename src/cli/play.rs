@@ -6,13 +6,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde_json::Value;
 
+use crate::controller::Job;
 use crate::inventory::Cluster;
 use crate::playbook::{self, Playbook};
 use crate::report::Stream;
 
 use super::Global;
 use super::exit::Problem;
-use super::run::{self, Job, RunArgs};
+use super::run::{self, RunArgs};
 use super::target::known;
 use super::up::{self, InventoryArg};
 

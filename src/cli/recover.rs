@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use time::OffsetDateTime;
 
+use crate::controller::{Intent, Job, Reach};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::Cluster;
@@ -15,7 +16,7 @@ use crate::steps::{Inputs, RecoveryStart};
 use super::Global;
 use super::ask::{confirm, somebody_is_here};
 use super::exit::Problem;
-use super::run::{self, DryRunArgs, Job, Reach};
+use super::run::{self, DryRunArgs};
 use super::up::InventoryArg;
 use super::wait::WaitArgs;
 
@@ -59,8 +60,7 @@ impl Recover {
         let job = |mode| Job {
             inventory: Some(self.inventory.path()),
             only: &all,
-            leaving: &others,
-            survivor: Some(&self.from),
+            intent: Intent::Recover { survivor: &self.from, given_up: &others },
             wait_lock: self.wait.limit(),
             inputs: &inputs,
             ..Job::new("recover", &cluster, Reach::Ssh, mode)

@@ -5,17 +5,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::controller::{Intent, Job, Reach};
 use crate::engine::Failure;
 use crate::facts::Facts;
 use crate::inventory::Cluster;
 use crate::report::Stream;
-use crate::steps::{Inputs, Undo, UndoScope};
+use crate::steps::Inputs;
 
 use super::Global;
 use super::ask::confirm;
 use super::exit::Problem;
 use super::phase_filter::{PhaseFilter, PhasedCommand};
-use super::run::{self, Job, Reach};
+use super::run;
 use super::target::{TakeBackArgs, this_machine};
 
 /// Remove this machine, or an inventory's hosts, from the cluster and restore their previous state
@@ -70,7 +71,7 @@ impl Reset {
         let job = Job {
             playbook,
             inventory: self.args.path(),
-            undo: Some(Undo { scope: UndoScope::All, keeps_packages: self.keep_packages }),
+            intent: Intent::Reset { leaving: &leaving, keeps_packages: self.keep_packages },
             wait_lock: self.args.wait.limit(),
             inputs: &|facts: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = self.drain_timeout;
@@ -78,7 +79,6 @@ impl Reset {
                 inputs.node_stays = reach == Reach::Here && facts.values().any(|facts| !facts.node.is_control_plane());
                 Ok(())
             },
-            leaving: &leaving,
             ..Job::new("reset", &cluster, reach, self.args.dry.mode())
         };
         Ok(self.args.dry.code(&run::run(job, global, Stream::Out).await?))

@@ -5,17 +5,18 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::controller::{Intent, Job, Reach};
 use crate::engine::{Failure, Run};
 use crate::facts::Facts;
 use crate::inventory::{Cluster, Host};
 use crate::report::Stream;
-use crate::steps::{Inputs, Undo as Wanted, UndoScope, is_member_made, is_node_made};
+use crate::steps::{Inputs, is_member_made, is_node_made};
 
 use super::Global;
 use super::ask::confirm;
 use super::exit::{FAILED, Problem, remark, tell};
 use super::history::{self, Journals, is_undone};
-use super::run::{self, Job, Reach};
+use super::run;
 use super::target::{TakeBackArgs, chosen, this_machine};
 
 /// Revert the last run
@@ -57,8 +58,7 @@ impl Undo {
         let job = Job {
             inventory: self.args.path(),
             wait_lock: self.args.wait.limit(),
-            undo: Some(Wanted { scope: UndoScope::Run(id), keeps_packages: false }),
-            leaving: &leaving,
+            intent: Intent::Undo { run: id, leaving: &leaving },
             inputs: &|_: &BTreeMap<String, Facts>, inputs: &mut Inputs| -> Result<(), Failure> {
                 inputs.drain_seconds = DRAIN_SECONDS;
                 Ok(())

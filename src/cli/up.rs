@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
+use crate::controller::{FillIn, Job, Reach};
 use crate::engine::{Failure, Mode};
 use crate::facts::Facts;
 use crate::inventory::{self, Cluster, Host};
@@ -16,7 +17,7 @@ use super::Global;
 use super::exit::{Problem, remark_lines};
 use super::lock_file::LockedArgs;
 use super::phase_filter::PhasedCommand;
-use super::run::{self, FillIn, Job, Reach, RunArgs};
+use super::run::{self, RunArgs};
 
 /// Create a cluster on the hosts of an inventory, or bring it in line with the inventory
 ///

@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use crate::engine::{Drift, Mode};
 use crate::preflight::{self, Ignore};
 
-use super::Ended;
 use crate::cli::exit::Problem;
 use crate::cli::phase_filter::PhaseFilter;
 use crate::cli::wait::WaitArgs;
+use crate::controller::Ended;
 
 /// The flags of a dry run.
 #[derive(Args)]

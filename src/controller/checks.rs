@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::agent::ResolveRun;
-use crate::cli::lock_file::roots;
 use crate::engine::{Event, Failure, Hint, Kind, Mode, Sink};
 use crate::facts::Facts;
 use crate::lock::{self, Lock, Question};
@@ -15,8 +14,10 @@ use crate::playbook::{self, Member, Plan};
 use crate::preflight::{self, Check, Exchange, ExpectedData, Finding, Severity};
 use crate::steps::{Context, Handout, Inputs, Receiver, Secret, Secrets};
 
-use super::Job;
+use super::intent::EndpointMove;
+use super::job::Job;
 use super::reach::noticed;
+use super::roots::roots;
 
 /// Reports the findings of the preflight checks. Returns whether the run continues.
 pub fn checked(
@@ -28,7 +29,7 @@ pub fn checked(
     let Some(ignore) = &job.ignore else { return true };
     let mut findings = ignore.apply(preflight::check(job.cluster, facts, clocks));
     let is_moved = |finding: &Finding| matches!(finding.check, Check::ClusterEndpoint | Check::NodeAddress);
-    findings.retain(|finding| !job.moves_endpoint || !is_moved(finding));
+    findings.retain(|finding| !job.intent.is_endpoint_move(EndpointMove::AddNew) || !is_moved(finding));
     tell(&findings, events)
 }
 
@@ -43,7 +44,7 @@ pub async fn etcd_checked(
 ) -> bool {
     let is_external = job.cluster.external_etcd().is_some();
     let has_etcd = is_external || job.cluster.has_etcd_hosts();
-    let Some(ignore) = job.ignore.as_ref().filter(|_| job.undo.is_none() && has_etcd) else { return true };
+    let Some(ignore) = job.ignore.as_ref().filter(|_| !job.intent.reverts() && has_etcd) else { return true };
     let is_asked = |member: &&Member| {
         let Some(host) = job.cluster.host(&member.host) else { return false };
         if is_external { host.is_control_plane() } else { host.is_etcd() && member.facts.node.has_etcd_data }

@@ -12,7 +12,7 @@ use crate::inventory::Host;
 use crate::playbook::Member;
 use crate::preflight::Exchange;
 
-use super::{Job, Reach};
+use super::job::{Job, Reach};
 
 /// A host that can't be reached and without which the run continues, and the cause.
 pub struct Unreached {
@@ -23,7 +23,7 @@ pub struct Unreached {
 /// Warns about control planes that can't be reached. After a recovery, they must not come back with their data. In a reset, the nodes
 /// that leave stay in the cluster if no other control plane can be reached.
 pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], events: &mpsc::UnboundedSender<Event>) {
-    if let Some(survivor) = job.survivor {
+    if let Some(survivor) = job.intent.survivor() {
         for Unreached { host, cause } in missing {
             let text =
                 format!("{host} can't be reached ({cause}) and is given up: with its data it must not come back");
@@ -34,17 +34,18 @@ pub fn tell_helpless(job: &Job<'_>, members: &[Member], missing: &[Unreached], e
         return;
     }
     // Other hosts that stay can't delete nodes.
-    let helps = |host: &str| job.is_helper(host) && job.cluster.host(host).is_some_and(Host::is_control_plane);
+    let helps = |host: &str| job.intent.is_helper(host) && job.cluster.host(host).is_some_and(Host::is_control_plane);
     let missing: Vec<&Unreached> = missing.iter().filter(|one| helps(&one.host)).collect();
     if missing.is_empty() || members.iter().any(|member| helps(&member.host)) {
         return;
     }
     // The warning is for a host that leaves, because the helpers are not part of the report.
-    let names = job.leaving.join(" ");
+    let leaving = job.intent.leaving();
+    let names = leaving.join(" ");
     let asked: Vec<String> = missing.iter().map(|one| format!("{} can't be asked: {}", one.host, one.cause)).collect();
     let text = format!("the nodes {names} stay in the cluster, for {}", asked.join("; "));
     let hint = Some(Hint::text(format!("once it can: `kubectl delete node {names}`")));
-    Sink::new(&job.leaving[0], events.clone()).emit(Kind::Warning { text: text.into(), hint });
+    Sink::new(&leaving[0], events.clone()).emit(Kind::Warning { text: text.into(), hint });
 }
 
 /// How long an answer may take before the run reports that it waits for the host.
@@ -76,8 +77,7 @@ pub async fn reach(
                 let host =
                     job.cluster.host(host).ok_or_else(|| Failure::new(format!("the inventory has no host {host}")))?;
                 // A dry run leaves nothing on the host, not even the agent. Neither does a run that takes the host out of the cluster.
-                let leaves = job.survivor.is_none() && job.leaving.contains(&host.name);
-                let stays = job.mode == Mode::Apply && !leaves;
+                let stays = job.mode == Mode::Apply && !job.intent.clears(&host.name);
                 fleet.agent(job.cluster, host, stays).await?
             }
         };
@@ -88,7 +88,7 @@ pub async fn reach(
     match noticed(&sink, attempt).await {
         Ok((client, facts, exchange)) => {
             // The run knows only later whether it needs a helper.
-            if !job.is_helper(host) {
+            if !job.intent.is_helper(host) {
                 sink.emit(Kind::Connected { millis: millis_since(started) });
             }
             Ok((Member { host: host.into(), client: Arc::new(client), facts }, exchange))

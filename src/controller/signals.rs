@@ -10,8 +10,10 @@ use futures_util::future::{join_all, select_all};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::agent::Client;
-use crate::cli::exit::INTERRUPTED;
 use crate::engine::Cancel;
+
+/// The exit code of a run that a signal ended.
+pub const INTERRUPTED: u8 = 130;
 
 static RUNNING: Mutex<Option<Running>> = Mutex::new(None);
 

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
 use crate::engine::Failure;
-use crate::inventory::{self, Cluster, Host, Role};
+use crate::inventory::{self, Cluster, Field, Host, Path, Role};
 
 use super::Global;
 use super::address::{self, Chosen, is_here};
@@ -33,18 +33,36 @@ pub struct MachineArgs {
     apiserver_advertise_address: Option<IpAddr>,
 }
 
-/// The flag that sets a field.
-const FLAGS: [(&str, &str); 9] = [
+/// The flag that sets a field of the cluster.
+const FLAGS: [(&str, &str); 7] = [
     ("certificates.extraSANs", "--apiserver-cert-extra-sans"),
     ("endpoint", "--control-plane-endpoint"),
-    ("hosts[0].address", "--apiserver-advertise-address"),
-    ("hosts[0].name", "--node-name"),
     ("images.repository", "--image-repository"),
     ("kubernetes.version", "--kubernetes-version"),
     ("network.dnsDomain", "--service-dns-domain"),
     ("network.podSubnet", "--pod-network-cidr"),
     ("network.serviceSubnet", "--service-cidr"),
 ];
+
+/// The flag that sets a field of this machine.
+const HOST_FLAGS: [(&str, &str); 2] = [("address", "--apiserver-advertise-address"), ("name", "--node-name")];
+
+fn flag_of(path: &Path) -> Option<&'static str> {
+    let host = path.inside(&Path::of("hosts").index(0));
+    let (flags, path) = host.as_ref().map_or((&FLAGS[..], path), |field| (&HOST_FLAGS[..], field));
+    flags.iter().find(|(field, _)| path.is_within(&Path::of(field))).map(|(_, flag)| *flag)
+}
+
+/// The name of a field for a user who sets it with a flag.
+fn in_flags(field: Field) -> &'static str {
+    match field {
+        Field::DnsDomain => "`--service-dns-domain`",
+        Field::HostName => "`--node-name`",
+        Field::PodSubnet => "`--pod-network-cidr`",
+        Field::ServiceSubnet => "`--service-cidr`",
+        Field::HostTaints | Field::KubeletConfig => field.in_inventory(),
+    }
+}
 
 /// Checks the cluster that flags and a file describe together, in the same way as a file.
 pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
@@ -54,10 +72,9 @@ pub fn validated(cluster: Cluster) -> Result<Cluster, Problem> {
     let told: Vec<(String, String)> = mistakes
         .iter()
         .map(|mistake| {
-            let path = mistake.path.to_string();
-            let flag = FLAGS.iter().find(|(field, _)| path.starts_with(field));
-            let place = flag.map_or(path.as_str(), |(_, flag)| flag);
-            (format!("{place}: {}", mistake.message), mistake.hints.join("\n"))
+            let place = flag_of(&mistake.path).map_or_else(|| mistake.path.to_string(), str::to_owned);
+            let hints: Vec<String> = mistake.hints.iter().map(|hint| hint.with_names(in_flags)).collect();
+            (format!("{place}: {}", mistake.message), hints.join("\n"))
         })
         .collect();
     if let [(cause, hint)] = told.as_slice() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{LabeledSpan, NamedSource, SourceCode};
 
+use super::advice::Advice;
 use super::path::Path;
 
 /// One thing that is wrong.
@@ -15,20 +16,31 @@ pub struct Mistake {
     /// What it is about, as `hosts[2].address`; empty for the file as a whole.
     pub path: Path,
     pub message: String,
-    /// How it is mended.
-    pub hints: Vec<String>,
+    /// How it is corrected.
+    pub hints: Vec<Advice>,
     /// Bytes of the text.
     pub span: Range<usize>,
     /// Whether to point at the field's name rather than at its value.
     pub(super) about_key: bool,
+    /// If the mistake is a field that the schema does not have: the hint's source.
+    pub(crate) unknown: Option<UnknownField>,
+}
+
+/// Which hint an unknown field gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownField {
+    /// A known field of a similar name: "did you mean".
+    Similar,
+    /// The fields that there are, or where a field of this name is.
+    Other,
 }
 
 impl Mistake {
     pub(crate) fn new(path: Path, message: impl Into<String>) -> Self {
-        Self { path, message: message.into(), hints: Vec::new(), span: 0..0, about_key: false }
+        Self { path, message: message.into(), hints: Vec::new(), span: 0..0, about_key: false, unknown: None }
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<Advice>) -> Self {
         self.hints.push(hint.into());
         self
     }
@@ -38,6 +50,11 @@ impl Mistake {
             Some(hint) => self.hint(hint),
             None => self,
         }
+    }
+
+    /// The hints, a line each.
+    fn joined_hints(&self) -> String {
+        self.hints.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn at(mut self, span: Range<usize>) -> Self {
@@ -152,7 +169,7 @@ impl std::error::Error for Mistakes {}
 
 impl miette::Diagnostic for Mistake {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        (!self.hints.is_empty()).then(|| Box::new(self.hints.join("\n")) as Box<dyn fmt::Display>)
+        (!self.hints.is_empty()).then(|| Box::new(self.joined_hints()) as Box<dyn fmt::Display>)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

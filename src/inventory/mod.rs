@@ -8,6 +8,7 @@
 //! with the JSON Schema of the types, `read` fills in defaults, `check` holds what must hold beyond types, and
 //! `files` looks at the files that are named. Mistakes are collected all the way and told together.
 
+mod advice;
 mod check;
 mod cluster;
 mod defaults;
@@ -27,10 +28,11 @@ mod versions;
 mod words;
 mod yaml;
 
+pub use advice::{Advice, Field};
 pub use cluster::{CONTROL_PLANE, REGISTRY, SshTarget, Taint};
 pub use defaults::*;
 pub use endpoint::{API_PORT, Balance, CONTROL_PLANES, LOOPBACK};
-pub use mistake::{Mistake, Mistakes};
+pub use mistake::{Mistake, Mistakes, UnknownField};
 pub use one_or_many::OneOrMany;
 pub use path::Path;
 pub use period::PeriodError;

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::format;
-use super::mistake::{Mistake, quote};
+use super::mistake::{Mistake, UnknownField, quote};
 use super::path::Path;
 use super::words;
 use super::yaml::{Entry, Kind, Node};
@@ -228,7 +228,8 @@ impl<'a> Walk<'a> {
                 None => format!("the fields here are {}", list(&names)),
             },
         };
-        let mistake = Mistake::new(path.key(&entry.key), "is no field that kboot knows").hint(hint);
+        let mut mistake = Mistake::new(path.key(&entry.key), "is no field that kboot knows").hint(hint);
+        mistake.unknown = Some(if meant.is_some() { UnknownField::Similar } else { UnknownField::Other });
         self.mistakes.push(mistake.at(entry.key_span.clone()));
         meant
     }

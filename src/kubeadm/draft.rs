@@ -7,30 +7,22 @@ use camino::Utf8Path;
 use super::read::Documents;
 use super::types::{Arg, EnvVar, Kind, V1};
 use crate::inventory::reading::quote;
-use crate::inventory::{self, Cluster, Mistake, Mistakes, Path};
+use crate::inventory::{self, Cluster, Field, Mistake, Mistakes, Path};
 
-/// What the inventory's checks say in its own words, and how a file of kubeadm's has it.
-const WORDS: [(&str, &str); 15] = [
-    ("set fields in `kubelet.config`", "set fields in a KubeletConfiguration"),
-    ("the node's name is the host's `name`", "set `nodeRegistration.name`"),
-    ("set the host's `taints`", "set `nodeRegistration.taints`"),
-    ("set a host's `taints`", "set `nodeRegistration.taints`"),
-    ("network.podSubnet", "networking.podSubnet"),
-    ("network.serviceSubnet", "networking.serviceSubnet"),
-    ("network.dnsDomain", "networking.dnsDomain"),
-    ("hosts[0].address", "localAPIEndpoint.advertiseAddress"),
-    ("hosts[0].name", "nodeRegistration.name"),
-    ("kubernetes.version", "kubernetesVersion"),
-    ("images.repository", "imageRepository"),
-    ("certificates.caValidity", "caCertificateValidityPeriod"),
-    ("certificates.validity", "certificateValidityPeriod"),
-    ("certificates.extraSANs", "apiServer.certSANs"),
-    ("the inventory", "the configuration"),
-];
+/// The fields of the host that a file may leave open, and where it sets them.
+const OPEN: [(&str, &str); 2] = [("name", "nodeRegistration.name"), ("address", "localAPIEndpoint.advertiseAddress")];
 
-/// What the file did not say itself, and where it could.
-const OPEN: [(&str, &str); 2] =
-    [("hosts[0].name", "nodeRegistration.name"), ("hosts[0].address", "localAPIEndpoint.advertiseAddress")];
+/// The name of a field in kubeadm's configuration.
+fn in_kubeadm(field: Field) -> &'static str {
+    match field {
+        Field::DnsDomain => "`networking.dnsDomain`",
+        Field::HostName => "`nodeRegistration.name`",
+        Field::HostTaints => "`nodeRegistration.taints`",
+        Field::KubeletConfig => "a KubeletConfiguration",
+        Field::PodSubnet => "`networking.podSubnet`",
+        Field::ServiceSubnet => "`networking.serviceSubnet`",
+    }
+}
 
 /// Where something of the inventory was written.
 struct Origin {
@@ -111,12 +103,12 @@ impl<'a> Draft<'a> {
 
     /// A field that kboot can't do.
     pub fn refuse(&mut self, kind: Kind, path: &Path, message: &str, hint: &str) {
-        self.mistakes.push(self.documents.mistake(kind, path, false, message).hint(hint));
+        self.mistakes.push(self.documents.mistake(kind, path, false, message).hint(hint.to_owned()));
     }
 
     /// A field that has no effect.
     pub fn warn(&mut self, kind: Kind, path: &Path, message: &str, hint: &str) {
-        self.warnings.push(self.documents.mistake(kind, path, true, message).hint(hint));
+        self.warnings.push(self.documents.mistake(kind, path, true, message).hint(hint.to_owned()));
     }
 
     /// Flags, which kubeadm has as a list of names and values.
@@ -184,10 +176,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// What is wrong with the inventory, in the words and at the place of the file.
+    /// A mistake of the inventory, with the names and at the place of kubeadm's file.
     fn translated(&self, mistake: &Mistake) -> Mistake {
-        let reworded =
-            |text: &str| WORDS.iter().fold(text.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs));
         let from = self
             .origins
             .iter()
@@ -196,19 +186,14 @@ impl<'a> Draft<'a> {
         let (kind, path, is_about_key) = match from {
             Some((Origin { kind, name: Some(name), .. }, _)) if mistake.is_about_key() => (*kind, name.clone(), false),
             Some((origin, rest)) => (origin.kind, origin.value.join(&rest), mistake.is_about_key()),
-            None => match OPEN.iter().find(|(field, _)| mistake.path == path_of_host(field)) {
+            None => match OPEN.iter().find(|(field, _)| mistake.path == Path::of("hosts").index(0).key(field)) {
                 Some((_, theirs)) => (self.node, Path::of(theirs), false),
                 None => (Kind::Inventory, mistake.path.clone(), mistake.is_about_key()),
             },
         };
-        let told = self.documents.mistake(kind, &path, is_about_key, reworded(&mistake.message));
-        mistake.hints.iter().fold(told, |told, hint| told.hint(reworded(hint)))
+        let told = self.documents.mistake(kind, &path, is_about_key, mistake.message.as_str());
+        mistake.hints.iter().fold(told, |told, hint| told.hint(hint.with_names(in_kubeadm)))
     }
-}
-
-/// `hosts[0].name` as a path.
-fn path_of_host(field: &str) -> Path {
-    Path::of("hosts").index(0).key(field.rsplit('.').next().unwrap_or_default())
 }
 
 /// A place in the inventory, made where it is not there.
@@ -221,4 +206,21 @@ fn place<'v>(inventory: &'v mut Value, path: &Path) -> &'v mut Value {
         value = &mut value[step];
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::Advice;
+
+    #[test]
+    fn hints_name_the_fields_of_kubeadm_and_no_other_text_changes() {
+        let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\n";
+        let documents = Documents::read(text, "a.yaml".into()).expect("it is a document");
+        let draft = Draft::new(&documents, Kind::Init);
+        let hint = Advice::from("for example the inventory: set ").field(Field::PodSubnet);
+        let told = draft.translated(&Mistake::new(Path::of("name"), "see network.podSubnet").hint(hint));
+        assert_eq!(told.message, "see network.podSubnet");
+        assert_eq!(told.hints[0].to_string(), "for example the inventory: set `networking.podSubnet`");
+    }
 }

@@ -8,7 +8,7 @@ use super::types::{ClusterConfiguration, InitConfiguration, JoinConfiguration, K
 use crate::inventory::reading::{
     self, KUBE_PROXY_FIELDS, KUBELET_FIELDS, Node, Sort, nearest, quote, schema_of, shape,
 };
-use crate::inventory::{Cluster, Mistake, Mistakes, Path};
+use crate::inventory::{Cluster, Mistake, Mistakes, Path, UnknownField};
 
 const SORT: Sort = Sort {
     noun: "kubeadm's configuration",
@@ -25,9 +25,6 @@ const OLD: [(&str, &str); 6] = [
     ("kubeadm.k8s.io/v1alpha2", "1.12"),
     ("kubeadm.k8s.io/v1alpha1", "1.11"),
 ];
-
-/// What is said of a field that is not in a schema.
-const UNKNOWN: &str = "is no field that kboot knows";
 
 /// Fields whose values are secrets: they stay out of what is told.
 const SECRET: [&str; 3] = ["token", "tlsBootstrapToken", "certificateKey"];
@@ -136,19 +133,18 @@ impl Documents {
             self.mistakes.push(Mistake::new(Path::root().below(kind.name()), why).at(node.span.clone()));
         }
         for mut mistake in shaped.mistakes {
-            let is_unknown = mistake.message == UNKNOWN;
             match kind {
-                Kind::Inventory if is_unknown && mistake.path == Path::of("hosts") => {
+                Kind::Inventory if mistake.unknown.is_some() && mistake.path == Path::of("hosts") => {
                     mistake.message = "is not for this file, which is about one machine".into();
                     mistake.hints =
                         vec!["see `nodeRegistration` and `localAPIEndpoint` of an InitConfiguration".into()];
                 }
                 Kind::Inventory => {}
-                _ if is_unknown => {
+                _ if mistake.unknown.is_some() => {
                     mistake.message = format!("is no field of {}", kind.name());
                     // A hundred names are no help.
-                    if matches!(kind, Kind::Kubelet | Kind::KubeProxy) {
-                        mistake.hints.retain(|hint| hint.starts_with("did you mean"));
+                    if matches!(kind, Kind::Kubelet | Kind::KubeProxy) && mistake.unknown == Some(UnknownField::Other) {
+                        mistake.hints.clear();
                     }
                 }
                 _ => {}

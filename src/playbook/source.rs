@@ -158,7 +158,7 @@ impl PlaybookError {
             Self::Invalid(files) => files
                 .iter()
                 .flat_map(|mistakes| mistakes.iter().map(move |mistake| (mistakes, mistake)))
-                .map(|(mistakes, mistake)| (mistakes.line(mistake), mistake.hints.first().cloned()))
+                .map(|(mistakes, mistake)| (mistakes.line(mistake), mistake.hints.first().map(ToString::to_string)))
                 .collect(),
         }
     }

@@ -1,19 +1,23 @@
 //! kube-proxy's settings and CoreDNS' image.
 
 use super::Findings;
+use crate::inventory::advice::{Advice, Field};
 use crate::inventory::format::Flaw;
 use crate::inventory::mistake::{Mistake, quote};
 use crate::inventory::path::Path;
 use crate::inventory::types::Cluster;
 use crate::inventory::words;
 
-/// Fields of KubeProxyConfiguration that kboot sets, and where the user's say is instead.
-const OWNED: [(&str, &str); 4] = [
-    ("apiVersion", "it is always `kubeproxy.config.k8s.io/v1alpha1`"),
-    ("kind", "it is always `KubeProxyConfiguration`"),
-    ("clusterCIDR", "set `network.podSubnet`"),
-    ("hostnameOverride", "each kube-proxy gets the name of its own node"),
-];
+/// Fields of KubeProxyConfiguration that kboot sets, and what to set instead.
+fn owned(field: &str) -> Option<Advice> {
+    Some(match field {
+        "apiVersion" => "it is always `kubeproxy.config.k8s.io/v1alpha1`".into(),
+        "kind" => "it is always `KubeProxyConfiguration`".into(),
+        "clusterCIDR" => Advice::from("set ").field(Field::PodSubnet),
+        "hostnameOverride" => "each kube-proxy gets the name of its own node".into(),
+        _ => return None,
+    })
+}
 
 /// The fields of kubeproxy.config.k8s.io/v1alpha1 in Kubernetes 1.37.
 pub const FIELDS: [&str; 24] = [
@@ -47,8 +51,8 @@ pub fn check(cluster: &Cluster, findings: &mut Findings) {
     let config = Path::of("kubeProxy.config");
     for (key, value) in &cluster.kube_proxy.config {
         let path = config.key(key);
-        if let Some((_, why)) = OWNED.iter().find(|(owned, _)| owned == key) {
-            findings.add(Mistake::new(path, "is kboot's to set").hint(*why).about_key());
+        if let Some(why) = owned(key) {
+            findings.add(Mistake::new(path, "is kboot's to set").hint(why).about_key());
         } else if !FIELDS.contains(&key.as_str())
             && let Some(field) = words::nearest(key, &FIELDS)
         {

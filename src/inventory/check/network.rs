@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Findings;
+use crate::inventory::advice::{Advice, Field};
 use crate::inventory::endpoint::split_endpoint;
 use crate::inventory::format;
 use crate::inventory::mistake::{Mistake, quote};
@@ -100,10 +101,11 @@ fn overlaps(cluster: &Cluster, pods: &Path, services: &Path, findings: &mut Find
     }
     for (index, host) in cluster.hosts.iter().enumerate() {
         let path = Path::of("hosts").index(index).key("address");
-        for (subnet, what, place) in [(pod, "pod", pods), (service, "service", services)] {
+        for (subnet, field, place) in [(pod, Field::PodSubnet, pods), (service, Field::ServiceSubnet, services)] {
             if findings.is_intact(place) && subnet.contains(&host.address) {
+                let what = if field == Field::PodSubnet { "pod" } else { "service" };
                 let message = format!("{} lies in the {what} subnet {}", host.address, quote(&subnet.to_string()));
-                let hint = format!("set `{place}` to a range that no host is in");
+                let hint = Advice::from("set ").field(field).text(" to a range that no host is in");
                 findings.add(Mistake::new(path.clone(), message).hint(hint));
             }
         }

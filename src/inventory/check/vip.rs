@@ -56,11 +56,11 @@ fn address(cluster: &Cluster, vip: &Vip, path: &Path, findings: &mut Findings) {
         }
     }
     let network = &cluster.network;
-    for (field, subnet) in
-        [("network.podSubnet", network.pod_subnet), ("network.serviceSubnet", network.service_subnet)]
+    for (field, what, subnet) in
+        [("podSubnet", "pod", network.pod_subnet), ("serviceSubnet", "service", network.service_subnet)]
     {
-        if findings.is_intact(&Path::of(field)) && subnet.contains(&vip.address) {
-            let message = format!("{quoted} lies in `{field}` {}", quote(&subnet.to_string()));
+        if findings.is_intact(&Path::of("network").key(field)) && subnet.contains(&vip.address) {
+            let message = format!("{quoted} lies in the {what} subnet {}", quote(&subnet.to_string()));
             findings
                 .add(Mistake::new(path.clone(), message).hint("take a free address of the control planes' network"));
         }

@@ -90,8 +90,8 @@ impl<'a> Job<'a> {
         self.intent.is_helper(host) || self.is_given_up(host)
     }
 
-    /// What the hosts' agents get of the job and of nothing else.
-    pub(super) fn inputs(&self) -> Inputs {
+    /// The inputs that are known before a host has answered.
+    pub(super) fn known_inputs(&self) -> Inputs {
         Inputs {
             leaving: self.intent.leaving().to_vec(),
             is_dry_run: self.mode == Mode::Plan,

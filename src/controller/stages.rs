@@ -45,7 +45,7 @@ pub async fn run(
         failed: job.hosts().into_iter().filter(|host| !facts.contains_key(host)).collect(),
         keys,
         has_containers: facts.values().any(Facts::is_container),
-        ..job.inputs()
+        ..job.known_inputs()
     };
     (job.inputs)(&facts, &mut inputs)?;
     if !etcd_checked(job, &facts, &members, (&inputs, &secrets), events).await {
@@ -93,7 +93,7 @@ fn takes_part(job: &Job<'_>, facts: &BTreeMap<String, Facts>, host: &str) -> boo
     !job.can_do_without(host) || facts.contains_key(host)
 }
 
-/// Who leads and who joins. None if no host can lead, which is reported.
+/// The host that leads and the hosts that join. If no host can lead, reports it and returns None.
 fn roles(job: &Job<'_>, cluster: &Cluster, facts: &BTreeMap<String, Facts>, events: &Events) -> Option<RunRoles> {
     let mut staying = cluster.clone();
     staying.hosts.retain(|host| !job.intent.leaving().contains(&host.name));

@@ -1,8 +1,8 @@
 //! Changes every letter of kboot's own words, so that tests can show that nothing decides by them.
 //!
 //! Only builds with debug assertions can, where `KBOOT_WORDS=disguised` is in the environment: letters are then those of Unicode's
-//! mathematical monospace alphabet, as in 𝚠𝚘𝚛𝚍𝚜. A test that compares words takes the letters back where it reads them. An agent
-//! inherits nothing of the controller's environment and is told by [`ON_HOST`].
+//! mathematical monospace alphabet, as in 𝚠𝚘𝚛𝚍𝚜. The end-to-end tests restore the letters of what they read. An agent does not have the
+//! controller's environment; on a host, the file [`ON_HOST`] has the same effect.
 
 /// Where the two alphabets begin.
 #[cfg(debug_assertions)]
@@ -10,7 +10,7 @@ const CAPITALS: u32 = 0x1d670;
 #[cfg(debug_assertions)]
 const SMALL: u32 = 0x1d68a;
 
-/// The file that an agent heeds.
+/// If this file exists, an agent changes the letters.
 #[cfg(debug_assertions)]
 const ON_HOST: &str = "/run/kboot.disguise";
 

@@ -52,7 +52,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// Tests are people.
+/// Tests compare words, as people read them.
 #[cfg(test)]
 impl std::ops::Deref for Text {
     type Target = str;

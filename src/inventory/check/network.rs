@@ -101,9 +101,10 @@ fn overlaps(cluster: &Cluster, pods: &Path, services: &Path, findings: &mut Find
     }
     for (index, host) in cluster.hosts.iter().enumerate() {
         let path = Path::of("hosts").index(index).key("address");
-        for (subnet, field, place) in [(pod, Field::PodSubnet, pods), (service, Field::ServiceSubnet, services)] {
+        for (subnet, what, field, place) in
+            [(pod, "pod", Field::PodSubnet, pods), (service, "service", Field::ServiceSubnet, services)]
+        {
             if findings.is_intact(place) && subnet.contains(&host.address) {
-                let what = if field == Field::PodSubnet { "pod" } else { "service" };
                 let message = format!("{} lies in the {what} subnet {}", host.address, quote(&subnet.to_string()));
                 let hint = Advice::from("set ").field(field).text(" to a range that no host is in");
                 findings.add(Mistake::new(path.clone(), message).hint(hint));

@@ -26,7 +26,7 @@ use crate::steps::{self, Context, Make, Outbox, Outputs, Services};
 
 const API_SERVER: &str = "https://127.0.0.1:6443/readyz";
 
-/// How long the API server may take to say that it is ready. One that has lost its etcd takes long to say that it is not.
+/// How long the API server may take to say that it is ready.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves this machine to a controller until `input` ends.
@@ -195,8 +195,7 @@ impl Agent {
         if let Ok(facts) = &mut facts
             && facts.node.has_manifest("kube-apiserver")
         {
-            let asked = tokio::time::timeout(PATIENCE, health::ask(API_SERVER)).await;
-            facts.node.serves = asked.is_ok_and(|answer| answer.is_ok());
+            facts.node.serves = health::becomes_well(API_SERVER, PATIENCE).await;
         }
         let _ = self.replies.send(Reply::Facts { facts });
     }

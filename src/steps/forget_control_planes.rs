@@ -14,7 +14,8 @@ use time::OffsetDateTime;
 use crate::engine::{AnyStep, Change, Evidence, Failure, Hint, MemberAction, Planned, Probe, Remark, Result};
 use crate::etcd::{self, Client, Member};
 use crate::inventory::{API_PORT, CONTROL_PLANE};
-use crate::kube::{Connector, View, health, node};
+use crate::kube::health::{self, Health};
+use crate::kube::{Connector, View, node};
 use crate::manifest::{etcd_client_url, etcd_peer_url};
 use crate::resource::etcd_credentials;
 
@@ -252,7 +253,7 @@ async fn lease_age(view: &View, node: &str) -> Result<Option<Duration>> {
 async fn answers(node: &Value) -> bool {
     let Some(address) = node::internal_address(node) else { return false };
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
-    health::ask(&format!("https://{host}:{API_PORT}/livez")).await.is_ok()
+    health::ask(&format!("https://{host}:{API_PORT}/livez")).await != Health::Unwell
 }
 
 #[cfg(test)]

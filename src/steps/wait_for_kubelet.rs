@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::engine::hint::UnitWord;
 use crate::engine::{Evidence, Failure, Hint, Planned, Probe, Result, Step};
-use crate::kube::health;
+use crate::kube::health::{self, Health};
 
 use super::start_kubelet::UNIT;
 use super::{Context, evidence};
@@ -47,7 +47,7 @@ impl Step for WaitForKubelet {
     }
 
     async fn observe(&self, probe: &dyn Probe) -> Result<bool> {
-        if !self.is_old || health::ask(HEALTH).await.is_ok() {
+        if !self.is_old || health::ask(HEALTH).await == Health::Well {
             return Ok(true);
         }
         let shown = probe.query(&["systemctl", "show", UNIT, "--property=NRestarts"]).await?;

@@ -12,7 +12,8 @@ use camino::Utf8Path;
 use crate::engine::hint::Component;
 use crate::engine::{AnyStep, Evidence, Failure, Hint, Planned, Probe, Result};
 use crate::inventory::Host;
-use crate::kube::{Connector, health};
+use crate::kube::Connector;
+use crate::kube::health::{self, Health};
 use crate::manifest::{StaticPod, paths};
 
 use super::held_back::{HeldBack, newest};
@@ -112,7 +113,7 @@ impl WaitForStaticPods {
             return Ok(view.raw("/readyz").await.is_ok());
         }
         match &wanted.health {
-            Some(url) => Ok(health::ask(url).await.is_ok()),
+            Some(url) => Ok(health::ask(url).await == Health::Well),
             None => Ok(true),
         }
     }

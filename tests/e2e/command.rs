@@ -183,7 +183,8 @@ impl Stream {
     }
 
     fn text(&self) -> String {
-        undisguised(&String::from_utf8_lossy(&self.text.lock().expect("nobody panics with it")))
+        let text = String::from_utf8_lossy(&self.text.lock().expect("nobody panics with it")).into_owned();
+        if words_are_disguised() { undisguised(&text) } else { text }
     }
 
     /// What was said, once the pipe is closed. A grandchild that keeps it open is not waited for.

@@ -190,10 +190,20 @@ pub fn all_are_ready(lab: &Lab, host: &str) {
 /// A host is gone at once while the writer writes, and comes back.
 #[track_caller]
 fn killed(lab: &Lab, server: &'static str, host: &str, what: &str) {
+    gone(lab, server, host, what);
+    back(lab, host);
+}
+
+#[track_caller]
+fn gone(lab: &Lab, server: &'static str, host: &str, what: &str) {
     let writer = Writer::start(lab, server);
     lab.testbed(&["host", "kill", host]).ok();
     writer.writes(Duration::from_secs(30));
     writer.end(what);
+}
+
+#[track_caller]
+fn back(lab: &Lab, host: &str) {
     lab.testbed(&["host", "start", host]).ok();
     all_are_ready(lab, CONTROL_PLANES.into_iter().find(|other| *other != host).expect("there are three"));
 }
@@ -380,8 +390,21 @@ fn holder(lab: &Lab) -> &'static str {
 
 fn vip_holder_killed(lab: &Lab) {
     let first = holder(lab);
-    killed(lab, VIP_SERVER, first, &format!("virtual address, its holder {first} killed"));
-    assert_ne!(first, holder(lab), "who comes back takes the address from who has it");
+    gone(lab, VIP_SERVER, first, &format!("virtual address, its holder {first} killed"));
+    let second = holder(lab);
+    let let_go = lets_go(lab, second);
+    back(lab, first);
+    // On a busy machine an API server may not answer for a while, and its host rightly hands the address on.
+    let is_kept = first != holder(lab) || lets_go(lab, second) > let_go;
+    assert!(is_kept, "who comes back takes the address from who has it\n{}", lab.on(second, KEEPALIVED).text());
+}
+
+const KEEPALIVED: &str = "journalctl --unit keepalived --output cat";
+
+/// How often this host has found that it does not lead to an API server.
+#[track_caller]
+fn lets_go(lab: &Lab, host: &str) -> usize {
+    lab.on(host, KEEPALIVED).ok().says(&["Entering MASTER STATE"]).stdout.matches("Entering FAULT STATE").count()
 }
 
 fn vip_other_killed(lab: &Lab) {

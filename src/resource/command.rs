@@ -28,11 +28,16 @@ pub(super) async fn run_with(argv: &[&str], environment: &[(&str, &str)]) -> Res
 /// Why a command that ended badly did so, with the last lines that it printed.
 pub(super) fn failed(argv: &[&str], output: &Output) -> Failure {
     let ended = match output.code {
-        Some(127) if output.stderr.is_empty() => "is not installed".to_string(),
+        _ if is_missing(output) => "is not installed".to_string(),
         Some(code) => format!("ended with exit code {code}"),
         None => "was ended by a signal".to_string(),
     };
     Failure::new(format!("`{}` {ended}", argv.join(" "))).evidence(last_lines(output))
+}
+
+/// Whether there is no such program.
+pub(super) fn is_missing(output: &Output) -> bool {
+    output.code == Some(127) && output.stderr.is_empty()
 }
 
 /// The last lines that a command printed.
@@ -185,8 +190,14 @@ mod tests {
         let failure = output_within(limit, &["sh", "-c", line], &[], None).await.unwrap_err();
         assert!(failure.cause.ends_with("did not end within 0 s"), "{}", failure.cause);
         let sleeper = failure.evidence.first().expect("what it printed");
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", sleeper.trim())).unwrap_or_default();
+        let has_ended = || state().is_empty() || state().contains(") Z ");
+        // It has the signal by now; the kernel may take a moment to end it.
+        let until = Instant::now() + Duration::from_secs(10);
+        while !has_ended() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(has_ended(), "{}", state());
     }
 
     #[tokio::test]

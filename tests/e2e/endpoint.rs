@@ -23,13 +23,13 @@ pub const TESTS: &[Test] = &[
     Test { name: "endpoint::a_local_balancer_is_mended_and_never_taken_from_others", start: LOCAL, run: local_mended },
     Test { name: "endpoint::a_worker_that_joins_by_hand_balances_as_well", start: LOCAL, run: local_join },
     Test { name: "endpoint::a_cluster_moves_to_a_virtual_address_under_load", start: LOCAL, run: moves },
-    Test { name: "endpoint::and_back_again", start: MOVED, run: moves_back },
-    address::AMONG_THREE,
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder", start: MOVED, run: vip_holder_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", start: MOVED, run: vip_other_killed },
+    Test { name: "endpoint::a_virtual_address_outlives_its_holder_cut_off", start: MOVED, run: vip_holder_cut },
+    Test { name: "endpoint::a_reset_takes_all_of_it_away", start: MOVED, run: reset },
     Test { name: "endpoint::a_virtual_address_is_the_endpoint", start: Start::bare(4), run: vip },
-    Test { name: "endpoint::a_virtual_address_outlives_its_holder", start: VIP, run: vip_holder_killed },
-    Test { name: "endpoint::a_virtual_address_outlives_another_control_plane", start: VIP, run: vip_other_killed },
-    Test { name: "endpoint::a_virtual_address_outlives_its_holder_cut_off", start: VIP, run: vip_holder_cut },
-    Test { name: "endpoint::a_reset_takes_all_of_it_away", start: VIP, run: reset },
+    Test { name: "endpoint::and_back_again", start: VIP, run: moves_back },
+    address::AMONG_THREE,
 ];
 
 const LOCAL: Start = Start::After("endpoint::one_control_plane_grows_to_three_under_load");

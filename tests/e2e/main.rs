@@ -100,6 +100,10 @@ const FULL: &[(&str, &str)] = &[
     ("endpoint::a_local_balancer_outlives_n2_cut_off", CUT_OFF),
     ("endpoint::a_local_balancer_outlives_n3_cut_off", CUT_OFF),
     ("endpoint::a_virtual_address_outlives_another_control_plane", "the same with its holder shows it"),
+    (
+        "endpoint::a_virtual_address_is_the_endpoint",
+        "endpoint::a_cluster_moves_to_a_virtual_address_under_load shows what is there then",
+    ),
     ("endpoint::and_back_again", "the move to the virtual address shows it"),
     (
         "address::a_control_plane_of_three_and_a_worker_move_under_load",

@@ -164,11 +164,11 @@ fn shuffle(chains: &mut [Chain], seed: u64) {
     chains.sort_by_cached_key(|_| next());
 }
 
-/// As many as the machine can bear. A lab keeps a core busy, except while its test waits, which one more lab makes up for. With five
-/// hosts a lab takes six GiB.
+/// As many as the machine can bear: a lab keeps a core busy, and with five hosts it takes six GiB. With more labs than cores, components
+/// miss their deadlines, and the suite takes no less time.
 fn labs_for(chains: usize, asked: Option<usize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let able = (cores + 1).min(lab::available_gib() / 6);
+    let able = cores.min(lab::available_gib() / 6);
     let wanted = if lab::is_reused() { 1 } else { asked.unwrap_or(able) };
     wanted.min(chains).max(1)
 }

@@ -16,6 +16,8 @@ mod etcd_hosts;
 mod generated;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/kubeadm.rs"]
 mod kubeadm;
 #[path = "cli/liar.rs"]

@@ -3,24 +3,30 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use crate::inventory::{self, Cluster};
-use crate::kubeadm::is_kubeadm;
+use crate::inventory;
 use crate::report::count;
 
+use super::cluster_file::load;
+use super::config_init::Init;
 use super::etcd_files;
-use super::exit::{Problem, print_data};
-use super::kubeadm;
+use super::exit::{Problem, print_data, print_json};
+use super::images::Images;
 use super::up::InventoryArg;
+use super::{Global, Output};
 
-/// Check inventories, print them with all defaults, and print their JSON Schema
+/// Begin an inventory, check and print inventories, and list the images of a cluster
 #[derive(Subcommand)]
 pub enum Config {
+    Init(Init),
     Validate(Validate),
     Print(Print),
     /// Print the JSON Schema of inventories, for editors
     #[command(after_help = "Example:\n  kboot config schema > inventory.schema.json")]
     Schema,
+    #[command(subcommand)]
+    Images(Images),
 }
 
 /// Check an inventory and report every mistake in it
@@ -51,38 +57,51 @@ pub struct Print {
 }
 
 impl Config {
-    pub fn run(self) -> Result<ExitCode, Problem> {
-        let text = match self {
-            Config::Validate(validate) => {
-                let (cluster, is_kubeadm) = load(&validate.inventory)?;
-                // kubeadm's configuration names files of the machine for which it is written. They may not exist here.
-                if !is_kubeadm {
-                    etcd_files::read(&cluster)?;
-                }
-                let (all, control) = (cluster.hosts.len(), cluster.control_planes().count());
-                let etcd = match cluster.etcd_hosts().count() {
-                    0 => String::new(),
-                    count => format!(", {count} for etcd"),
-                };
-                format!(
-                    "{}: {}, {control} of them control plane{etcd}, Kubernetes {}\n",
-                    validate.inventory.path(),
-                    count(all, "host"),
-                    cluster.kubernetes.version
-                )
-            }
-            Config::Print(print) => inventory::print(&load(&print.inventory)?.0),
-            Config::Schema => inventory::schema(),
-        };
-        print_data(&text)?;
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
+        match self {
+            Config::Images(images) => return images.run(global).await,
+            Config::Init(init) => print_data(&init.text()?)?,
+            Config::Validate(validate) => validate.run(global)?,
+            Config::Print(print) => print.run(global)?,
+            Config::Schema => print_data(&inventory::schema())?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The cluster of an inventory, or of kubeadm's configuration, and whether it is the latter.
-fn load(argument: &InventoryArg) -> Result<(Cluster, bool), Problem> {
-    match inventory::text(argument.path()).ok().filter(|text| is_kubeadm(text)) {
-        Some(text) => Ok((kubeadm::cluster(&text, argument.path())?, true)),
-        None => Ok((argument.load()?, false)),
+impl Validate {
+    fn run(&self, global: Global) -> Result<(), Problem> {
+        let (cluster, is_kubeadm) = load(self.inventory.path())?;
+        // kubeadm's configuration names files of the machine for which it is written. They may not exist here.
+        if !is_kubeadm {
+            etcd_files::read(&cluster)?;
+        }
+        let version = &cluster.kubernetes.version;
+        let (all, control, etcd) =
+            (cluster.hosts.len(), cluster.control_planes().count(), cluster.etcd_hosts().count());
+        match global.output {
+            Output::Json => print_json(&json!({
+                "name": cluster.name,
+                "kubernetes": version,
+                "hosts": all,
+                "controlPlanes": control,
+                "etcdHosts": etcd,
+            })),
+            Output::Auto | Output::Plain => {
+                let (path, all) = (self.inventory.path(), count(all, "host"));
+                let etcd = if etcd == 0 { String::new() } else { format!(", {etcd} for etcd") };
+                print_data(&format!("{path}: {all}, {control} of them control plane{etcd}, Kubernetes {version}\n"))
+            }
+        }
+    }
+}
+
+impl Print {
+    fn run(&self, global: Global) -> Result<(), Problem> {
+        let (cluster, _) = load(self.inventory.path())?;
+        match global.output {
+            Output::Json => print_json(&serde_json::to_value(&cluster).expect("the types have string keys only")),
+            Output::Auto | Output::Plain => print_data(&inventory::print(&cluster)),
+        }
     }
 }

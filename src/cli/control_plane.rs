@@ -34,7 +34,7 @@ pub struct ControlPlaneArgs {
 }
 
 /// The flags with which `init` uploads the CAs.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct UploadArgs {
     /// Store the encrypted CAs in the cluster for two hours, and print the command to join control planes by hand
     #[arg(long)]

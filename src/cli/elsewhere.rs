@@ -20,7 +20,10 @@ const WORDS: &[(&[&str], &str)] = &[
         "`kboot up` makes a cluster of the hosts in an inventory, and `kboot init` makes this machine a control plane",
     ),
     (&["diff", "check", "drift", "preflight", "preview"], "`kboot plan` shows what `kboot up` would change"),
-    (&["images", "image", "bundle"], "`kboot lock` records all images with their digests"),
+    (
+        &["images", "image", "bundle"],
+        "`kboot config images list` lists a cluster's images, and `kboot lock` records them with their digests",
+    ),
     (
         &["certs", "cert", "certificates", "renew", "rotate"],
         "kboot does not renew certificates yet; `kubeadm certs` works on control planes that kboot created",
@@ -39,7 +42,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["logs", "log", "events", "journal"], "`kboot history` lists the runs and changes on hosts"),
     (&["rollback", "revert"], "`kboot undo` reverts the last run"),
     (&["import", "attach"], "`kboot adopt` writes the inventory of a cluster that kubeadm created"),
-    (&["generate", "new"], "`kboot config schema` describes an inventory; inventory.example.yaml is one to begin with"),
+    (&["generate", "new"], "`kboot config init ADDRESS…` prints an inventory to begin with"),
     (&["admin", "user", "login"], "`kboot kubeconfig` fetches the administrator's kubeconfig"),
     (&["trust", "ssh", "keyscan"], "`kboot hosts trust` shows and keeps the machines' host keys"),
     (&["certificate-key", "upload-certs"], "`kboot init --upload-certs` prints a certificate key"),

@@ -80,6 +80,11 @@ pub fn print_data(text: &str) -> Result<(), Problem> {
     if std::io::stdout().is_terminal() { print(text) } else { write(text) }
 }
 
+/// Writes a result as one JSON object on one line.
+pub fn print_json(object: &serde_json::Value) -> Result<(), Problem> {
+    print_data(&report::escape_json(&format!("{object}\n")))
+}
+
 /// A closed pipe is no error: its reader has read enough.
 fn write(text: &str) -> Result<(), Problem> {
     let mut out = std::io::stdout();

@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use futures_util::future::join_all;
+use serde_json::json;
 
 use crate::engine::Failure;
 use crate::fleet;
 use crate::fleet::known_hosts::{self, Verdict};
 use crate::fleet::ssh::{self, Target};
 
-use super::Global;
 use super::ask::is_agreed;
-use super::exit::{FAILED, Problem, print, remark};
+use super::exit::{FAILED, Problem, print, print_json, remark};
 use super::up::InventoryArg;
+use super::{Global, Output};
 
 /// Trust the SSH host keys of the inventory's machines
 #[derive(Subcommand)]
@@ -36,15 +37,15 @@ pub struct Trust {
 }
 
 impl Hosts {
-    pub async fn run(self, _: Global) -> Result<ExitCode, Problem> {
+    pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         match self {
-            Hosts::Trust(trust) => trust.run().await,
+            Hosts::Trust(trust) => trust.run(global).await,
         }
     }
 }
 
 impl Trust {
-    async fn run(self) -> Result<ExitCode, Problem> {
+    async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let cluster = self.inventory.load()?;
         let targets: Vec<Target> = cluster
             .hosts
@@ -90,10 +91,13 @@ impl Trust {
             remark("no new host keys");
             return Ok(code);
         }
-        let lines = unknown
-            .iter()
-            .map(|(target, key)| format!("{:<12}{:<28}{}\n", target.name, target.address(), key.fingerprint));
-        print(&lines.collect::<String>())?;
+        for (target, key) in &unknown {
+            let (name, address) = (&target.name, target.address());
+            match global.output {
+                Output::Json => print_json(&json!({"host": name, "address": address, "fingerprint": key.fingerprint}))?,
+                Output::Auto | Output::Plain => print(&format!("{name:<12}{address:<28}{}\n", key.fingerprint))?,
+            }
+        }
         let nobody = Problem::usage("nobody is here to compare the fingerprints")
             .hint("compare them yourself, then run it again with --yes");
         if !self.yes && !is_agreed("Trust these keys?", nobody)? {

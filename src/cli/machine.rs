@@ -95,7 +95,12 @@ pub fn told(chosen: Option<Chosen>, cluster: &Cluster, global: &Global) {
 impl MachineArgs {
     /// This machine without any flags.
     pub fn here() -> Self {
-        Self { config: None, patches: None, node_name: None, apiserver_advertise_address: None }
+        Self::of(None)
+    }
+
+    /// This machine with this configuration.
+    pub fn of(config: Option<Utf8PathBuf>) -> Self {
+        Self { config, patches: None, node_name: None, apiserver_advertise_address: None }
     }
 
     /// The text and the path of `--config`, if it is kubeadm's configuration.

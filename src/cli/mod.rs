@@ -5,8 +5,10 @@ mod adopt;
 mod agent;
 mod apply;
 mod ask;
+mod cluster_file;
 mod completion;
 mod config;
+mod config_init;
 mod control_plane;
 mod elsewhere;
 mod endpoint;
@@ -15,6 +17,7 @@ mod exit;
 mod file;
 mod history;
 mod hosts;
+mod images;
 mod init;
 mod join;
 mod kubeadm;
@@ -24,6 +27,7 @@ mod lock;
 mod lock_file;
 mod machine;
 mod man;
+mod output;
 mod phase;
 mod phase_filter;
 mod plan;
@@ -41,9 +45,11 @@ mod usage;
 mod version;
 mod wait;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::report::{Color, Format, Options, Stream, Verbosity};
 
@@ -85,6 +91,9 @@ struct Global {
     /// The output format. auto: live progress on a terminal, else lines; plain: lines; json: one object per line
     #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORMAT", hide_possible_values = true, value_enum, default_value_t = Output::Auto, env = "KBOOT_OUTPUT", hide_env_values = true)]
     output: Output,
+    /// Whether the format was asked for on the command line, and not by the environment.
+    #[arg(skip)]
+    is_output_given: bool,
     /// Report every step and every change
     #[arg(long, short, global = true, help_heading = EVERYWHERE, conflicts_with = "quiet")]
     verbose: bool,
@@ -174,10 +183,13 @@ impl Global {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     keep_memory_private();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, line) = match parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(error) => return refuse(&error),
     };
+    if let Err(problem) = output::allows(&line, &cli.global) {
+        return problem.tell(cli.global);
+    }
     // The process has one cryptography provider, which can be set only once. Nothing sets it before this.
     let _ = rustls::crypto::ring::default_provider().install_default();
     log(cli.global);
@@ -193,6 +205,22 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(problem) => problem.tell(global),
     }
+}
+
+/// Parses a command line. Gives the command's name as well, for example `token create`.
+fn parse(arguments: impl Iterator<Item = OsString>) -> clap::error::Result<(Cli, String)> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    cli.global.is_output_given = matches.value_source("output") == Some(ValueSource::CommandLine);
+    let mut names = Vec::new();
+    let mut next = matches.subcommand();
+    while let Some((name, below)) = next {
+        names.push(name);
+        next = below.subcommand();
+    }
+    let line = names.join(" ");
+    Ok((cli, line))
 }
 
 /// The memory contains keys, tokens and passphrases. A crash must not write it to a disk, and no other process may read it.
@@ -237,8 +265,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Problem> {
         Command::Token(token) => token.run(global).await,
         Command::Kubeconfig(kubeconfig) => kubeconfig.run(global).await,
         Command::Hosts(hosts) => hosts.run(global).await,
-        Command::Config(config) => config.run(),
-        Command::Playbook(playbook) => playbook.run(),
+        Command::Config(config) => config.run(global).await,
+        Command::Playbook(playbook) => playbook.run(global),
         Command::Completion(completion) => completion.run(Cli::command()),
         Command::Man(man) => man.run(Cli::command()),
         Command::Version(version) => version.run(global),

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use crate::engine::Item;
 use crate::kubeadm;
 use crate::playbook;
 
-use super::Global;
-use super::exit::{Problem, print};
+use super::exit::{Problem, print, print_json};
 use super::init::Init;
 use super::join::Join;
 use super::phase_filter::PhasedCommand;
 use super::reset::Reset;
 use super::up::Up;
+use super::{Global, Output};
 
 /// Run single phases or steps of a command
 ///
@@ -89,7 +90,10 @@ impl Phase {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         match self {
             Phase::List(list) => {
-                print(&list.text())?;
+                match global.output {
+                    Output::Json => print_json(&list.json())?,
+                    Output::Auto | Output::Plain => print(&list.text())?,
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Phase::Init(PhasedRun { only, mut command }) => {
@@ -114,19 +118,38 @@ impl Phase {
 
 impl List {
     fn text(&self) -> String {
-        let playbook = playbook::builtin(self.of.name());
         let mut text = format!("Phases and steps of `kboot {}`, and what kubeadm calls them:\n", self.of.name());
-        for phase in &playbook.phases {
+        for phase in playbook::builtin(self.of.name()).phases {
             text.push_str(&format!("\n{}  {}\n", phase.name, phase.description));
-            for step in phase.steps.iter().flat_map(Item::leaves) {
-                let Item::Step(step) = step else { continue };
-                let mut theirs: Vec<&str> =
-                    self.of.theirs().iter().flat_map(|theirs| kubeadm::phases_of(*theirs, step)).collect();
-                theirs.dedup();
+            for (step, theirs) in self.steps(&phase) {
                 text.push_str(format!("  {step:<30}{}", theirs.join(", ")).trim_end());
                 text.push('\n');
             }
         }
         text
+    }
+
+    fn json(&self) -> Value {
+        let phases = playbook::builtin(self.of.name()).phases;
+        let phases = phases.iter().map(|phase| {
+            let steps = self.steps(phase).into_iter().map(|(step, theirs)| json!({"name": step, "kubeadm": theirs}));
+            json!({"name": phase.name, "description": phase.description, "steps": steps.collect::<Vec<_>>()})
+        });
+        json!({"command": self.of.name(), "phases": phases.collect::<Vec<_>>()})
+    }
+
+    /// The steps of a phase, each with kubeadm's names for it.
+    fn steps<'a>(&self, phase: &'a playbook::Phase) -> Vec<(&'a str, Vec<&'static str>)> {
+        let steps = phase.steps.iter().flat_map(Item::leaves).filter_map(|item| match item {
+            Item::Step(step) => Some(step.as_str()),
+            _ => None,
+        });
+        let theirs = |step: &str| {
+            let mut theirs: Vec<&str> =
+                self.of.theirs().iter().flat_map(|theirs| kubeadm::phases_of(*theirs, step)).collect();
+            theirs.dedup();
+            theirs
+        };
+        steps.map(|step| (step, theirs(step))).collect()
     }
 }

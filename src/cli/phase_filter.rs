@@ -49,6 +49,11 @@ impl PhasedCommand {
 }
 
 impl PhaseFilter {
+    /// Only these phases and steps.
+    pub fn only(names: &[&str]) -> Self {
+        Self { skip: Vec::new(), only: names.iter().map(ToString::to_string).collect() }
+    }
+
     /// Whether all phases and steps run.
     pub fn is_whole(&self) -> bool {
         self.only.is_empty() && self.skip.is_empty()

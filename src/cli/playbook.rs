@@ -4,13 +4,15 @@ use std::process::ExitCode;
 
 use camino::Utf8PathBuf;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::inventory;
 use crate::playbook::{self, BUILTIN};
 use crate::report::count;
 
-use super::exit::{Problem, print_data};
+use super::exit::{Problem, print_data, print_json};
 use super::play::Vars;
+use super::{Global, Output};
 
 /// Show kboot's built-in playbooks, and check playbooks of your own
 #[derive(Subcommand)]
@@ -58,11 +60,9 @@ pub struct Validate {
 }
 
 impl Playbook {
-    pub fn run(self) -> Result<ExitCode, Problem> {
+    pub fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let text = match self {
-            Playbook::List => {
-                BUILTIN.iter().map(|(name, _)| format!("{name:<8}{}\n", playbook::builtin(name).description)).collect()
-            }
+            Playbook::List => return list(global),
             Playbook::Show(show) => show.text()?,
             Playbook::Validate(validate) => validate.text()?,
             Playbook::Schema => playbook::schema(),
@@ -70,6 +70,21 @@ impl Playbook {
         print_data(&text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn list(global: Global) -> Result<ExitCode, Problem> {
+    let playbooks = BUILTIN.map(|(name, _)| (name, playbook::builtin(name).description));
+    match global.output {
+        Output::Json => {
+            let playbooks = playbooks.map(|(name, description)| json!({"name": name, "description": description}));
+            print_json(&json!({ "playbooks": playbooks }))?;
+        }
+        Output::Auto | Output::Plain => {
+            let lines = playbooks.map(|(name, description)| format!("{name:<8}{description}\n"));
+            print_data(&lines.concat())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Show {

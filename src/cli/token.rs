@@ -19,7 +19,7 @@ use crate::kube::{Connector, View, Writer};
 use crate::pki::ca_hashes;
 use crate::report::{clean_line, escape_json};
 
-use super::exit::{Problem, print, print_data, unreadable};
+use super::exit::{Problem, print, print_data, print_json, unreadable};
 use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -125,15 +125,15 @@ fn token_id(text: &str) -> Result<&str, Problem> {
 impl Token {
     pub async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         match self {
-            Token::Create(create) => create.run().await,
+            Token::Create(create) => create.run(global).await,
             Token::List(list) => list.run(global).await,
-            Token::Delete(delete) => delete.run().await,
+            Token::Delete(delete) => delete.run(global).await,
         }
     }
 }
 
 impl Create {
-    async fn run(self) -> Result<ExitCode, Problem> {
+    async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let expires = expiry(&self.ttl)?;
         let token = match self.token {
             Some(text) => parse(&text)?,
@@ -147,14 +147,18 @@ impl Create {
         let grant = Grant { description: self.description, expires, usages: self.usages, groups: self.groups };
         writer.apply(&token_secret::secret_object(&token, &grant)).await?;
         remember_expiry(&writer, &token, expires).await?;
-        let printed = match self.print_join_command {
+        let join = match self.print_join_command {
             true => {
                 signed(&view, &token).await?;
-                join_line(&view, &token).await?
+                Some(join_line(&view, &token).await?)
             }
-            false => token.expose().expose_secret().to_string(),
+            false => None,
         };
-        print(&format!("{printed}\n"))?;
+        let token = token.expose();
+        match global.output {
+            Output::Json => print_json(&json!({"token": token.expose_secret(), "joinCommand": join}))?,
+            Output::Auto | Output::Plain => print(&format!("{}\n", join.as_deref().unwrap_or(token.expose_secret())))?,
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -238,7 +242,7 @@ impl List {
 }
 
 impl Delete {
-    async fn run(self) -> Result<ExitCode, Problem> {
+    async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let ids = self.ids.iter().map(|text| token_id(text)).collect::<Result<Vec<_>, _>>()?;
         let (view, writer) = open(&self.access.kubeconfig).await?;
         for id in ids {
@@ -249,7 +253,10 @@ impl Delete {
                 ));
             }
             writer.delete("v1", "Secret", Some(NAMESPACE), &name).await?;
-            print(&format!("deleted token {id}\n"))?;
+            match global.output {
+                Output::Json => print_json(&json!({ "deleted": id }))?,
+                Output::Auto | Output::Plain => print(&format!("deleted token {id}\n"))?,
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -55,19 +55,23 @@ pub struct InventoryArg {
 }
 
 impl InventoryArg {
-    /// Reads and checks the file. Prints warnings to standard error.
     pub fn load(&self) -> Result<Cluster, Problem> {
-        let loaded = inventory::load(&self.path)?;
-        if !loaded.warnings.is_empty() {
-            remark_lines(&loaded.warnings);
-        }
-        super::kubeadm::fit(&loaded.cluster)?;
-        Ok(loaded.cluster)
+        load(&self.path)
     }
 
     pub fn path(&self) -> &Utf8PathBuf {
         &self.path
     }
+}
+
+/// Reads and checks an inventory. Prints warnings to standard error.
+pub fn load(path: &Utf8Path) -> Result<Cluster, Problem> {
+    let loaded = inventory::load(path)?;
+    if !loaded.warnings.is_empty() {
+        remark_lines(&loaded.warnings);
+    }
+    super::kubeadm::fit(&loaded.cluster)?;
+    Ok(loaded.cluster)
 }
 
 impl Up {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::inventory::RELEASES;
 
-use super::exit::{Problem, print_data};
+use super::exit::{Problem, print_data, print_json};
 use super::{Global, Output};
 
 /// The commit that this binary was built from. A release build sets the variable (RELEASING.md).
@@ -26,16 +26,13 @@ impl Version {
         let version = env!("CARGO_PKG_VERSION");
         let commit = COMMIT.filter(|commit| !commit.is_empty());
         let kubernetes = RELEASES.map(|release| release.to_string());
-        print_data(&match global.output {
-            Output::Json => {
-                let object = json!({"version": version, "commit": commit, "kubernetes": kubernetes});
-                format!("{object}\n")
-            }
+        match global.output {
+            Output::Json => print_json(&json!({"version": version, "commit": commit, "kubernetes": kubernetes}))?,
             Output::Auto | Output::Plain => {
                 let commit = commit.map(|commit| format!(" (commit {commit})")).unwrap_or_default();
-                format!("kboot {version}{commit}\nKubernetes: {}\n", kubernetes.join(", "))
+                print_data(&format!("kboot {version}{commit}\nKubernetes: {}\n", kubernetes.join(", ")))?;
             }
-        })?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -108,7 +108,16 @@ const START: Duration = Duration::from_secs(30);
 
 pub(super) async fn pull(images: &[String], retry: Retry<'_>) -> Result<()> {
     let started = Instant::now();
-    while let Err(failure) = command::run(&["crictl", "version"]).await {
+    let version = ["crictl", "version"];
+    loop {
+        let output = command::output(&version, &[], None).await?;
+        if output.is_success() {
+            break;
+        }
+        let failure = command::failed(&version, &output);
+        if command::is_missing(&output) {
+            return Err(failure.hint(Hint::InstallRuntime));
+        }
         if started.elapsed() > START {
             return Err(failure.hint(Hint::RuntimeIsSilent));
         }
@@ -167,7 +176,7 @@ fn judge(argv: &[&str], output: &Output, tag: &str) -> Attempt<()> {
         return Ok(Ok(()));
     }
     let failed = || command::failed(argv, output);
-    if output.code == Some(127) && said.is_empty() {
+    if command::is_missing(output) {
         return Err(failed());
     }
     if said.contains("no space left on device") {

@@ -38,17 +38,25 @@ pub fn node(context: &Context) -> Result<Converge> {
     Ok(pull("pull-node-images", "Pull the node's images", context, &NODE, more))
 }
 
+/// The steps that pull a control plane's images.
+pub const OF_CONTROL_PLANES: [&str; 2] = ["pull-first-images", "pull-other-images"];
+
+/// The images that a control plane runs.
+pub fn of_control_plane(cluster: &Cluster) -> Result<Vec<String>> {
+    let names = FIRST.into_iter().chain(OTHER).filter(|name| is_run(name, cluster));
+    Ok(names.map(|name| cluster.image(name)).chain(network(cluster)?).collect())
+}
+
 /// All images that this host pulls with a lock.
 pub(super) fn all(context: &Context) -> Result<Vec<String>> {
     let host = context.host()?;
     if host.is_etcd() {
         return Ok(OF_ETCD.iter().map(|name| context.cluster.image(name)).collect());
     }
-    let names: Vec<&str> = match host.is_control_plane() {
-        true => FIRST.into_iter().chain(OTHER).collect(),
-        false => NODE.into_iter().chain(["coredns"]).collect(),
-    };
-    let names = names.into_iter().filter(|name| is_run(name, &context.cluster));
+    if host.is_control_plane() {
+        return of_control_plane(&context.cluster);
+    }
+    let names = NODE.into_iter().chain(["coredns"]).filter(|name| is_run(name, &context.cluster));
     Ok(names.map(|name| context.cluster.image(name)).chain(network(&context.cluster)?).collect())
 }
 

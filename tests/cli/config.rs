@@ -75,3 +75,61 @@ fn playbooks_are_printed_as_they_are() {
         assert_eq!(told.stdout, std::fs::read_to_string(format!("playbooks/{name}.yaml")).unwrap());
     }
 }
+
+/// What is printed is an inventory that is good as it stands.
+#[test]
+fn an_inventory_to_begin_with() {
+    let sandbox = Sandbox::new();
+    let machines = ["admin@192.0.2.1", "db=admin@192.0.2.2:2222", "admin@192.0.2.3"];
+    let told = sandbox.untouched(
+        0,
+        &[
+            &["config", "init", "--control-planes", "1", "--cluster-name", "lab", "--identity-file", "./key"],
+            &machines[..],
+        ]
+        .concat(),
+    );
+    check(&sandbox, "config-init", &told);
+    sandbox.key("key", "").file("inventory.yaml", &told.stdout);
+    let told = sandbox.kboot(&["config", "validate"]);
+    assert!(told.code == Some(0) && told.stdout.contains("3 hosts, 1 of them control plane"), "{told}");
+}
+
+#[test]
+fn machines_that_are_none() {
+    let sandbox = Sandbox::new();
+    for (name, arguments) in [
+        ("config-init-none", &[][..]),
+        ("config-init-port", &["192.0.2.1:0"]),
+        ("config-init-twice", &["192.0.2.1", "192.0.2.1"]),
+        ("config-init-too-few", &["--control-planes", "3", "192.0.2.1"]),
+        ("config-init-name", &["Node_1=192.0.2.1"]),
+    ] {
+        check(&sandbox, name, &sandbox.refused(&[&["config", "init"], arguments].concat()));
+    }
+}
+
+#[test]
+fn the_images_of_a_cluster() {
+    let sandbox = Sandbox::with_inventory();
+    check(&sandbox, "config-images-list", &sandbox.untouched(0, &["config", "images", "list"]));
+    let own = ["config", "images", "list", "--config", "inventory.yaml", "--image-repository", "192.0.2.1:5000/k8s"];
+    let told = sandbox.untouched(0, &[&own[..], &["--cni", "none"]].concat());
+    assert!(
+        told.stdout.lines().count() == 7 && told.stdout.lines().all(|image| image.starts_with("192.0.2.1:5000/k8s/")),
+        "{told}"
+    );
+    check(
+        &sandbox,
+        "config-images-version",
+        &sandbox.refused(&["config", "images", "list", "--kubernetes-version", "v1.2.3"]),
+    );
+    sandbox.file(
+        "kubeadm.yaml",
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nimageRepository: 192.0.2.1/k8s\n",
+    );
+    let told = sandbox.untouched(0, &["config", "images", "list", "-i", "kubeadm.yaml"]);
+    assert!(told.stdout.starts_with("192.0.2.1/k8s/"), "{told}");
+    let both = ["config", "images", "list", "-i", "kubeadm.yaml", "--image-repository", "192.0.2.1/other"];
+    check(&sandbox, "config-images-both", &sandbox.refused(&both));
+}

@@ -3,7 +3,7 @@
 use super::sandbox::{Sandbox, check};
 
 /// Every command line that has help of its own.
-pub const COMMANDS: [&str; 42] = [
+pub const COMMANDS: [&str; 46] = [
     "",
     "up",
     "init",
@@ -34,9 +34,13 @@ pub const COMMANDS: [&str; 42] = [
     "hosts",
     "hosts trust",
     "config",
+    "config init",
     "config validate",
     "config print",
     "config schema",
+    "config images",
+    "config images list",
+    "config images pull",
     "playbook",
     "playbook list",
     "playbook show",

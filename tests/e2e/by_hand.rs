@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::chains::{Start, Test};
 use crate::cluster::{self, kubectl};
 use crate::command::{Done, eventually};
-use crate::events::Run;
+use crate::events::{Run, text};
 use crate::lab::Lab;
 use crate::whole::Whole;
 
@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     Test { name: "by_hand::a_join_that_must_not_be_leaves_the_host_as_it_was", start: INIT, run: refused_joins },
     Test { name: "by_hand::the_right_token_joins", start: INIT, run: join },
     Test { name: "by_hand::init_and_join_again_change_nothing", start: JOIN, run: again },
+    Test { name: "by_hand::the_images_are_listed_and_pulled", start: INIT, run: images },
     Test { name: "by_hand::tokens_are_made_listed_and_deleted", start: INIT, run: tokens },
     Test { name: "by_hand::reset_and_all_over_again", start: JOIN, run: reset },
 ];
@@ -35,6 +36,8 @@ fn init(lab: &Lab) {
     bring(lab, "n2");
     let before = Whole::of(lab, "n1");
     lab.kboot_on("n1", &format!("init {CONFIG} --dry-run")).ok().says(&["kube-apiserver.yaml", "kubelet"]);
+    // Nothing is there yet that could pull an image.
+    lab.kboot_on("n1", &format!("config images pull {CONFIG}")).ends(1).says(&["kboot phase init prepare"]);
     before.still_holds(lab, &[]);
 
     let run = Run::on(lab, "n1", &format!("{KBOOT} init {CONFIG}")).ends(0);
@@ -142,6 +145,19 @@ fn again(lab: &Lab) {
         let told = lab.kboot_on(host, &format!("{command} {CONFIG}")).ok();
         assert!(told.text().to_lowercase().contains("nothing"), "{told}");
     }
+}
+
+fn images(lab: &Lab) {
+    let line = format!("{KBOOT} config images pull {CONFIG}");
+    Run::on(lab, "n1", &line).ends(0).is_unchanged();
+    let listed = lab.kboot_on("n1", &format!("config images list {CONFIG} -o json")).ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    let listed: Vec<String> = listed["images"].as_array().expect("a list").iter().map(text).collect();
+    let coredns = listed.iter().find(|image| image.contains("coredns")).expect("a cluster has CoreDNS");
+    lab.on("n1", &format!("crictl rmi {coredns}")).ok();
+    let changes = Run::on(lab, "n1", &line).ends(0).changes();
+    assert!(changes.len() == 1 && changes[0].contains(coredns.as_str()), "{changes:?}");
+    lab.on("n1", &format!("crictl inspecti {coredns}")).ok();
 }
 
 fn tokens(lab: &Lab) {

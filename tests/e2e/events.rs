@@ -34,9 +34,7 @@ impl Run {
     pub fn on(lab: &Lab, host: &str, line: &str) -> Self {
         let read = |more: &str| {
             let done = lab.kboot_line(host, &format!("{line} --output json {more}"));
-            // `init` prints the line to join with beside its events.
-            let events: Vec<&str> = done.stdout.lines().filter(|line| line.starts_with('{')).collect();
-            Self::read(Done { stdout: events.join("\n"), ..done.clone() })
+            Self::read(done)
         };
         let plan = read("--dry-run");
         read("").keeps_to(&plan)
@@ -88,7 +86,11 @@ impl Run {
 
     #[track_caller]
     pub fn summary(&self) -> &Value {
-        let last = self.events.last().unwrap_or_else(|| panic!("it said nothing\n{self}"));
+        let last = self
+            .events
+            .iter()
+            .rfind(|event| event["event"] != "join-command")
+            .unwrap_or_else(|| panic!("it said nothing\n{self}"));
         assert_eq!(last["event"], "summary", "it does not end with a summary\n{self}");
         last
     }

@@ -80,6 +80,16 @@ fn the_same_images(lab: &Lab) {
     for image in wanted.stdout.lines() {
         assert!(tags.iter().any(|tag| tag == image), "{image} is not on n1: {tags:?}");
     }
+    // kboot lists the pod network's as well.
+    let listed = lab.kboot(&["config", "images", "list"]).ok();
+    let (of_network, of_kubernetes): (Vec<&str>, Vec<&str>) =
+        listed.stdout.lines().partition(|image| image.contains("/flannel"));
+    let sorted = |mut lines: Vec<&str>| {
+        lines.sort_unstable();
+        lines.join("\n")
+    };
+    assert_eq!(sorted(of_kubernetes), sorted(wanted.stdout.lines().collect()));
+    assert_eq!(of_network.len(), 2, "{listed}");
 }
 
 /// It prints each difference between the static pods that are there and those that it would write.

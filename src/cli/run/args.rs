@@ -66,6 +66,11 @@ impl DryRunArgs {
 }
 
 impl RunArgs {
+    /// A run of these steps alone.
+    pub fn of_steps(steps: &[&str], dry: DryRunArgs, wait: WaitArgs) -> Self {
+        Self { dry, drift: DriftPolicy::Repair, ignore_preflight: Vec::new(), phases: PhaseFilter::only(steps), wait }
+    }
+
     pub fn ignore(&self) -> Result<Ignore, Problem> {
         ignore(&self.ignore_preflight)
     }

@@ -95,6 +95,7 @@ hints! {
     FindSysctl { path: PathWord } => "see `sysctl -a`; one of a module is there once the module is loaded: {path}";
     UnitJournal { unit: UnitWord } => "see `journalctl -u {unit}` on the host";
     UnitStatus { unit: UnitWord } => "see `systemctl status {unit}` on the host";
+    InstallRuntime => "install the container runtime first: `kboot up` does, and so does `kboot phase init prepare`";
     RuntimeIsSilent => "the container runtime does not answer; see why: `journalctl -u containerd -n 50`";
     InspectImage { image: ImageWord } => "see what it has: `crictl inspecti {image}`";
 

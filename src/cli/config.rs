@@ -2,19 +2,20 @@
 
 use std::process::ExitCode;
 
+use camino::Utf8Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::inventory;
+use crate::inventory::{self, Cluster};
+use crate::kubeadm::is_kubeadm;
 use crate::report::count;
 
-use super::cluster_file::load;
 use super::config_init::Init;
 use super::etcd_files;
 use super::exit::{Problem, print_data, print_json};
 use super::images::Images;
-use super::up::InventoryArg;
-use super::{Global, Output};
+use super::up::{self, InventoryArg};
+use super::{Global, Output, kubeadm};
 
 /// Begin an inventory, check and print inventories, and list the images of a cluster
 #[derive(Subcommand)]
@@ -103,5 +104,13 @@ impl Print {
             Output::Json => print_json(&serde_json::to_value(&cluster).expect("the types have string keys only")),
             Output::Auto | Output::Plain => print_data(&inventory::print(&cluster)),
         }
+    }
+}
+
+/// The cluster of an inventory, or of kubeadm's configuration, and whether it is the latter.
+fn load(path: &Utf8Path) -> Result<(Cluster, bool), Problem> {
+    match inventory::text(path).ok().filter(|text| is_kubeadm(text)) {
+        Some(text) => Ok((kubeadm::cluster(&text, path)?, true)),
+        None => Ok((up::load(path)?, false)),
     }
 }

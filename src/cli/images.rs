@@ -1,21 +1,22 @@
 //! `kboot config images`
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::engine::{Failure, Hint};
 use crate::inventory::{Cluster, Host, Role};
 use crate::steps;
 
-use super::cluster_file::load;
 use super::exit::{Problem, print_data, print_json};
 use super::init::{ImageArgs, Init};
+use super::localhost::require_root;
 use super::run::{DryRunArgs, RunArgs};
 use super::wait::WaitArgs;
-use super::{Global, Output, machine};
+use super::{Global, Output, kubeadm, machine};
 
 /// List the images that a control plane runs, or pull them
 #[derive(Subcommand)]
@@ -72,11 +73,21 @@ impl Images {
         match self {
             Images::List(list) => list.run(global),
             Images::Pull(Pull { source, dry, wait }) => {
+                require_root()?;
+                require_runtime()?;
                 let run = RunArgs::of_steps(&steps::IMAGES_OF_CONTROL_PLANES, dry, wait);
                 Init::with(source.config, source.images, run).run(global).await
             }
         }
     }
+}
+
+/// An error without a container runtime. A run would fail later, and leave its journal.
+fn require_runtime() -> Result<(), Problem> {
+    which::which("crictl").map(drop).map_err(|_| {
+        Problem::Failed(Failure::new("this machine has no container runtime: `crictl` is not installed"))
+            .hint(Hint::InstallRuntime.to_string())
+    })
 }
 
 impl List {
@@ -96,17 +107,18 @@ impl Source {
     fn cluster(&self) -> Result<Cluster, Problem> {
         let cluster = match self.config.as_deref() {
             Some(path) => from_file(path, &self.images)?,
-            // No image depends on the machine.
-            None => Cluster::single(Host::new("n1", IpAddr::from([192, 0, 2, 1]), vec![Role::ControlPlane])),
+            None => Cluster::single(Host::new(NAME, ADDRESS, vec![Role::ControlPlane])),
         };
         machine::validated(self.images.over(cluster))
     }
 }
 
+/// No image depends on the machine, so the file's host can be any.
+const NAME: &str = "n1";
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 fn from_file(path: &Utf8Path, images: &ImageArgs) -> Result<Cluster, Problem> {
-    let (cluster, is_kubeadm) = load(path)?;
-    if is_kubeadm {
-        super::kubeadm::refuse(&images.flags())?;
-    }
-    Ok(cluster)
+    let Some(text) = kubeadm::text(path) else { return machine::read(path) };
+    kubeadm::refuse(&images.flags())?;
+    Ok(kubeadm::init(&text, path, NAME.into(), Some(ADDRESS))?.0)
 }

@@ -176,7 +176,7 @@ impl MachineArgs {
 }
 
 /// Reads a configuration. Does not look for SSH's files, because only a controller needs them.
-fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
+pub fn read(path: &Utf8Path) -> Result<Cluster, Problem> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| unreadable(path, &error).hint("name a file like an inventory: --config FILE"))?;
     let mut cluster =

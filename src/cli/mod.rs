@@ -5,7 +5,6 @@ mod adopt;
 mod agent;
 mod apply;
 mod ask;
-mod cluster_file;
 mod completion;
 mod config;
 mod config_init;

@@ -45,6 +45,7 @@ test-full: setup-test lint unit e2e-full ## The same, with the end-to-end tests 
 lint: ## Formatting, clippy with warnings denied, shellcheck, the documents' prose
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib -- -D warnings --cfg fuzzing
 	shellcheck --external-sources $(SCRIPTS)
 	tests/prose
 

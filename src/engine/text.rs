@@ -52,8 +52,8 @@ impl fmt::Debug for Text {
     }
 }
 
-/// Tests compare words, as people read them.
-#[cfg(test)]
+/// Tests compare words, as people read them, and so do fuzz targets.
+#[cfg(any(test, fuzzing))]
 impl std::ops::Deref for Text {
     type Target = str;
 

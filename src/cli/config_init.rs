@@ -53,7 +53,6 @@ impl FromStr for Machine {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let given = |part: &str| if part.is_empty() { None } else { Some(part.to_owned()) };
         let (name, rest) = text.split_once('=').map_or((None, text), |(name, rest)| (Some(name), rest));
         let (user, host) = rest.rsplit_once('@').map_or((None, rest), |(user, host)| (Some(user), host));
         let (host, port) = match host.strip_prefix('[') {
@@ -74,7 +73,7 @@ impl FromStr for Machine {
             (_, Some(""), _) => Err("there is no user before `@`".into()),
             (.., "") => Err("there is no host".into()),
             (name, user, host) => {
-                Ok(Self { name: name.and_then(given), user: user.and_then(given), host: host.into(), port })
+                Ok(Self { name: name.map(String::from), user: user.map(String::from), host: host.into(), port })
             }
         }
     }

@@ -75,7 +75,7 @@ impl Images {
             Images::Pull(Pull { source, dry, wait }) => {
                 require_root()?;
                 require_runtime()?;
-                let run = RunArgs::of_steps(&steps::IMAGES_OF_CONTROL_PLANES, dry, wait);
+                let run = RunArgs::of_steps(&steps::CONTROL_PLANE_IMAGE_STEPS, dry, wait);
                 Init::with(source.config, source.images, run).run(global).await
             }
         }
@@ -92,7 +92,7 @@ fn require_runtime() -> Result<(), Problem> {
 
 impl List {
     fn run(self, global: Global) -> Result<ExitCode, Problem> {
-        let images = steps::images(&self.source.cluster()?)?;
+        let images = steps::control_plane_images(&self.source.cluster()?)?;
         match global.output {
             Output::Json => print_json(&json!({ "images": images }))?,
             Output::Auto | Output::Plain => {

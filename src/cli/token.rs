@@ -17,9 +17,9 @@ use crate::engine::Failure;
 use crate::inventory::Period;
 use crate::kube::{Connector, View, Writer};
 use crate::pki::ca_hashes;
-use crate::report::{clean_line, escape_json};
+use crate::report::clean_line;
 
-use super::exit::{Problem, print, print_data, print_json, unreadable};
+use super::exit::{Problem, print, print_json, unreadable};
 use super::{Global, Output};
 
 pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
@@ -216,17 +216,15 @@ impl List {
     async fn run(self, global: Global) -> Result<ExitCode, Problem> {
         let (view, _) = open(&self.access.kubeconfig).await?;
         let tokens = all(&view).await?;
-        let mut out = String::new();
         if matches!(global.output, Output::Json) {
             for listed in tokens {
                 let mut shown = serde_json::to_value(&listed.grant).expect("plain data");
                 shown["token"] = json!(listed.token.expose().expose_secret());
-                out += &format!("{shown}\n");
+                print_json(&shown)?;
             }
-            print_data(&escape_json(&out))?;
             return Ok(ExitCode::SUCCESS);
         }
-        out += &format!("{:<25}{:<22}{:<24}DESCRIPTION\n", "TOKEN", "EXPIRES", "USAGES");
+        let mut out = format!("{:<25}{:<22}{:<24}DESCRIPTION\n", "TOKEN", "EXPIRES", "USAGES");
         for listed in tokens {
             let expires =
                 listed.grant.expires.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_else(|| "never".into());

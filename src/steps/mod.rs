@@ -94,7 +94,7 @@ use crate::engine::{AnyStep, Failure, Result};
 
 pub use context::{Context, Inputs, JoinToken, Outbox, RecoveryStart, Services, Undo, UndoScope};
 pub use look_at_etcd::look_at_etcd;
-pub use pull_images::{OF_CONTROL_PLANES as IMAGES_OF_CONTROL_PLANES, of_control_plane as images};
+pub use pull_images::{CONTROL_PLANE_IMAGE_STEPS, control_plane_images};
 pub use resolve::resolve;
 #[cfg(test)]
 pub use secrets::tests as secret_samples;

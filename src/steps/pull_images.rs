@@ -12,6 +12,9 @@ const OTHER: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kube-pro
 const OF_ETCD: [&str; 2] = ["pause", "etcd"];
 const NODE: [&str; 2] = ["pause", "kube-proxy"];
 
+const FIRST_STEP: &str = "pull-first-images";
+const OTHER_STEP: &str = "pull-other-images";
+
 /// What etcd needs, on hosts of its own.
 pub fn of_etcd(context: &Context) -> Converge {
     let images = OF_ETCD.iter().map(|name| context.locked_image(context.cluster.image(name))).collect();
@@ -20,12 +23,12 @@ pub fn of_etcd(context: &Context) -> Converge {
 
 /// What the API server needs to answer.
 pub fn first(context: &Context) -> Converge {
-    pull("pull-first-images", "Pull the images of etcd and the API server", context, &FIRST, Vec::new())
+    pull(FIRST_STEP, "Pull the images of etcd and the API server", context, &FIRST, Vec::new())
 }
 
 /// What else a control plane runs.
 pub fn other(context: &Context) -> Result<Converge> {
-    Ok(pull("pull-other-images", "Pull the other images", context, &OTHER, network(&context.cluster)?))
+    Ok(pull(OTHER_STEP, "Pull the other images", context, &OTHER, network(&context.cluster)?))
 }
 
 /// What every node runs.
@@ -39,25 +42,29 @@ pub fn node(context: &Context) -> Result<Converge> {
 }
 
 /// The steps that pull a control plane's images.
-pub const OF_CONTROL_PLANES: [&str; 2] = ["pull-first-images", "pull-other-images"];
+pub const CONTROL_PLANE_IMAGE_STEPS: [&str; 2] = [FIRST_STEP, OTHER_STEP];
 
 /// The images that a control plane runs.
-pub fn of_control_plane(cluster: &Cluster) -> Result<Vec<String>> {
-    let names = FIRST.into_iter().chain(OTHER).filter(|name| is_run(name, cluster));
-    Ok(names.map(|name| cluster.image(name)).chain(network(cluster)?).collect())
+pub fn control_plane_images(cluster: &Cluster) -> Result<Vec<String>> {
+    images(cluster, FIRST.into_iter().chain(OTHER))
 }
 
 /// All images that this host pulls with a lock.
 pub(super) fn all(context: &Context) -> Result<Vec<String>> {
-    let host = context.host()?;
+    let (host, cluster) = (context.host()?, &context.cluster);
     if host.is_etcd() {
-        return Ok(OF_ETCD.iter().map(|name| context.cluster.image(name)).collect());
+        return Ok(OF_ETCD.iter().map(|name| cluster.image(name)).collect());
     }
     if host.is_control_plane() {
-        return of_control_plane(&context.cluster);
+        return control_plane_images(cluster);
     }
-    let names = NODE.into_iter().chain(["coredns"]).filter(|name| is_run(name, &context.cluster));
-    Ok(names.map(|name| context.cluster.image(name)).chain(network(&context.cluster)?).collect())
+    images(cluster, NODE.into_iter().chain(["coredns"]))
+}
+
+/// Those of these images that anything runs, and the pod network's.
+fn images(cluster: &Cluster, names: impl Iterator<Item = &'static str>) -> Result<Vec<String>> {
+    let names = names.filter(|name| is_run(name, cluster));
+    Ok(names.map(|name| cluster.image(name)).chain(network(cluster)?).collect())
 }
 
 /// Whether anything runs this image.

@@ -79,6 +79,12 @@ fn every_command_is_in_the_list_above() {
     }
 }
 
+/// The commands that do something without a subcommand.
+pub fn leaves() -> impl Iterator<Item = &'static str> {
+    let has_more = |command: &str| COMMANDS.iter().any(|other| other.starts_with(&format!("{command} ")));
+    COMMANDS.into_iter().filter(move |command| !command.is_empty() && (*command == "plan" || !has_more(command)))
+}
+
 #[test]
 fn short_help_and_the_help_command_tell_the_same_of_a_command() {
     let sandbox = Sandbox::new();
@@ -99,7 +105,7 @@ fn version() {
 #[test]
 fn nothing_asked_for() {
     let sandbox = Sandbox::new();
-    for command in ["", "token", "hosts", "config", "playbook"] {
+    for command in ["", "token", "hosts", "config", "config images", "playbook"] {
         let arguments: Vec<&str> = command.split_whitespace().collect();
         let told = sandbox.untouched(2, &arguments);
         assert_eq!(told.stdout, "", "{told}");

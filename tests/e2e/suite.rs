@@ -165,7 +165,7 @@ fn shuffle(chains: &mut [Chain], seed: u64) {
 }
 
 /// As many as the machine can bear: a lab keeps a core busy, and with five hosts it takes six GiB. With more labs than cores, components
-/// miss their deadlines, and the suite takes no less time.
+/// miss their deadlines on a slow machine.
 fn labs_for(chains: usize, asked: Option<usize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let able = cores.min(lab::available_gib() / 6);
